@@ -1,0 +1,1 @@
+"""Milepost: live progress for background jobs."""

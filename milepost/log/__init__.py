@@ -1,0 +1,27 @@
+"""The job log on Redis: the only package that knows its keys and its Lua.
+
+Redis is the truth of a live job. Everything that happens to one is appended by a script that checks,
+numbers, stores and publishes in one step (DESIGN §3), so state, history and notification cannot disagree.
+"""
+
+from milepost.log.calls import Call, ReportCalls
+from milepost.log.catalogue import Catalogue, TaskInfo, WorkerInfo
+from milepost.log.joblog import Claim, Entry, JobLog, NewJob, View
+from milepost.log.keys import live_channel
+from milepost.log.scripts import SCRIPTS, Script
+
+__all__ = [
+    "SCRIPTS",
+    "Call",
+    "Catalogue",
+    "Claim",
+    "Entry",
+    "JobLog",
+    "NewJob",
+    "ReportCalls",
+    "Script",
+    "TaskInfo",
+    "View",
+    "WorkerInfo",
+    "live_channel",
+]

@@ -1,0 +1,128 @@
+"""What an attempt says, as script calls: built here without I/O, sent by whoever has a connection.
+
+The worker sends these from a thread of its own in pipelines (`milepost_worker.courier`); tests send them
+one by one through `JobLog`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from milepost.codec import dumps
+from milepost.errors import BadReport
+from milepost.events import INLINE_RESULT_BYTES
+from milepost.ids import new_epoch
+from milepost.job import ErrorCode, JobError, Progress, Status
+from milepost.log.keys import events_key, result_key, state_key
+from milepost.log.scripts import SCRIPTS, Script
+
+EVENT_BYTES = 8 * 1024 * 1024
+"""The longest event, as JSON: a megabyte of text fits even if every character of it is escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One EVALSHA: which script, with what. `args[0]` is the job id."""
+
+    script: Script
+    keys: tuple[str, ...]
+    args: tuple[str | int, ...]
+
+
+def job_call(name: str, job_id: str, *args: str | int, result: bool = False) -> Call:
+    keys = (state_key(job_id), events_key(job_id)) + ((result_key(job_id),) if result else ())
+    return Call(SCRIPTS[name], keys, (job_id, *args))
+
+
+def members(fields: Mapping[str, Any]) -> str:
+    """Return the inside of a JSON object, for the script to put its own members before.
+
+    Raises `BadReport` when a value is not JSON, or when all of it is too long to be an event.
+    """
+    text = dumps(fields)[1:-1]
+    if len(text) > EVENT_BYTES:
+        raise BadReport(
+            f"This report is {len(text):,} bytes long as JSON and an event holds at most {EVENT_BYTES:,}; "
+            "store the data elsewhere and report where it is."
+        )
+    return text
+
+
+CANCELLED_ERROR = JobError(code=ErrorCode.CANCELLED, message="Cancelled on request.")
+
+
+class ReportCalls:
+    """Numbers the reports of one attempt, from 1: the log takes each number once, in order."""
+
+    def __init__(
+        self, job_id: str, fence: int, attempt: int, *, history_limit: int, retention_ms: int
+    ) -> None:
+        self.job_id, self.fence, self.attempt = job_id, fence, attempt
+        self._history_limit, self._retention_ms = history_limit, retention_ms
+        self._number = 0
+
+    def progress(self, progress: Progress) -> Call:
+        body = {"attempt": self.attempt, "progress": progress.to_wire()}
+        return self._report("event", "progress", members(body), "progress", dumps(body["progress"]))
+
+    def log(self, level: str, message: str, source: str | None) -> Call:
+        body = {"attempt": self.attempt, "level": level, "message": message, "source": source}
+        return self._report("event", "log", members(body))
+
+    def output(self, index: int, data: Any) -> Call:
+        return self._report(
+            "event", "output", members({"attempt": self.attempt, "index": index, "data": data})
+        )
+
+    def end(
+        self, status: Status, progress: Progress, *, result: str = "null", error: JobError | None = None
+    ) -> Call:
+        """The attempt ended the job; `result` is JSON already (the worker has checked that it can be)."""
+        large = len(result) > INLINE_RESULT_BYTES
+        inline = "null" if large else result
+        shown = dumps(error and error.to_wire())
+        body = ",".join(
+            (
+                f'"status":"{status}","attempt":{self.attempt},"progress":{dumps(progress.to_wire())}',
+                f'"result":{inline},"result_omitted":{dumps(large)},"error":{shown}',
+            )
+        )
+        fields = {
+            "status": status,
+            "progress": dumps(progress.to_wire()),
+            "result": inline,
+            "result_omitted": "1" if large else "",
+            "error": shown if error else "",
+            "traceback": (error and error.traceback) or "",
+        }
+        flat = [part for pair in fields.items() for part in pair]
+        return self._report("end", self._retention_ms, result if large else "", body, *flat)
+
+    def retry(self, error: JobError, delay_ms: int) -> Call:
+        return self._report(
+            "retry", self._retention_ms, dumps(CANCELLED_ERROR.to_wire()), delay_ms, dumps(error.to_wire())
+        )
+
+    def release(self) -> Call:
+        """Hand the job back without using up the attempt: the worker is leaving."""
+        return self._report("release", self._retention_ms, dumps(CANCELLED_ERROR.to_wire()))
+
+    def renew(self, lease_ms: int) -> Call:
+        """A heartbeat; not a numbered report."""
+        return job_call("renew", self.job_id, self.fence, lease_ms, self._history_limit)
+
+    def _report(self, action: str, *args: str | int) -> Call:
+        self._number += 1
+        return job_call(
+            "report",
+            self.job_id,
+            self.fence,
+            self._number,
+            new_epoch(),
+            action,
+            self._history_limit,
+            *args,
+            result=True,
+        )

@@ -1,0 +1,92 @@
+"""What workers say of themselves in Redis: which tasks they offer, that they are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from milepost.codec import dumps
+from milepost.log.keys import TASKS, WORKER_INFO, WORKERS
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskInfo:
+    """One entry of the catalogue. The schemas are JSON Schema 2020-12; times are seconds."""
+
+    name: str
+    description: str = ""
+    params_schema: Mapping[str, Any] = field(default_factory=dict)
+    result_schema: Mapping[str, Any] = field(default_factory=dict)
+    queue: str = "default"
+    timeout_seconds: float | None = None
+    max_attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """One worker process as its last announcement shows it."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: Sequence[str]
+    tasks: Sequence[str]
+    concurrency: int
+    started_at: str
+    running: Sequence[str] = ()
+    last_seen_at: str = ""
+
+
+class Catalogue:
+    """Announce a worker, and read who is there. A worker that stops announcing is gone after its `ttl`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def announce(self, worker: WorkerInfo, tasks: Sequence[TaskInfo], *, ttl_seconds: float) -> None:
+        """Say that `worker` is here for `ttl_seconds` and offers `tasks`. Task entries stay after it leaves,
+
+        so that a job may be submitted while all its workers restart.
+        """
+        now = await self._now_ms()
+        async with self._redis.pipeline(transaction=True) as pipe:
+            if tasks:
+                pipe.hset(TASKS, mapping={task.name: dumps(asdict(task)) for task in tasks})
+            pipe.hset(WORKER_INFO, worker.id, dumps(asdict(worker)))
+            pipe.zadd(WORKERS, {worker.id: now + round(ttl_seconds * 1000)})
+            await pipe.execute()
+
+    async def leave(self, worker_id: str) -> None:
+        """Say that the worker is gone."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.zrem(WORKERS, worker_id)
+            pipe.hdel(WORKER_INFO, worker_id)
+            await pipe.execute()
+
+    async def tasks(self) -> dict[str, TaskInfo]:
+        """Return every task that was ever announced, by name."""
+        raw = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(TASKS))
+        return {name.decode(): _read(TaskInfo, entry) for name, entry in sorted(raw.items())}
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers whose announcement still holds; forgets the others."""
+        now = await self._now_ms()
+        for gone in await self._redis.zrangebyscore(WORKERS, "-inf", now):
+            await self.leave(gone.decode())
+        raw = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(WORKER_INFO))
+        return [_read(WorkerInfo, entry) for _, entry in sorted(raw.items())]
+
+    async def _now_ms(self) -> int:
+        seconds, micros = await self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _read(cls: Any, raw: bytes) -> Any:
+    entry = json.loads(raw)
+    return cls(**{name: entry[name] for name in cls.__dataclass_fields__ if name in entry})

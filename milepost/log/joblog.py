@@ -1,0 +1,354 @@
+"""The job log for asyncio: create, claim, cancel, read, and what the caretaker needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from redis.exceptions import NoScriptError
+
+from milepost.codec import Cursor, dumps
+from milepost.errors import JobNotFound
+from milepost.ids import new_epoch
+from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
+from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
+from milepost.log.keys import LEASES, result_key, state_key
+from milepost.log.scripts import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+READ_ENTRIES = 500
+"""Events fetched at once: a long history arrives in pages, none of which blocks Redis for long."""
+
+LOST_RETRYABLE = JobError(
+    code=ErrorCode.WORKER_LOST,
+    message="The worker stopped responding; another attempt follows.",
+    retryable=True,
+)
+LOST_FINAL = JobError(
+    code=ErrorCode.WORKER_LOST, message="The worker stopped responding and no attempts are left."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """What the log must know of an accepted job; `params` are JSON already. Times in seconds."""
+
+    id: str
+    task: str
+    params: str = "{}"
+    queue: str = "default"
+    priority: int = 0
+    max_attempts: int = 1
+    timeout_seconds: float | None = None
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    created_at: str
+    due_ms: int | None = None
+    """When to run it, in ms since 1970; None: after `delay_ms`."""
+    delay_ms: int = 0
+    batch_id: str | None = None
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attempt that holds its job: everything needed to run it. `fence` tells it from all others."""
+
+    job_id: str
+    task: str
+    params: dict[str, Any]
+    queue: str
+    fence: int
+    attempt: int
+    max_attempts: int
+    timeout_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a delivery is not to be run: done, gone, stale (another delivery counts), leased, early."""
+
+    reason: str
+    wait_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event as the history holds it: its place, its type, its JSON (one ASCII line)."""
+
+    seq: int
+    kind: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The job and the history after a cursor, of one moment.
+
+    `gap` says why the cursor could not be served (see `milepost.events.Gap`); then `entries` is empty and
+    the reader starts again from `job`. `more` says that the history goes on after the last entry.
+    """
+
+    job: Job
+    cursor: Cursor
+    at: str
+    entries: tuple[Entry, ...]
+    gap: str | None
+    more: bool
+
+
+_STATE_FIELDS = (
+    "task",
+    "queue",
+    "priority",
+    "max_attempts",
+    "tags",
+    "metadata",
+    "created_at",
+    "batch_id",
+    "parent_id",
+    "status",
+    "attempt",
+    "progress",
+    "heartbeat_at",
+    "stalled",
+    "cancel_requested",
+    "result",
+    "result_omitted",
+    "error",
+    "run_at",
+    "started_at",
+    "finished_at",
+    "expires_at",
+)
+_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds")
+
+CancelOutcome = Literal["cancelled", "requested", "already_done"]
+
+
+class JobLog:
+    """All that can happen to jobs in Redis. Safe to share between tasks; one per process is enough.
+
+    `history_limit` is the number of events kept per job (approximately), `retention_seconds` how long a
+    finished job stays in Redis.
+    """
+
+    def __init__(self, redis: Redis, *, history_limit: int = 2000, retention_seconds: int = 86_400) -> None:
+        self._redis = redis
+        self.history_limit, self.retention_ms = history_limit, retention_seconds * 1000
+
+    async def create(self, job: NewJob) -> bool:
+        """Begin the job's history and hand it to the workers. False if it was there already."""
+        fields = {
+            "task": job.task,
+            "params": job.params,
+            "queue": job.queue,
+            "priority": job.priority,
+            "max_attempts": job.max_attempts,
+            "timeout_seconds": "" if job.timeout_seconds is None else job.timeout_seconds,
+            "tags": dumps(list(job.tags)),
+            "metadata": dumps(dict(job.metadata)),
+            "created_at": job.created_at,
+            "batch_id": job.batch_id or "",
+            "parent_id": job.parent_id or "",
+            "progress": dumps(NO_PROGRESS.to_wire()),
+        }
+        flat = [part for pair in fields.items() for part in pair]
+        delay, due = max(0, job.delay_ms), job.due_ms or 0
+        reply = await self.call(
+            job_call("create", job.id, new_epoch(), delay, due, self.history_limit, *cast("list[str]", flat))
+        )
+        return bool(reply[0] == b"created")
+
+    async def claim(
+        self, job_id: str, delivery: str, worker: str, *, lease_seconds: float
+    ) -> Claim | Refusal:
+        """Begin the next attempt for `worker`, or say why this delivery is not to be run."""
+        call = job_call(
+            "claim",
+            job_id,
+            delivery,
+            worker,
+            round(lease_seconds * 1000),
+            self.history_limit,
+            dumps(NO_PROGRESS.to_wire()),
+            *_CLAIM_FIELDS,
+        )
+        reply = await self.call(call)
+        if reply[0] != b"claimed":
+            return Refusal(reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0)
+        task, params, queue, max_attempts, timeout = (part.decode() for part in reply[3])
+        return Claim(
+            job_id=job_id,
+            task=task,
+            params=json.loads(params),
+            queue=queue,
+            fence=int(reply[1]),
+            attempt=int(reply[2]),
+            max_attempts=int(max_attempts),
+            timeout_seconds=float(timeout) if timeout else None,
+        )
+
+    def reports(self, claim: Claim) -> ReportCalls:
+        """Return the builder of this attempt's reports."""
+        return ReportCalls(
+            claim.job_id,
+            claim.fence,
+            claim.attempt,
+            history_limit=self.history_limit,
+            retention_ms=self.retention_ms,
+        )
+
+    async def cancel(self, job_id: str) -> CancelOutcome:
+        """Cancel a waiting job at once, or ask the worker of a running one. Raises `JobNotFound`."""
+        error = dumps(CANCELLED_ERROR.to_wire())
+        reply = await self.call(job_call("cancel", job_id, self.history_limit, self.retention_ms, error))
+        if reply == b"gone":
+            raise JobNotFound
+        return cast("CancelOutcome", reply.decode())
+
+    async def redeliver(self, job_id: str, *, delay_ms: int = 0, force: bool = False) -> str:
+        """Hand a waiting job to arq again if arq has lost it (`force`: even if not). Says what it did."""
+        reply = await self.call(job_call("redeliver", job_id, delay_ms, int(force)))
+        return str(reply.decode())
+
+    async def lapse(self, job_id: str, *, lease_seconds: float, silence_seconds: float) -> str:
+        """Look at one old lease: tell readers of the silence, or retry or end the job. Says what it did."""
+        lost = dumps(LOST_RETRYABLE.to_wire()), dumps(LOST_FINAL.to_wire())
+        reply = await self.call(
+            job_call(
+                "lapse",
+                job_id,
+                round(lease_seconds * 1000),
+                round(silence_seconds * 1000),
+                self.history_limit,
+                self.retention_ms,
+                *lost,
+                dumps(CANCELLED_ERROR.to_wire()),
+            )
+        )
+        return str(reply.decode())
+
+    async def old_leases(self, *, lease_seconds: float, silence_seconds: float, most: int = 100) -> list[str]:
+        """Return jobs whose worker has been silent for `silence_seconds`, the most overdue first."""
+        seconds, micros = await self._redis.time()
+        before = seconds * 1000 + micros // 1000 + round((lease_seconds - silence_seconds) * 1000)
+        found = await self._redis.zrangebyscore(LEASES, "-inf", before, start=0, num=most)
+        return [job_id.decode() for job_id in found]
+
+    async def read(self, job_id: str, after: Cursor | None = None) -> View:
+        """Return the job and what followed `after`, read in one step. Raises `JobNotFound`."""
+        epoch, seq = (after.epoch, after.seq) if after else ("", 0)
+        reply = await self.call(job_call("read", job_id, epoch, seq, READ_ENTRIES, *_STATE_FIELDS))
+        if not reply:
+            raise JobNotFound
+        here = Cursor(reply[0].decode(), int(reply[1]))
+        entries = tuple(_entry(raw) for raw in reply[5])
+        return View(
+            job=_job(job_id, here.seq, reply[4]),
+            cursor=here,
+            at=reply[3].decode(),
+            entries=entries,
+            gap=_gap(after, here, oldest=int(reply[2])) if after else None,
+            more=bool(entries) and entries[-1].seq < here.seq,
+        )
+
+    async def positions(self, job_ids: Sequence[str]) -> list[tuple[str, int, bool] | None]:
+        """Return epoch, seq and whether it is done for each job, None where there is none: one round trip."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hmget(state_key(job_id), ["epoch", "seq", "status"])
+            rows = await pipe.execute()
+        return [
+            (epoch.decode(), int(seq), _is_done(status.decode())) if epoch else None
+            for epoch, seq, status in rows
+        ]
+
+    async def result(self, job_id: str) -> bytes | None:
+        """Return the result of a finished job as JSON, large ones too; None where there is none."""
+        large = await self._redis.get(result_key(job_id))
+        if large is not None:
+            return cast("bytes", large)
+        return await self._hget(job_id, "result") or None
+
+    async def traceback(self, job_id: str) -> str | None:
+        """Return the traceback of a failed job, for operators."""
+        raw = await self._hget(job_id, "traceback")
+        return raw.decode() if raw else None
+
+    async def call(self, call: Call) -> Any:
+        """Run one script, loading it if Redis does not know it (a restart, SCRIPT FLUSH)."""
+        try:
+            return await self._evalsha(call)
+        except NoScriptError:
+            await self._load(call.script)
+            return await self._evalsha(call)
+
+    async def _evalsha(self, call: Call) -> Any:
+        reply = self._redis.evalsha(call.script.sha, len(call.keys), *call.keys, *(str(a) for a in call.args))
+        return await cast("Awaitable[Any]", reply)
+
+    async def _load(self, script: Script) -> None:
+        await self._redis.script_load(script.source)
+
+    async def _hget(self, job_id: str, name: str) -> bytes | None:
+        return await cast("Awaitable[bytes | None]", self._redis.hget(state_key(job_id), name))
+
+
+def _entry(raw: Sequence[Any]) -> Entry:
+    position, (_, kind, _, data) = raw
+    return Entry(int(position.split(b"-")[0]), kind.decode(), data)
+
+
+def _gap(after: Cursor, here: Cursor, *, oldest: int) -> str | None:
+    if after.epoch != here.epoch:
+        return "epoch"
+    if after.seq > here.seq:
+        return "ahead"
+    return "trimmed" if after.seq < here.seq and oldest > after.seq + 1 else None
+
+
+def _is_done(status: str) -> bool:
+    parsed = parse_status(status)
+    return getattr(parsed, "is_terminal", False)
+
+
+def _job(job_id: str, seq: int, values: Sequence[bytes | None]) -> Job:
+    state = {name: (raw or b"").decode() for name, raw in zip(_STATE_FIELDS, values, strict=True)}
+
+    def parsed(name: str) -> Any:
+        return json.loads(state[name]) if state[name] else None
+
+    return Job.from_wire(
+        {
+            "id": job_id,
+            "task": state["task"],
+            "status": state["status"],
+            "done": _is_done(state["status"]),
+            "version": seq,
+            "attempt": int(state["attempt"] or 0),
+            "max_attempts": int(state["max_attempts"] or 1),
+            "queue": state["queue"],
+            "priority": int(state["priority"] or 0),
+            "tags": parsed("tags"),
+            "metadata": parsed("metadata") or {},
+            "progress": parsed("progress"),
+            "heartbeat_at": state["heartbeat_at"] or None,
+            "stalled": state["stalled"] == "1",
+            "cancel_requested": state["cancel_requested"] == "1",
+            "result": parsed("result"),
+            "result_omitted": state["result_omitted"] == "1",
+            "error": parsed("error"),
+            "created_at": state["created_at"] or None,
+            "run_at": state["run_at"] or None,
+            "started_at": state["started_at"] or None,
+            "finished_at": state["finished_at"] or None,
+            "expires_at": state["expires_at"] or None,
+            "batch_id": state["batch_id"] or None,
+            "parent_id": state["parent_id"] or None,
+        }
+    )

@@ -1,0 +1,50 @@
+"""Names in Redis. Keys of one job share the hash tag `{id}`; the rest is shared by all jobs."""
+
+from __future__ import annotations
+
+LEASES = "mp:leases"
+"""Sorted set: job id → when its lease ends, in ms since 1970 by Redis's clock."""
+
+LIFECYCLE = "mp:lifecycle"
+"""Stream of every `status` and `end` event, for the recorder."""
+
+TASKS = "mp:tasks"
+"""Hash: task name → its catalogue entry as JSON."""
+
+WORKERS = "mp:workers"
+"""Sorted set: worker id → when its announcement ends, in ms since 1970 by Redis's clock."""
+
+WORKER_INFO = "mp:workers:info"
+"""Hash: worker id → what it says of itself as JSON."""
+
+
+def state_key(job_id: str) -> str:
+    return f"mp:{{{job_id}}}:state"
+
+
+def events_key(job_id: str) -> str:
+    return f"mp:{{{job_id}}}:events"
+
+
+def result_key(job_id: str) -> str:
+    return f"mp:{{{job_id}}}:result"
+
+
+def live_channel(job_id: str) -> str:
+    """The channel on which the log announces every event of this job."""
+    return f"mp:{{{job_id}}}:live"
+
+
+def queue_key(queue: str) -> str:
+    """arq's sorted set of deliveries for one queue."""
+    return f"mp:queue:{queue}"
+
+
+def wake_channel(queue: str) -> str:
+    """Tells idle workers of a queue that something is due in so many ms."""
+    return f"mp:wake:{queue}"
+
+
+def control_channel(worker: str) -> str:
+    """Tells one worker to stop a job."""
+    return f"mp:control:{worker}"

@@ -1,0 +1,17 @@
+-- Cancel: at once while nobody runs the job; otherwise its worker is asked. ARGV: id, history limit, retention in ms, error.
+local status, attempt, requested, worker = unpack(redis.call('HMGET', STATE, 'status', 'attempt', 'cancel_requested',
+  'worker'))
+if not status then return 'gone' end
+if is_done(status) then return 'already_done' end
+if status ~= 'running' then
+  withdraw()
+  redis.call('HSET', STATE, 'cancel_requested', '1')
+  finish_without_result('cancelled', ARGV[4], ARGV[2], tonumber(ARGV[3]))
+  return 'cancelled'
+end
+if requested ~= '1' then
+  append_status({ status = 'running', attempt = attempt, cancel_requested = true, worker = worker },
+    { 'cancel_requested', '1' }, ARGV[2])
+end
+redis.call('PUBLISH', 'mp:control:' .. worker, 'cancel ' .. ID)
+return 'requested'
