@@ -25,7 +25,7 @@ TASK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
-class Retry(Exception):  # noqa: N818: it is a request, not a fault
+class Retry(Exception):
     """Raise it in a task to have another attempt, after `after` seconds (default: the task's own backoff)."""
 
     def __init__(
