@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+Command = Sequence[str | Path]
+
 
 class Stop(Exception):  # noqa: N818 - not an error of ours: the message tells the reader what to do
     """The command cannot go on; the message says what its reader can do about it."""
@@ -16,7 +18,7 @@ class Stop(Exception):  # noqa: N818 - not an error of ours: the message tells t
 class CommandFailed(Exception):  # noqa: N818 - reads as the sentence it is
     """A program that was run quietly failed; `output` holds what it said."""
 
-    def __init__(self, command: Sequence[str | Path], output: str) -> None:
+    def __init__(self, command: Command, output: str) -> None:
         super().__init__(f"{Path(command[0]).name} failed")
         self.output = output
 
@@ -31,7 +33,7 @@ def say(sentence: str) -> None:
 
 
 def quietly(
-    command: Sequence[str | Path],
+    command: Command,
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
@@ -60,7 +62,7 @@ def quietly(
     return done.stdout
 
 
-def works(command: Sequence[str | Path], timeout_seconds: float = 30) -> bool:
+def works(command: Command, timeout_seconds: float = 30) -> bool:
     """Say whether a program can be started at all and ends well."""
     try:
         quietly(command, timeout_seconds=timeout_seconds)

@@ -18,7 +18,8 @@ from devtools import apt
 from devtools.console import CommandFailed, Stop, quietly, say, works
 from devtools.environment import BIN, PYTHON, ROOT, VENV
 
-CHROMIUMS = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]
+CHROMIUMS = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable"]
+CHROMIUMS += ["google-chrome"]
 MAC_APPS = ["Google Chrome", "Chromium", "Microsoft Edge", "Brave Browser"]
 NPM_PROJECT = ROOT / "tests" / "tools"
 OLDEST_REDIS = (7, 0)  # what Debian 12 carries; the scripts use nothing younger
@@ -46,7 +47,7 @@ def chromium(node: Path) -> Path:
     if named := os.environ.get("MILEPOST_CHROMIUM"):
         if works([named, "--version"]):
             return Path(named)
-        raise Stop(f"MILEPOST_CHROMIUM names {named}, which does not start. Set it to a Chromium or unset it.")
+        raise Stop(f"MILEPOST_CHROMIUM={named} does not start. Set it to a Chromium or unset it.")
     if found := first_that_works(installed_chromiums()):
         return found
     reasons = []
@@ -90,7 +91,7 @@ def chromium_from_apt(_node: Path) -> Path:
 
 def chromium_from_playwright(node: Path) -> Path:
     """Use the browser that Playwright downloads, or has downloaded before."""
-    playwright = [PYTHON, "-m", "playwright", "install", "chromium-headless-shell"]
+    playwright: list[str | Path] = [PYTHON, "-m", "playwright", "install", "chromium-headless-shell"]
     env = {"PLAYWRIGHT_NODEJS_PATH": str(node)}
     plan = quietly([*playwright, "--dry-run"], env=env)
     folders = [Path(line.strip()) for line in re.findall(r"Install location:(.+)", plan)]
