@@ -22,6 +22,11 @@ class CommandFailed(Exception):  # noqa: N818 - reads as the sentence it is
         super().__init__(f"{Path(command[0]).name} failed")
         self.output = output
 
+    def reason(self) -> str:
+        """Return the one line that most likely says why: the last that speaks of an error."""
+        lines = self.output.strip().splitlines() or ["it said nothing"]
+        return next((line.strip() for line in reversed(lines) if "error" in line.lower()), lines[-1])
+
     def tail(self, lines: int = 12) -> str:
         """Return the last lines of what the program said, where the reason usually stands."""
         return "\n".join(self.output.strip().splitlines()[-lines:])

@@ -45,7 +45,7 @@ def ensure_venv() -> None:
         try:
             way()
         except (CommandFailed, Stop) as failure:
-            reasons.append(failure.tail(3) if isinstance(failure, CommandFailed) else str(failure))
+            reasons.append(failure.reason() if isinstance(failure, CommandFailed) else str(failure))
             discard_venv()
         else:
             return
@@ -123,13 +123,13 @@ def install(lock: Path) -> None:
         except CommandFailed as failure:
             failures.append(failure)
             if way is with_uv:
-                say("That did not work with uv; trying pip, which takes longer.")
+                say(f"uv could not do it ({failure.reason()}); trying pip, which takes longer.")
         else:
             return
     raise Stop(
         f"The packages of {lock.name} could not be installed. Is there a network, and does pip know "
         f"your package index ({PYTHON.relative_to(ROOT)} -m pip config list)? Then run this again.\n"
-        f"uv said:\n{failures[0].tail()}\npip said:\n{failures[1].tail()}"
+        f"uv said:\n{failures[0].tail(4)}\npip said:\n{failures[1].tail(4)}"
     )
 
 
