@@ -31,6 +31,7 @@ export function fieldsOf(schema) {
   const required = new Set(schema.required ?? [])
   return Object.entries(schema.properties ?? {}).map(([name, raw]) => {
     const { schema: plain, nullable } = plainSchema(raw, schema)
+    if (plain.type === "boolean" && nullable) plain.enum ??= [true, false] // a box has two states, this has three
     return {
       name,
       kind: kindOf(plain),
