@@ -35,6 +35,7 @@ def younger_python() -> str | None:
 
 
 def main() -> int:
+    """Open the door that the command line names, with a Python that fits."""
     if os.name != "posix":
         print("[dev] Milepost runs on Linux and macOS; on Windows, use WSL.", file=sys.stderr)
         return 2

@@ -8,17 +8,24 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+Command = Sequence[str | Path]
 
-class Stop(Exception):  # noqa: N818 - not an error of ours: the message tells the reader what to do
+
+class Stop(Exception):
     """The command cannot go on; the message says what its reader can do about it."""
 
 
-class CommandFailed(Exception):  # noqa: N818 - reads as the sentence it is
+class CommandFailed(Exception):
     """A program that was run quietly failed; `output` holds what it said."""
 
-    def __init__(self, command: Sequence[str | Path], output: str) -> None:
+    def __init__(self, command: Command, output: str) -> None:
         super().__init__(f"{Path(command[0]).name} failed")
         self.output = output
+
+    def reason(self) -> str:
+        """Return the one line that most likely says why: the last that speaks of an error."""
+        lines = self.output.strip().splitlines() or ["it said nothing"]
+        return next((line.strip() for line in reversed(lines) if "error" in line.lower()), lines[-1])
 
     def tail(self, lines: int = 12) -> str:
         """Return the last lines of what the program said, where the reason usually stands."""
@@ -31,7 +38,7 @@ def say(sentence: str) -> None:
 
 
 def quietly(
-    command: Sequence[str | Path],
+    command: Command,
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
@@ -60,7 +67,7 @@ def quietly(
     return done.stdout
 
 
-def works(command: Sequence[str | Path], timeout_seconds: float = 30) -> bool:
+def works(command: Command, timeout_seconds: float = 30) -> bool:
     """Say whether a program can be started at all and ends well."""
     try:
         quietly(command, timeout_seconds=timeout_seconds)

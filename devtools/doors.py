@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from devtools.console import Stop, say
-from devtools.environment import PYTHON, ROOT, alone, ensure
+from devtools.environment import PYTHON, ROOT, alone, ensure, keep_caches_here
 
 
 def open_door(arguments: list[str], usage: str) -> int:
@@ -21,6 +21,7 @@ def open_door(arguments: list[str], usage: str) -> int:
     if door is None:
         say(f"There is no command {name!r}; there are {', '.join(DOORS)} and help.")
         return 2
+    keep_caches_here()
     try:
         return door(rest)
     except Stop as reason:

@@ -68,6 +68,18 @@ def alone() -> Iterator[None]:
         os.close(directory)
 
 
+def keep_caches_here() -> None:
+    """Where the home directory is missing or not ours, let uv, pip and Playwright cache inside .venv.
+
+    uv refuses to work without a cache, and a build account often has no home.
+    """
+    home = Path(os.environ.get("HOME") or "/nonexistent")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if not cache.is_absolute() or nearest == Path("/") or not os.access(nearest, os.W_OK | os.X_OK):
+        os.environ["XDG_CACHE_HOME"] = str(VENV / "cache")
+
+
 def ensure(level: Level) -> None:
     """Bring the environment to this level; costs next to nothing when it is there already."""
     if is_ready(level):

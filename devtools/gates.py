@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from devtools.console import CommandFailed, quietly, say
-from devtools.environment import BIN, ROOT
+from devtools.console import Command, CommandFailed, quietly, say
+from devtools.environment import BIN, ROOT, VENV
 
 # Typed as strictly as the service: the doors and the tests are read as often as the rest.
-TYPED = ["milepost", "api/milepost_api", "worker/milepost_worker", "dev.py", "devtools", "tests"]
-TYPED += ["benchmarks", "examples"]
+PACKAGES = ["milepost", "api/milepost_api", "worker/milepost_worker"]
+TYPED = [*PACKAGES, "dev.py", "devtools", "tests", "benchmarks", "examples"]
 
 
-def commands() -> dict[str, list[str | Path]]:
+def commands() -> dict[str, Command]:
     """Name every gate and the command behind it."""
-    typed = [path for path in TYPED if next((ROOT / path).rglob("*.py"), None) or (ROOT / path).is_file()]
-    return {
+    typed = [path for path in TYPED if (ROOT / path).is_file() or next((ROOT / path).rglob("*.py"), None)]
+    gates: dict[str, Command] = {
         "format": [BIN / "ruff", "format", "--check", "."],
-        "lint": [BIN / "ruff", "check", "."],
+        "lint": [BIN / "ruff", "check", "--output-format=concise", "."],
         "types": [BIN / "mypy", *typed],
-        "arrows": [BIN / "lint-imports", "--no-timings"],
     }
+    missing = [package for package in PACKAGES if not (ROOT / package).is_dir()]
+    if missing:
+        say(f"arrows: not checked before there is {' and '.join(missing)}")
+    else:
+        gates["arrows"] = [BIN / "lint-imports", "--no-cache", "--no-logo", "--config", arrows_config()]
+    return gates
+
+
+def arrows_config() -> Path:
+    """Return import-linter's contracts without the modules that are still to be written.
+
+    It refuses a contract about a module that does not exist. Nothing is left out once the house is whole.
+    """
+    text = (ROOT / "pyproject.toml").read_text()
+    _, section, contracts = text.partition("[tool.importlinter]\n")
+
+    def exists(line: str) -> bool:
+        named = re.fullmatch(r'\s*"(milepost(?:\.[a-z_]+)*)",\s*', line)
+        path = ROOT / named[1].replace(".", "/") if named else ROOT
+        return path.is_dir() or path.with_suffix(".py").is_file()
+
+    config = VENV / "importlinter.toml"
+    config.write_text(section + "".join(line for line in contracts.splitlines(keepends=True) if exists(line)))
+    return config
 
 
 def check_all() -> int:
@@ -36,5 +60,5 @@ def check_all() -> int:
         else:
             say(f"{name}: ok")
     if failed:
-        say(f"Failed: {', '.join(failed)}. `.venv/bin/ruff format .` and `ruff check --fix .` mend the first two.")
+        say(f"Failed: {', '.join(failed)}. Ruff mends much by itself: .venv/bin/ruff check --fix")
     return 1 if failed else 0

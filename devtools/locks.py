@@ -6,13 +6,14 @@ The files say what to install, never where from: that is for the machine that in
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from devtools.console import CommandFailed, Stop, quietly, say
+from devtools.console import Command, CommandFailed, Stop, quietly, say
 from devtools.environment import LOCKS, ROOT, alone
 from devtools.packages import UV, ensure_uv, ensure_venv, uv_environment
 
 # Universal: one file serves every platform and every Python from 3.11 on, with markers inside.
-OPTIONS = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header"]
+OPTIONS = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--no-header"]
 
 
 def write(extra_options: list[str]) -> int:
@@ -28,7 +29,7 @@ def write(extra_options: list[str]) -> int:
                     raise Stop(f"{lock.name} was not rewritten: {fault}.")
         except CommandFailed as failure:
             restore(before)
-            raise Stop(f"The versions could not be resolved, the lock files are as before:\n{failure.tail()}") from None
+            raise Stop(f"No versions fit together; the lock files are as before:\n{failure.tail()}") from None
         except BaseException:
             restore(before)
             raise
@@ -44,7 +45,7 @@ def resolve(name: str, extra_options: list[str]) -> None:
         # Under the runtime's constraints, so that the tests run what production runs.
         wanted += ["--group", "dev", "--constraint", LOCKS["run"].name]
     say(f"Resolving {name}.")
-    command = [UV, "pip", "compile", "--quiet", *wanted, *OPTIONS, *extra_options, "-o", name]
+    command: Command = [UV, "pip", "compile", "--quiet", *wanted, *OPTIONS, *extra_options, "-o", name]
     # A folder of wheels on this machine would add hashes that nobody else can check.
     env = {name: value for name, value in uv_environment().items() if name != "UV_FIND_LINKS"}
     quietly(command, cwd=ROOT, env=env)
@@ -60,6 +61,7 @@ def fault_in(lock: str) -> str | None:
     return None
 
 
-def restore(before: dict) -> None:  # type: ignore[type-arg]
+def restore(before: dict[Path, str]) -> None:
+    """Put the lock files back as they were."""
     for lock, text in before.items():
         lock.write_text(text)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from devtools import apt
-from devtools.console import CommandFailed, Stop, quietly, say, works
+from devtools.console import Command, CommandFailed, Stop, quietly, say, works
 from devtools.environment import BIN, LOCKS, PYTHON, ROOT, VENV
 
 UV = BIN / "uv"
@@ -33,9 +33,9 @@ def base_python() -> str:
 
 def ensure_venv() -> None:
     """Make .venv, or make it anew when it is half-made or its Python is gone."""
-    if PYTHON.exists() and works([PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]):
-        if UV.exists() or works([PYTHON, "-c", "import pip"]):
-            return
+    fits: Command = [PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    if PYTHON.exists() and works(fits) and (UV.exists() or works([PYTHON, "-c", "import pip"])):
+        return
     if VENV.exists() or VENV.is_symlink():
         say("The environment in .venv is incomplete; making it anew.")
         discard_venv()
@@ -45,7 +45,7 @@ def ensure_venv() -> None:
         try:
             way()
         except (CommandFailed, Stop) as failure:
-            reasons.append(failure.tail(3) if isinstance(failure, CommandFailed) else str(failure))
+            reasons.append(failure.reason() if isinstance(failure, CommandFailed) else str(failure))
             discard_venv()
         else:
             return
@@ -123,26 +123,26 @@ def install(lock: Path) -> None:
         except CommandFailed as failure:
             failures.append(failure)
             if way is with_uv:
-                say("That did not work with uv; trying pip, which takes longer.")
+                say(f"No luck with uv ({failure.reason()}); trying pip, which takes longer.")
         else:
             return
     raise Stop(
         f"The packages of {lock.name} could not be installed. Is there a network, and does pip know "
         f"your package index ({PYTHON.relative_to(ROOT)} -m pip config list)? Then run this again.\n"
-        f"uv said:\n{failures[0].tail()}\npip said:\n{failures[1].tail()}"
+        f"uv said:\n{failures[0].tail(4)}\npip said:\n{failures[1].tail(4)}"
     )
 
 
 def with_uv(lock: Path) -> None:
     """Install with uv: seconds instead of most of a minute."""
     ensure_uv()
-    command = [UV, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", lock]
+    command: Command = [UV, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", lock]
     quietly(command, env=uv_environment())
 
 
 def with_pip(lock: Path) -> None:
     """Install with pip, for platforms without uv and for indexes that only pip can reach."""
-    command = [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock]
+    command: Command = [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock]
     quietly(command, env=PIP_ENV)
 
 

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devtools import apt
-from devtools.console import CommandFailed, Stop, quietly, say, works
+from devtools.console import CommandFailed, Stop, quietly, say
 from devtools.environment import BIN, PYTHON, ROOT, VENV
 
-CHROMIUMS = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]
+CHROMIUMS = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable"]
+CHROMIUMS += ["google-chrome"]
 MAC_APPS = ["Google Chrome", "Chromium", "Microsoft Edge", "Brave Browser"]
 NPM_PROJECT = ROOT / "tests" / "tools"
 OLDEST_REDIS = (7, 0)  # what Debian 12 carries; the scripts use nothing younger
@@ -44,9 +45,9 @@ def for_tests() -> dict[str, str]:
 def chromium(node: Path) -> Path:
     """Return a Chromium that starts."""
     if named := os.environ.get("MILEPOST_CHROMIUM"):
-        if works([named, "--version"]):
+        if is_chromium(Path(named)):
             return Path(named)
-        raise Stop(f"MILEPOST_CHROMIUM names {named}, which does not start. Set it to a Chromium or unset it.")
+        raise Stop(f"MILEPOST_CHROMIUM={named} is not a Chromium that starts. Correct it or unset it.")
     if found := first_that_works(installed_chromiums()):
         return found
     reasons = []
@@ -54,7 +55,7 @@ def chromium(node: Path) -> Path:
         try:
             return way(node)
         except CommandFailed as failure:
-            reasons.append(failure.tail(2))
+            reasons.append(failure.reason())
         except Stop as reason:
             reasons.append(str(reason))
     raise Stop(
@@ -77,7 +78,15 @@ def installed_chromiums() -> Iterator[Path]:
 
 def first_that_works(candidates: Iterator[Path]) -> Path | None:
     """Return the first browser that starts; a stub that only says how to install one does not."""
-    return next((path for path in candidates if path.exists() and works([path, "--version"])), None)
+    return next((path for path in candidates if path.exists() and is_chromium(path)), None)
+
+
+def is_chromium(path: Path) -> bool:
+    """Say whether a program starts and names a version the way Chromium and its kin do."""
+    try:
+        return bool(re.search(r"\d+\.\d+\.\d+\.\d+", quietly([path, "--version"], timeout_seconds=30)))
+    except CommandFailed:
+        return False
 
 
 def chromium_from_apt(_node: Path) -> Path:
@@ -90,7 +99,7 @@ def chromium_from_apt(_node: Path) -> Path:
 
 def chromium_from_playwright(node: Path) -> Path:
     """Use the browser that Playwright downloads, or has downloaded before."""
-    playwright = [PYTHON, "-m", "playwright", "install", "chromium-headless-shell"]
+    playwright: list[str | Path] = [PYTHON, "-m", "playwright", "install", "chromium-headless-shell"]
     env = {"PLAYWRIGHT_NODEJS_PATH": str(node)}
     plan = quietly([*playwright, "--dry-run"], env=env)
     folders = [Path(line.strip()) for line in re.findall(r"Install location:(.+)", plan)]
@@ -127,7 +136,8 @@ def redis_server() -> Path:
             # Only the tools: they hold the server's program, and no service that would start by itself.
             apt.install("redis-tools", purpose="Redis for the tests")
     except (CommandFailed, Stop) as failure:
-        say(f"No ordinary Redis ({str(failure).splitlines()[0]}); the tests use the embedded Valkey instead.")
+        reason = str(failure).splitlines()[0]
+        say(f"There is no ordinary Redis here ({reason}); the tests use the embedded Valkey instead.")
     return installed_redis() or embedded_redis()
 
 
