@@ -145,7 +145,7 @@ class Follower:
 
 
 def closed() -> Unreachable:
-    """Return the error for a stream that was closed before its end: by a proxy, a drain, a limit on its age."""
+    """Return the error for a stream closed before its end: by a proxy, a drain, a limit on its age."""
     return Unreachable("The connection was closed before the job had ended.")
 
 
