@@ -138,7 +138,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     for one in found:
         if one["type"] == "json_invalid":
             return ProblemResponse("bad-request", f"The body is not JSON: {_why(one)}.")
-    listed = [{"in": str(one["loc"][0]), "path": _path(one["loc"]), "detail": _sentence(one)} for one in found]
+    listed = [
+        {"in": str(one["loc"][0]), "path": _path(one["loc"]), "detail": _sentence(one)} for one in found
+    ]
     return ProblemResponse("invalid-request", _summary(listed), errors=listed)
 
 

@@ -62,8 +62,10 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
-        if isinstance(app, FastAPI) and isinstance(services := getattr(app.state, "services", None), Services):
-            services.draining.set()
+        if isinstance(app, FastAPI) and isinstance(
+            services := getattr(app.state, "services", None), Services
+        ):
+            services.hub.drain()  # open streams say `reconnect` and end, and are not waited for in vain
         await super().shutdown(sockets)
 
 

@@ -69,7 +69,9 @@ class ApiSettings(Settings):
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"MILEPOST_API_KEYS_FILE cannot be read: {error}") from None
         if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
-            raise ValueError("MILEPOST_API_KEYS: a key is plain ASCII without spaces, or no header can carry it")
+            raise ValueError(
+                "MILEPOST_API_KEYS: a key is plain ASCII without spaces, or no header can carry it"
+            )
         return self
 
     @model_validator(mode="after")

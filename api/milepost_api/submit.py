@@ -8,7 +8,15 @@ from typing import Annotated, Any, Self
 
 import structlog
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StrictFloat, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
 from pydantic import StringConstraints as Text
 from redis.exceptions import RedisError
 
@@ -85,9 +93,7 @@ def _sorted(value: Any) -> Any:
     return [_sorted(one) for one in value] if isinstance(value, list) else value
 
 
-def new_record(
-    submission: Submission, offer: Offer, now: datetime, *, key: str | None = None
-) -> JobRecord:
+def new_record(submission: Submission, offer: Offer, now: datetime, *, key: str | None = None) -> JobRecord:
     """Return the record of a submission that is acceptable.
 
     Raises `Problem`: `invalid-params`, or `invalid-request` for a moment too far away.
@@ -121,7 +127,9 @@ def _run_at(submission: Submission, now: datetime) -> datetime | None:
         run_at = now + timedelta(seconds=submission.delay_seconds)
     if run_at is not None and run_at > now + timedelta(days=FAR_DAYS):
         detail = f"A job can be scheduled at most {FAR_DAYS} days ahead."
-        raise Problem("invalid-request", detail, errors=[{"in": "body", "path": "$.run_at", "detail": detail}])
+        raise Problem(
+            "invalid-request", detail, errors=[{"in": "body", "path": "$.run_at", "detail": detail}]
+        )
     return run_at if run_at and run_at > now else None
 
 

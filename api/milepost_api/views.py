@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fastapi import Request
-
 from milepost.events import INLINE_RESULT_BYTES
 from milepost.job import Job, Json, Status
 from milepost_api.records import JobRecord
@@ -38,9 +36,9 @@ class JobResource(Job):
     urls: Urls
 
 
-def urls_of(request: Request, job_id: str) -> dict[str, str]:
+def urls_of(root_path: str, job_id: str) -> dict[str, str]:
     """Return the addresses of a job. Relative: behind a proxy the server does not know its own name."""
-    here = f"{request.scope.get('root_path', '')}/v1/jobs/{job_id}"
+    here = f"{root_path}/v1/jobs/{job_id}"
     return {
         "self": here,
         "status": f"{here}/status",
@@ -51,9 +49,9 @@ def urls_of(request: Request, job_id: str) -> dict[str, str]:
     }
 
 
-def job_wire(request: Request, job: Job) -> dict[str, Json]:
-    """Return the job as JSON."""
-    return job.to_wire() | {"urls": urls_of(request, job.id)}
+def job_wire(root_path: str, job: Job) -> dict[str, Json]:
+    """Return the job as JSON, with where to go from it."""
+    return job.to_wire() | {"urls": urls_of(root_path, job.id)}
 
 
 def job_of(record: JobRecord) -> Job:

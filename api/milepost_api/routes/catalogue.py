@@ -32,16 +32,19 @@ class WorkerList:
     items: list[WorkerInfo]
 
 
-@router.get(
-    "/tasks", summary="List tasks", response_class=JsonResponse, responses={200: {"model": TaskList}}
-)
+@router.get("/tasks", summary="List tasks", response_class=JsonResponse, responses={200: {"model": TaskList}})
 async def list_tasks(services: ServicesDep) -> Response:
     """List every task that was announced, with the JSON Schemas of its params and its result."""
     async with redis_answers(services.settings.redis_answer_seconds):
         tasks, workers = await services.catalogue.tasks(), await services.catalogue.workers()
     offering = [set(worker.tasks) for worker in workers]
     return JsonResponse(
-        {"items": [asdict(task) | {"workers": sum(name in one for one in offering)} for name, task in tasks.items()]}
+        {
+            "items": [
+                asdict(task) | {"workers": sum(name in one for one in offering)}
+                for name, task in tasks.items()
+            ]
+        }
     )
 
 

@@ -126,7 +126,6 @@ async def _without_log(services: Services, job_id: str, after: str | None) -> Re
 
 def _page(view: View, after: str | None, limit: int) -> dict[str, Json]:
 
-
     entries = view.entries[:limit]
     last = str(Cursor(view.cursor.epoch, entries[-1].seq)) if entries else after or str(view.cursor)
     return {

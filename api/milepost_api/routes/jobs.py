@@ -17,7 +17,7 @@ from milepost_api.lookup import redis_answers
 from milepost_api.problems import describe
 from milepost_api.records import JobFilter
 from milepost_api.responses import JsonResponse
-from milepost_api.services import JobId, Services, ServicesDep
+from milepost_api.services import JobId, Services, ServicesDep, root_of
 from milepost_api.submit import new_job
 from milepost_api.times import utc_now
 from milepost_api.views import JobResource, job_wire, retry_after_seconds
@@ -59,7 +59,9 @@ async def list_jobs(
     tag: Word | None = None,
     created_after: AwareDatetime | None = None,
     created_before: AwareDatetime | None = None,
-    q: Annotated[Word | None, Query(description="Text in task, tags, metadata or error; or a whole id.")] = None,
+    q: Annotated[
+        Word | None, Query(description="Text in task, tags, metadata or error; or a whole id.")
+    ] = None,
     order: Literal["newest", "oldest"] = "newest",
     limit: Annotated[int, Query(ge=1, description="At most MILEPOST_PAGE_LIMIT_ITEMS are given.")] = 50,
     cursor: PageCursor | None = None,
@@ -82,7 +84,9 @@ async def list_jobs(
     # The records are a moment behind: a job that has left the wanted status since is not shown.
     shown = [job for job in jobs if not status or job.status in status]
     following = records[most - 1].id if len(records) > most else None
-    return JsonResponse({"items": [job_wire(request, job) for job in shown], "next_cursor": following})
+    return JsonResponse(
+        {"items": [job_wire(root_of(request), job) for job in shown], "next_cursor": following}
+    )
 
 
 @router.get(
@@ -108,7 +112,7 @@ async def get_job(
         headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
     if _matches(if_none_match, seen.etag):
         return Response(status_code=304, headers={**headers, "Cache-Control": "private, no-cache"})
-    return JsonResponse(job_wire(request, seen.job), headers=headers)
+    return JsonResponse(job_wire(root_of(request), seen.job), headers=headers)
 
 
 @router.post(

@@ -55,7 +55,8 @@ async def get_job_status(
     job_id: JobId,
     services: ServicesDep,
     wait: Annotated[
-        float, Query(ge=0, allow_inf_nan=False, description="Seconds to wait for news; long waits are cut short.")
+        float,
+        Query(ge=0, allow_inf_nan=False, description="Seconds to wait for news; long waits are cut short."),
     ] = 0,
     after: Annotated[CursorText | None, Query(description="Answer when the job is past this cursor.")] = None,
 ) -> Response:
