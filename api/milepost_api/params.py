@@ -14,7 +14,7 @@ from referencing.exceptions import Unresolvable
 
 from milepost.codec import dumps
 from milepost.log import TaskInfo
-from milepost_api.problems import Problem
+from milepost_api.problems import ProblemError
 
 ERRORS_LISTED = 50
 SHOWN = 120  # characters of a value that an error quotes
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class ParamsCheck:
-    """Compiled once per announcement. Only the schema itself is read: it cannot make this process fetch another."""
+    """Compiled once per announcement. A schema cannot make this process fetch another one."""
 
     def __init__(self, task: TaskInfo) -> None:
         self._task = task.name
@@ -50,7 +50,9 @@ class ParamsCheck:
         listed = list({one["path"]: one for error in found for one in _listed(error)}.values())
         first = f"{listed[0]['path']}: {listed[0]['detail']}"
         more = f" And {len(listed) - 1} more, see `errors`." if len(listed) > 1 else ""
-        raise Problem("invalid-params", f"The params do not fit {self._task}. {first}{more}", errors=listed)
+        raise ProblemError(
+            "invalid-params", f"The params do not fit {self._task}. {first}{more}", errors=listed
+        )
 
 
 def _listed(error: ValidationError) -> list[dict[str, str]]:
