@@ -20,7 +20,8 @@ from milepost_api.catalogue import Offers
 from milepost_api.dispatcher import Dispatcher
 from milepost_api.hub import open_hub
 from milepost_api.limits import BodyLimit
-from milepost_api.lookup import Archive, Lookup
+from milepost_api.lookup import Lookup
+from milepost_api.memory import Memory
 from milepost_api.pages import Pages
 from milepost_api.recorder import Recorder
 from milepost_api.records import JobStore, open_engines
@@ -44,10 +45,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     problems.install(app)
     v1 = APIRouter(prefix="/v1", responses=problems.describe("unauthorized", "internal", "unavailable"))
-    for module in (submit, jobs, status, history, catalogue):
+    for module in (submit, jobs, status, streams, history, catalogue):
         v1.include_router(module.router)
     app.include_router(v1)
-    app.include_router(streams.router)
     app.include_router(health.router)
     app.router.default = Pages()  # not a route: it would answer GET where only POST is served
     openapi.install(app, keys=bool(settings.keys))
@@ -63,14 +63,14 @@ def _lifespan(settings: ApiSettings) -> Callable[[FastAPI], AbstractAsyncContext
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.services = services = await _open(settings, stack)
+            app.state.services = services = await _open(settings, stack, app.root_path)
             await stack.enter_async_context(_background(services))
             yield
 
     return lifespan
 
 
-async def _open(settings: ApiSettings, stack: AsyncExitStack) -> Services:
+async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) -> Services:
     engines = await stack.enter_async_context(open_engines(settings.database))
     redis = await stack.enter_async_context(connect(settings.redis_url))
     store = JobStore(engines)
@@ -80,7 +80,9 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack) -> Services:
     announced = Catalogue(redis)
     offers, seconds = Offers(announced), settings.redis_answer_seconds
     subscriber = await stack.enter_async_context(connect_subscriber(settings.redis_url))
-    hub = await stack.enter_async_context(open_hub(joblog, subscriber, Archive(store, joblog), job_wire))
+    hub = await stack.enter_async_context(
+        open_hub(joblog, subscriber, Memory(store, joblog), lambda job: job_wire(root_path, job))
+    )
     return Services(
         settings=settings,
         engines=engines,

@@ -12,7 +12,7 @@ import structlog
 from milepost.errors import StoreUnavailable
 from milepost.log import Catalogue, TaskInfo
 from milepost_api.params import ParamsCheck
-from milepost_api.problems import ProblemError
+from milepost_api.problems import Problem
 
 FRESH_SECONDS = 2.0
 HURRY_SECONDS = 0.2  # a name that is not known is asked for again at most so often
@@ -73,7 +73,7 @@ class Offers:
         self._read_at = self._clock()
 
 
-def _unknown(name: str, known: list[str]) -> ProblemError:
+def _unknown(name: str, known: list[str]) -> Problem:
     near = difflib.get_close_matches(name[:200], known, n=1, cutoff=0.6)
     if not known:
         hint = "No worker has announced any task yet: start one with `milepost worker MODULE`."
@@ -81,6 +81,6 @@ def _unknown(name: str, known: list[str]) -> ProblemError:
         hint = f"Did you mean {near[0]!r}?"
     else:
         hint = f"Known tasks: {', '.join(known[:50])}."
-    return ProblemError(
+    return Problem(
         "unknown-task", f"No worker offers a task named {name[:200]!r}. {hint}", known_tasks=known[:200]
     )

@@ -101,7 +101,7 @@ class Dispatcher:
         await self._store.mark_dispatched([record.id for record in records], self._now())
 
     async def _settle(self, ended: Sequence[Peek]) -> None:
-        """Record ends that are not recorded: usually the recorder is about to, rarely their events are lost."""
+        """Record ends that are not recorded: mostly the recorder is about to, seldom an event is lost."""
         outcomes = await self._lifecycle.outcomes([seen.job.id for seen in ended])
         ends = {seen.job.id: end_of(seen) for seen in ended}
 

@@ -14,7 +14,7 @@ LINGER_SECONDS = 2.0
 
 
 class BodyLimit:
-    """Answers 413 by `Content-Length` before a byte is read, or at the first byte too many of a chunked body."""
+    """Answers 413: by `Content-Length` before a byte is read, else at the first byte too many."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app, self._limit = app, limit_bytes

@@ -12,11 +12,9 @@ from redis.asyncio import Redis
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Job
-from milepost.log import JobLog
 from milepost.log.peek import peek
 from milepost.redis import UNREACHABLE
-from milepost_api.hub import Recalled
-from milepost_api.records import JobRecord, JobStore, job_of, new_job
+from milepost_api.records import JobRecord, JobStore, job_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +70,6 @@ class Lookup:
         async with redis_answers(self._seconds):
             seen = dict(zip(living, await peek(self._redis, living), strict=True))
         return [one.job if (one := seen.get(record.id)) else job_of(record) for record in records]
-
-
-class Archive:
-    """What the hub asks when the log does not know a job: the records (`milepost_api.hub.Memory`)."""
-
-    def __init__(self, store: JobStore, joblog: JobLog) -> None:
-        self._store, self._log = store, joblog
-
-    async def recall(self, job_id: str) -> Recalled | None:
-        """Return the record; a job that has not ended is brought (back) to the log. None: there is none."""
-        record = await self._store.get(job_id)
-        if record is None:
-            return None
-        if not record.done:
-            await self._log.create(new_job(record))
-        return Recalled(job_of(record), Cursor(record.epoch or "0", record.version))
 
 
 def found(record: JobRecord) -> Found:

@@ -14,7 +14,7 @@ from referencing.exceptions import Unresolvable
 
 from milepost.codec import dumps
 from milepost.log import TaskInfo
-from milepost_api.problems import ProblemError
+from milepost_api.problems import Problem
 
 ERRORS_LISTED = 50
 SHOWN = 120  # characters of a value that an error quotes
@@ -50,9 +50,7 @@ class ParamsCheck:
         listed = list({one["path"]: one for error in found for one in _listed(error)}.values())
         first = f"{listed[0]['path']}: {listed[0]['detail']}"
         more = f" And {len(listed) - 1} more, see `errors`." if len(listed) > 1 else ""
-        raise ProblemError(
-            "invalid-params", f"The params do not fit {self._task}. {first}{more}", errors=listed
-        )
+        raise Problem("invalid-params", f"The params do not fit {self._task}. {first}{more}", errors=listed)
 
 
 def _listed(error: ValidationError) -> list[dict[str, str]]:

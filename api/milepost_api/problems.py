@@ -33,7 +33,7 @@ PROBLEM_OF: Mapping[type[Exception], str] = {
 _AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
 
 
-class ProblemError(MilepostError):
+class Problem(MilepostError):
     """An answer other than the one asked for, with everything its reader needs to act on it."""
 
     def __init__(
@@ -62,7 +62,7 @@ class ProblemResponse(Response):
 
 def install(app: FastAPI) -> None:
     """Give every error of `app` its problem."""
-    app.add_exception_handler(ProblemError, _given)
+    app.add_exception_handler(Problem, _given)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     for kind in PROBLEM_OF:
@@ -87,7 +87,7 @@ def describe(*names: str) -> dict[int | str, dict[str, Any]]:
 
 
 async def _given(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)
+    assert isinstance(error, Problem)
     return ProblemResponse(error.name, str(error), headers=error.headers, **error.extra)
 
 

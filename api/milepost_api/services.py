@@ -39,6 +39,14 @@ def services_of(request: Request) -> Services:
     return cast("Services", request.app.state.services)
 
 
+def root_of(request: Request) -> str:
+    """Return the path below which the app is served, "" at the root."""
+    return str(request.scope.get("root_path", ""))
+
+
+RootPath = Annotated[str, Depends(root_of)]
+
+
 def known_form(job_id: str) -> str:
     if not is_job_id(job_id):
         raise JobNotFound  # no job can have such an id

@@ -27,7 +27,7 @@ from milepost.job import Status
 from milepost.log import JobLog
 from milepost_api.catalogue import Offer, Offers
 from milepost_api.lookup import redis_answers
-from milepost_api.problems import ProblemError
+from milepost_api.problems import Problem
 from milepost_api.records import JobRecord, JobStore, KeyTaken, new_job
 
 DAY = 86_400
@@ -126,7 +126,7 @@ def _run_at(submission: Submission, now: datetime) -> datetime | None:
         run_at = now + timedelta(seconds=submission.delay_seconds)
     if run_at is not None and run_at > now + timedelta(days=FAR_DAYS):
         detail = f"A job can be scheduled at most {FAR_DAYS} days ahead."
-        raise ProblemError(
+        raise Problem(
             "invalid-request", detail, errors=[{"in": "body", "path": "$.run_at", "detail": detail}]
         )
     return run_at if run_at and run_at > now else None
@@ -157,7 +157,7 @@ class Desk:
 
     async def _replay(self, earlier: JobRecord, submission: Submission) -> JobRecord:
         if earlier.fingerprint != fingerprint(submission):
-            raise ProblemError(
+            raise Problem(
                 "idempotency-mismatch",
                 "This Idempotency-Key came with another body before. Use a new key for a new job.",
                 job_id=earlier.id,

@@ -31,9 +31,9 @@ class JobResource(Job):
     urls: Urls
 
 
-def urls_of(job_id: str) -> dict[str, str]:
+def urls_of(root_path: str, job_id: str) -> dict[str, str]:
     """Return the addresses of a job. Relative: behind a proxy the server does not know its own name."""
-    here = f"/v1/jobs/{job_id}"
+    here = f"{root_path}/v1/jobs/{job_id}"
     return {
         "self": here,
         "status": f"{here}/status",
@@ -44,9 +44,9 @@ def urls_of(job_id: str) -> dict[str, str]:
     }
 
 
-def job_wire(job: Job) -> dict[str, Json]:
+def job_wire(root_path: str, job: Job) -> dict[str, Json]:
     """Return the job as JSON."""
-    return job.to_wire() | {"urls": urls_of(job.id)}
+    return job.to_wire() | {"urls": urls_of(root_path, job.id)}
 
 
 def retry_after_seconds(job: Job, now: datetime) -> int:

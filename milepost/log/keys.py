@@ -42,7 +42,7 @@ def live_channel(job_id: str) -> str:
 
 
 def queue_key(queue: str) -> str:
-    """arq's sorted set of deliveries for one queue."""
+    """Arq's sorted set of deliveries for one queue."""
     return f"mp:queue:{queue}"
 
 

@@ -16,7 +16,7 @@ from milepost.job import Json, Status
 from milepost.log import View
 from milepost.times import utc_now
 from milepost_api.lookup import Found, redis_answers
-from milepost_api.problems import ProblemError, describe
+from milepost_api.problems import Problem, describe
 from milepost_api.responses import JsonResponse
 from milepost_api.routes.status import CursorText
 from milepost_api.services import JobId, Services, ServicesDep
@@ -53,9 +53,9 @@ async def get_job_result(job_id: JobId, services: ServicesDep) -> Response:
     seen = await services.lookup.find(job_id)
     if not seen.job.done:
         wait = retry_after_seconds(seen.job, utc_now())
-        raise ProblemError(
+        raise Problem(
             "not-ready",
-            f"The job is {seen.job.status}; its result comes with its success. Ask again, or follow its stream.",
+            f"The job is {seen.job.status}; its result comes when it succeeds. Ask again, or follow it.",
             headers={"Retry-After": str(wait)},
             job_status=seen.job.status,
         )
@@ -63,14 +63,14 @@ async def get_job_result(job_id: JobId, services: ServicesDep) -> Response:
         raise _no_result(seen)
     result = await _result(services, seen)
     if result is None:
-        raise ProblemError("expired", "The job succeeded, but its result is no longer kept.")
+        raise Problem("expired", "The job succeeded, but its result is no longer kept.")
     return Response(result, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
 
 
-def _no_result(seen: Found) -> ProblemError:
+def _no_result(seen: Found) -> Problem:
     error = seen.job.error
     why = f": {error.message}" if error else "."
-    return ProblemError(
+    return Problem(
         "no-result",
         f"The job ended as {seen.job.status} and has no result{why}",
         job_status=seen.job.status,
@@ -120,7 +120,7 @@ async def _without_log(services: Services, job_id: str, after: str | None) -> Re
     if record is None:
         raise JobNotFound
     if record.done:
-        raise ProblemError("expired", "The history of this job is no longer kept; its outcome is.")
+        raise Problem("expired", "The history of this job is no longer kept; its outcome is.")
     return JsonResponse({"items": [], "next": after, "more": False, "gap": None})
 
 

@@ -18,7 +18,7 @@ from milepost_api.lookup import redis_answers
 from milepost_api.problems import describe
 from milepost_api.records import JobFilter, new_job
 from milepost_api.responses import JsonResponse
-from milepost_api.services import JobId, Services, ServicesDep
+from milepost_api.services import JobId, RootPath, Services, ServicesDep
 from milepost_api.views import JobResource, job_wire, retry_after_seconds
 
 router = APIRouter(tags=["jobs"])
@@ -51,6 +51,7 @@ class Cancellation:
 )
 async def list_jobs(
     services: ServicesDep,
+    root_path: RootPath,
     status: Annotated[list[Status] | None, Query(description="May be given several times.")] = None,
     task: Word | None = None,
     queue: Word | None = None,
@@ -82,7 +83,7 @@ async def list_jobs(
     # The records are a moment behind: a job that has left the wanted status since is not shown.
     shown = [job for job in jobs if not status or job.status in status]
     following = records[most - 1].id if len(records) > most else None
-    return JsonResponse({"items": [job_wire(job) for job in shown], "next_cursor": following})
+    return JsonResponse({"items": [job_wire(root_path, job) for job in shown], "next_cursor": following})
 
 
 @router.get(
@@ -98,6 +99,7 @@ async def list_jobs(
 async def get_job(
     job_id: JobId,
     services: ServicesDep,
+    root_path: RootPath,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return the whole job; never behind an event that was already seen."""
@@ -107,7 +109,7 @@ async def get_job(
         headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
     if _matches(if_none_match, seen.etag):
         return Response(status_code=304, headers={**headers, "Cache-Control": "private, no-cache"})
-    return JsonResponse(job_wire(seen.job), headers=headers)
+    return JsonResponse(job_wire(root_path, seen.job), headers=headers)
 
 
 @router.post(

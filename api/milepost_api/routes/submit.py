@@ -13,7 +13,7 @@ from milepost_api.lookup import Found, found
 from milepost_api.prefer import wait_seconds
 from milepost_api.problems import describe
 from milepost_api.responses import JsonResponse
-from milepost_api.services import Services, ServicesDep
+from milepost_api.services import RootPath, Services, ServicesDep
 from milepost_api.submit import Submission
 from milepost_api.views import JobResource, job_wire, retry_after_seconds, urls_of
 from milepost_api.waiting import wait_for_change
@@ -47,6 +47,7 @@ IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255, pattern=r"^
 async def submit_job(
     submission: Submission,
     services: ServicesDep,
+    root_path: RootPath,
     idempotency_key: IdempotencyKey | None = None,
     prefer: Annotated[
         list[str] | None, Header(description="`wait=N`: answer when done, for N seconds.")
@@ -59,7 +60,7 @@ async def submit_job(
     """
     record, replayed = await services.desk.accept(submission, utc_now(), idempotency_key)
     seconds = wait_seconds(prefer or (), services.settings.long_poll_seconds_max)
-    headers = {"Location": urls_of(record.id)["self"]}
+    headers = {"Location": urls_of(root_path, record.id)["self"]}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
     if seconds is not None:
@@ -67,9 +68,9 @@ async def submit_job(
     waited = seconds is not None or replayed
     seen = await _outcome(services, record.id, seconds or 0) if waited else found(record)
     if seen.job.done and seconds is not None:
-        return JsonResponse(job_wire(seen.job), 200, headers)
+        return JsonResponse(job_wire(root_path, seen.job), 200, headers)
     headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
-    return JsonResponse(job_wire(seen.job), 202, headers)
+    return JsonResponse(job_wire(root_path, seen.job), 202, headers)
 
 
 async def _outcome(services: Services, job_id: str, seconds: float) -> Found:
