@@ -40,6 +40,7 @@ def test_the_environment_is_read_and_the_command_line_wins(monkeypatch: pytest.M
         ("MILEPOST_HISTORY_LIMIT_EVENTS", "3", r"MILEPOST_HISTORY_LIMIT_EVENTS is '3': .*10\."),
         ("MILEPOST_LOG_LEVEL", "loud", r"MILEPOST_LOG_LEVEL is 'loud': .*'debug'.*\."),
         ("MILEPOST_LEASE_SECONDS", "nan", r"MILEPOST_LEASE_SECONDS is 'nan': .*\."),
+        ("MILEPOST_LEASE_SECONDS", "inf", r"MILEPOST_LEASE_SECONDS is 'inf': .*finite.*\."),
     ],
 )
 def test_a_wrong_setting_is_refused_with_a_sentence(
