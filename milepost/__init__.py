@@ -1,1 +1,29 @@
-"""Milepost: live progress for background jobs."""
+"""Milepost: live progress for background jobs.
+
+What a task author imports is here: `task`, `progress`, `Retry`. Clients import `milepost.client`.
+Names load on first use, so that a client install needs none of what a worker needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from milepost.reporting import Stopped, progress
+    from milepost.tasks import Retry, task
+
+__all__ = ["Retry", "Stopped", "progress", "task"]
+
+_HOME = {
+    "Retry": "milepost.tasks",
+    "task": "milepost.tasks",
+    "Stopped": "milepost.reporting",
+    "progress": "milepost.reporting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'milepost' has no attribute {name!r}")

@@ -30,6 +30,10 @@ class BadReport(MilepostError, ValueError):
     """A progress report holds a value that cannot be sent."""
 
 
+class ParamsError(MilepostError, ValueError):
+    """The params do not fit the task."""
+
+
 class TaskDefinitionError(MilepostError):
     """A task cannot be registered the way it is written."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -70,10 +70,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a delivery is not to be run: done, gone, stale (another delivery counts), leased, early."""
+    """Why a delivery is not to be run: done, gone, stale (another delivery counts), leased, early, unknown (task)."""
 
     reason: str
     wait_ms: int = 0
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +166,9 @@ class JobLog:
         return bool(reply[0] == b"created")
 
     async def claim(
-        self, job_id: str, delivery: str, worker: str, *, lease_seconds: float
+        self, job_id: str, delivery: str, worker: str, *, lease_seconds: float, tasks: Iterable[str]
     ) -> Claim | Refusal:
-        """Begin the next attempt for `worker`, or say why this delivery is not to be run."""
+        """Begin the next attempt for `worker`, which knows `tasks`, or say why this delivery is not to be run."""
         call = job_call(
             "claim",
             job_id,
@@ -176,11 +177,13 @@ class JobLog:
             round(lease_seconds * 1000),
             self.history_limit,
             dumps(NO_PROGRESS.to_wire()),
+            "\n" + "\n".join(tasks) + "\n",
             *_CLAIM_FIELDS,
         )
         reply = await self.call(call)
         if reply[0] != b"claimed":
-            return Refusal(reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0)
+            words = [part.decode() for part in reply]
+            return Refusal(words[0], int(words[1]) if words[1:] else 0, words[2] if words[2:] else "")
         task, params, queue, max_attempts, timeout = (part.decode() for part in reply[3])
         return Claim(
             job_id=job_id,

@@ -1,12 +1,28 @@
 -- A worker takes a delivery: attempt n begins, under a fence that no other attempt has, with a lease.
--- ARGV: id, delivery number, worker, lease in ms, history limit, empty progress, then the fields to return.
+-- From here on arq's keys hold nothing of this attempt: our lease says who has the job, not arq's in-progress key, and
+-- a running job does not stand in the queue where every worker would look at it again at every poll.
+-- ARGV: id, delivery number, worker, lease in ms, history limit, empty progress, tasks that the worker knows (a line
+-- each, '\n' around each), then the fields to return.
+local function claimed()
+  local wanted = {}
+  for i = 8, #ARGV do wanted[#wanted + 1] = ARGV[i] end
+  return redis.call('HMGET', STATE, unpack(wanted))
+end
 local status, delivery, fence, attempt, due, started = unpack(redis.call('HMGET', STATE, 'status', 'delivery', 'fence',
   'attempt', 'due', 'started_at'))
+local task = redis.call('HGET', STATE, 'task')
 if not status then return { 'gone' } end
 if is_done(status) then return { 'done' } end
 if delivery ~= ARGV[2] then return { 'stale' } end
-if status == 'running' then return { 'leased' } end
+if status == 'running' then
+  -- The same worker asks again when the reply to its claim was lost; it has reported nothing yet.
+  local worker, reports = unpack(redis.call('HMGET', STATE, 'worker', 'reports'))
+  if worker ~= ARGV[3] or reports ~= '0' then return { 'leased' } end
+  return { 'claimed', fence, attempt, claimed() }
+end
 if tonumber(due) > NOW then return { 'early', string.format('%.0f', tonumber(due) - NOW) } end
+if not string.find(ARGV[7], '\n' .. task .. '\n', 1, true) then return { 'unknown', '0', task } end
+withdraw()
 attempt = attempt + 1
 local fields = { 'fence', fence + 1, 'reports', 0, 'worker', ARGV[3], 'progress', ARGV[6], 'heartbeat_at', AT }
 if not started then
@@ -15,6 +31,4 @@ if not started then
 end
 append_status({ status = 'running', attempt = attempt, worker = ARGV[3] }, fields, ARGV[5])
 redis.call('ZADD', LEASES, string.format('%.0f', NOW + tonumber(ARGV[4])), ID)
-local wanted = {}
-for i = 7, #ARGV do wanted[#wanted + 1] = ARGV[i] end
-return { 'claimed', tostring(fence + 1), tostring(attempt), redis.call('HMGET', STATE, unpack(wanted)) }
+return { 'claimed', tostring(fence + 1), tostring(attempt), claimed() }

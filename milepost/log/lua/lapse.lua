@@ -22,7 +22,6 @@ if stalled ~= '1' then
   append('stalled', '"attempt":' .. attempt .. ',"heartbeat_at":' .. text(heartbeat) .. ',"recovered":false',
     { 'stalled', '1' }, history_limit)
 end
-withdraw()
 redis.call('ZREM', LEASES, ID)
 if cancel == '1' then
   finish_without_result('cancelled', ARGV[8], history_limit, retention)

@@ -23,13 +23,11 @@ if action == 'event' then
   append(ARGV[7], ARGV[8], rest(9), history_limit)
 elseif action == 'end' then
   if ARGV[8] ~= '' then redis.call('SET', KEYS[3], ARGV[8], 'PX', ARGV[7]) end
-  withdraw()
   finish(ARGV[9], rest(10), history_limit, tonumber(ARGV[7]))
 else
   local attempt, cancel = unpack(redis.call('HMGET', STATE, 'attempt', 'cancel_requested'))
   redis.call('ZREM', LEASES, ID)
   redis.call('HSET', STATE, 'reports', ARGV[3])
-  withdraw()
   if cancel == '1' then -- nobody will run it again: the cancel that this attempt has not heard is carried out here
     finish_without_result('cancelled', ARGV[8], history_limit, tonumber(ARGV[7]))
   elseif action == 'retry' then

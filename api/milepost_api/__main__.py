@@ -1,0 +1,5 @@
+import sys
+
+from milepost_api.main import main
+
+sys.exit(main())

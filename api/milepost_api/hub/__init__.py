@@ -1,0 +1,19 @@
+"""The hub: one Redis subscription per process, any number of streams; each event encoded once (DESIGN §4)."""
+
+from milepost_api.hub.frames import Frame, ping, reconnect
+from milepost_api.hub.hub import Hub, Memory, Recalled, open_hub
+from milepost_api.hub.subscription import AlreadyEnded, Subscription, Wishes, subscribe
+
+__all__ = [
+    "AlreadyEnded",
+    "Frame",
+    "Hub",
+    "Memory",
+    "Recalled",
+    "Subscription",
+    "Wishes",
+    "open_hub",
+    "ping",
+    "reconnect",
+    "subscribe",
+]

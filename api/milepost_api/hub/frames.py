@@ -1,0 +1,68 @@
+"""Events as the hub holds them: encoded once, then shared by every stream that sends them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from milepost.codec import dumps, encode_frame
+from milepost.events import Control, Ended, Event, Gap, Ping, Progressed, Reconnect, Snapshot, to_wire
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event: `seq` is its place in the job's history (0 for control events), `data` its JSON."""
+
+    seq: int
+    kind: str
+    data: bytes
+    sse: bytes
+
+    @property
+    def is_end(self) -> bool:
+        return self.kind == Ended.type
+
+    @property
+    def may_be_skipped(self) -> bool:
+        """Progress is whole every time: a later one makes it superfluous."""
+        return self.kind == Progressed.type
+
+
+def durable(seq: int, kind: str, data: bytes, epoch: str) -> Frame:
+    """Frame an event of the history."""
+    return Frame(seq, kind, data, encode_frame(kind, data, f"{epoch}-{seq}"))
+
+
+def snapshot(seq: int, epoch: str, data: dict[str, Any]) -> Frame:
+    """Frame a snapshot, whose place is the last event that it includes (or the one before the end)."""
+    return durable(seq, Snapshot.type, dumps(data).encode(), epoch)
+
+
+def ended(seq: int, epoch: str, event: Event) -> Frame:
+    """Frame an `end` that does not come from the history."""
+    return durable(seq, Ended.type, dumps(to_wire(event)).encode(), epoch)
+
+
+def control(event: Control) -> Frame:
+    """Frame a control event: no id, the reader's cursor stays where it is."""
+    data = dumps(to_wire(event)).encode()
+    return Frame(0, event.type, data, encode_frame(event.type, data))
+
+
+def ping(at: str) -> Frame:
+    return control(Ping(at=at))
+
+
+def gap(job_id: str, requested: str, reason: str) -> Frame:
+    shown = "".join(c if " " <= c <= "~" else "?" for c in requested[:64])
+    return control(Gap(job_id=job_id, requested=shown, reason=reason))
+
+
+def reconnect(reason: str, retry_ms: int) -> Frame:
+    return control(Reconnect(reason=reason, retry_ms=retry_ms))
+
+
+def conflate(frames: list[Frame]) -> list[Frame]:
+    """Drop every progress that a later one replaces; everything else stays, in order."""
+    last = next((i for i in range(len(frames) - 1, -1, -1) if frames[i].may_be_skipped), -1)
+    return [frame for i, frame in enumerate(frames) if i == last or not frame.may_be_skipped]

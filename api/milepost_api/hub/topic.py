@@ -1,0 +1,104 @@
+"""One watched job in this process: its latest events, encoded once, and who waits for more. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
+from milepost.codec import Cursor
+from milepost.log import Entry
+from milepost_api.hub.frames import Frame, durable
+
+RING_EVENTS = 256
+RING_BYTES = 262_144
+"""A reader that falls further behind is caught up from the history in Redis."""
+
+
+class Topic:
+    """The tail of one job's history, without holes: `floor` < seq of every frame held ≤ `last`.
+
+    What arrives out of order is not kept; it only moves `known`, and the hub reads what is missing.
+    A new epoch (or a history that went back) begins a new `generation`: readers of the old one start again.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.readers = 0
+        self.epoch: str | None = None
+        self.generation = 0
+        self.floor = self.last = self.known = 0
+        self.done = False
+        self.suspect = False
+        """Something was heard that is not held: the history is to be read."""
+        self._ring: deque[Frame] = deque()
+        self._bytes = 0
+        self.pulse = asyncio.Event()
+        """Set, and replaced, when anything changes: take it first, look second, wait for it third."""
+
+    @property
+    def started(self) -> bool:
+        return self.epoch is not None
+
+    @property
+    def has_hole(self) -> bool:
+        return self.known > self.last
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch or "", self.last)
+
+    def start(self, at: Cursor, *, done: bool) -> None:
+        """Begin at a place in the history; what is held from before is dropped."""
+        if self.started:
+            self.generation += 1
+        self.epoch, self.floor, self.last = at.epoch, at.seq, at.seq
+        self.known, self.done = at.seq, done
+        self._ring.clear()
+        self._bytes = 0
+        self.wake()
+
+    def hear(self, cursor: Cursor, kind: str, data: bytes | None) -> bool:
+        """Take one published event. False when the history must be read: a hole, another epoch, a bare notice."""
+        if not self.started:
+            return False  # the first read may have been answered before this was published
+        if cursor.epoch != self.epoch:
+            return False
+        if cursor.seq <= self.last:
+            return True
+        self.known = max(self.known, cursor.seq)
+        if cursor.seq != self.last + 1 or data is None:
+            return False
+        self._append(durable(cursor.seq, kind, data, cursor.epoch))
+        self.wake()
+        return True
+
+    def fill(self, epoch: str, entries: Sequence[Entry]) -> None:
+        """Take events read from the history."""
+        for entry in entries:
+            if epoch == self.epoch and entry.seq == self.last + 1:
+                self._append(durable(entry.seq, entry.kind, entry.data, epoch))
+        self.wake()
+
+    def after(self, seq: int) -> list[Frame] | None:
+        """Return the frames after `seq`; None when some of them are not held any more."""
+        if seq < self.floor:
+            return None
+        return list(islice(self._ring, seq - self.floor, None))
+
+    def wake(self) -> None:
+        """Everybody who waits looks again."""
+        pulse, self.pulse = self.pulse, asyncio.Event()
+        pulse.set()
+
+    def _append(self, frame: Frame) -> None:
+        self._ring.append(frame)
+        self._bytes += len(frame.sse)
+        self.last = frame.seq
+        self.known = max(self.known, frame.seq)
+        self.done = self.done or frame.is_end
+        while len(self._ring) > 1 and (len(self._ring) > RING_EVENTS or self._bytes > RING_BYTES):
+            dropped = self._ring.popleft()
+            self._bytes -= len(dropped.sse)
+            self.floor = dropped.seq

@@ -1,0 +1,78 @@
+"""Where a job is read: in the log while it lives there, in the records afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from milepost.codec import Cursor
+from milepost.errors import JobNotFound, StoreUnavailable
+from milepost.job import Job
+from milepost.log.peek import peek
+from milepost.redis import UNREACHABLE
+from milepost_api.records import JobRecord, JobStore, job_of
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A job of this moment. `cursor` is None while the log has not had it; `live`: the log has it now."""
+
+    job: Job
+    cursor: Cursor | None
+    live: bool
+
+    @property
+    def etag(self) -> str:
+        # Weak (RFC 9110 §8.8.1): heartbeats change the text and not the version.
+        return f'W/"{self.cursor or 0}"'
+
+
+@asynccontextmanager
+async def redis_answers(seconds: float) -> AsyncIterator[None]:
+    """Give what happens inside so long. Raises `StoreUnavailable` when Redis is away or does not answer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except UNREACHABLE as error:  # the timeout is among them
+        raise StoreUnavailable("Redis cannot be reached at the moment; try again shortly.") from error
+
+
+class Lookup:
+    """Finds jobs. A live one is never behind an event that was already seen: the log has both."""
+
+    def __init__(self, redis: Redis, store: JobStore, *, answer_seconds: float) -> None:
+        self._redis, self._store, self._seconds = redis, store, answer_seconds
+
+    async def find(self, job_id: str) -> Found:
+        """Return the job. Raises `JobNotFound`."""
+        try:
+            async with redis_answers(self._seconds):
+                [seen] = await peek(self._redis, [job_id])
+        except StoreUnavailable:
+            record = await self._store.get(job_id)
+            if record is None or not record.done:
+                raise  # the record of a live job is behind; what has ended stays as it is
+            return found(record)
+        if seen is not None:
+            return Found(seen.job, seen.cursor, live=True)
+        record = await self._store.get(job_id)
+        if record is None:
+            raise JobNotFound
+        return found(record)
+
+    async def overlay(self, records: Sequence[JobRecord]) -> list[Job]:
+        """Return these jobs, those not done as the log has them at this moment."""
+        living = [record.id for record in records if not record.done]
+        async with redis_answers(self._seconds):
+            seen = dict(zip(living, await peek(self._redis, living), strict=True))
+        return [one.job if (one := seen.get(record.id)) else job_of(record) for record in records]
+
+
+def found(record: JobRecord) -> Found:
+    """Return a job as its record has it."""
+    cursor = Cursor(record.epoch, record.version) if record.epoch else None
+    return Found(job_of(record), cursor, live=False)

@@ -1,0 +1,89 @@
+"""Connections to SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from milepost.errors import StoreUnavailable
+
+SQLITE_BUSY_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+STATEMENT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """One engine to read with, one to write with; on PostgreSQL they are the same."""
+
+    reader: AsyncEngine
+    writer: AsyncEngine
+
+
+@asynccontextmanager
+async def open_engines(url: str) -> AsyncIterator[Engines]:
+    """Open the database for as long as the block lasts. No connection is made yet."""
+    if make_url(url).get_backend_name() == "sqlite":
+        # SQLite has one writer at a time. One connection makes the writers of this process stand in line;
+        # many would poll the lock, and the unlucky one waits for seconds.
+        engines = Engines(_sqlite(url, "BEGIN"), _sqlite(url, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0))
+    else:
+        both = _postgres(url)
+        engines = Engines(both, both)
+    try:
+        yield engines
+    finally:
+        await engines.reader.dispose()
+        await engines.writer.dispose()
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Raises `StoreUnavailable` for what the drivers raise when the database cannot be reached."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
+        # OSError: asyncpg's failure to connect arrives as it is, and its timeout is one of them.
+        raise StoreUnavailable("The database cannot be reached at the moment; try again shortly.") from error
+
+
+def _postgres(url: str) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_pre_ping=True,
+        pool_timeout=CONNECT_SECONDS,
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS},
+    )
+
+
+def _sqlite(url: str, begin: str, **pool: Any) -> AsyncEngine:
+    path = make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS}, **pool)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # The driver would begin transactions late and by itself; `begin` below does it, with the right word.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    # IMMEDIATE takes the lock before the first read: a transaction that reads and then writes would
+    # otherwise fail at once with SQLITE_BUSY when another wrote in between, whatever the busy timeout.
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin_transaction(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,71 @@
+"""`GET /v1/jobs/{id}/status/stream`: every step of one job, down to its end."""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from milepost.codec import encode_retry
+from milepost.errors import StoreUnavailable
+from milepost.redis import UNREACHABLE
+from milepost_api.hub import AlreadyEnded, Wishes, reconnect, subscribe
+from milepost_api.problems import Problem, describe
+from milepost_api.services import JobId, ServicesDep
+from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, accepts
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.get(
+    "/jobs/{job_id}/status/stream",
+    summary="Follow a job",
+    response_class=Response,
+    responses={
+        200: {"description": "Events, until the job ends.", "content": {SSE: {}, NDJSON: {}}},
+        204: {"description": "The cursor has reached the end: there is nothing more, do not come back."},
+        **describe("job-not-found", "not-acceptable", "invalid-request"),
+    },
+)
+async def stream_job_status(
+    request: Request,
+    job_id: JobId,
+    services: ServicesDep,
+    accept: Annotated[str, Header()] = "",
+    last_event_id: Annotated[str | None, Header()] = None,
+    query_last_event_id: Annotated[str | None, Query(alias="last_event_id")] = None,
+    events: Annotated[str | None, Query(description="Only these kinds, comma-separated.")] = None,
+    min_interval_ms: Annotated[int, Query(ge=0, le=60_000)] = 0,
+) -> Response:
+    """Stream a job: `snapshot`, then everything after it, then `end` and the end of the body."""
+    kind = accepts(accept, (SSE, NDJSON), SSE)
+    if kind is None:
+        raise Problem("not-acceptable", f"This stream is served as {SSE} or {NDJSON}; accept one of them.")
+    # EventSource sends its header only when it *re*connects, so a page that has read a snapshot passes the cursor
+    # it saw in the query. The header wins: it is newer.
+    cursor = last_event_id or query_last_event_id
+    kinds = None if events is None else frozenset(part.strip() for part in events.split(","))
+    try:
+        subscription = await subscribe(services.hub, job_id, cursor, Wishes(kinds, min_interval_ms / 1000))
+    except AlreadyEnded:
+        return Response(status_code=204, headers=HEADERS)
+    except (StoreUnavailable, *UNREACHABLE):
+        if kind == NDJSON:
+            raise
+        return _come_back_later()
+    return StreamResponse(
+        subscription,
+        ndjson=kind == NDJSON,
+        ping_seconds=services.settings.ping_seconds,
+        grace_seconds=services.settings.shutdown_grace_seconds - 1,
+    )
+
+
+def _come_back_later() -> Response:
+    """Answer while Redis is away: EventSource gives up for good on a 503, and comes back after this."""
+    wait = random.randint(*RETRY_MS)
+    body = encode_retry(wait) + reconnect("unavailable", wait).sse
+    return Response(body, media_type=SSE, headers=HEADERS)

@@ -1,0 +1,57 @@
+"""What the routes work with, in one typed object that lives as long as the process serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from redis.asyncio import Redis
+
+from milepost.errors import JobNotFound
+from milepost.ids import is_job_id
+from milepost.log import Catalogue, JobLog
+from milepost_api.catalogue import Offers
+from milepost_api.hub import Hub
+from milepost_api.lookup import Lookup
+from milepost_api.records import Engines, JobStore
+from milepost_api.settings import ApiSettings
+from milepost_api.submit import Desk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Opened by the lifespan of the app, closed with it."""
+
+    settings: ApiSettings
+    engines: Engines
+    store: JobStore
+    redis: Redis
+    log: JobLog
+    catalogue: Catalogue
+    offers: Offers
+    desk: Desk
+    lookup: Lookup
+    hub: Hub
+
+
+def services_of(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
+
+
+def root_of(request: Request) -> str:
+    """Return the path below which the app is served, "" at the root."""
+    return str(request.scope.get("root_path", ""))
+
+
+RootPath = Annotated[str, Depends(root_of)]
+
+
+def known_form(job_id: str) -> str:
+    if not is_job_id(job_id):
+        raise JobNotFound  # no job can have such an id
+    return job_id
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+JobId = Annotated[str, Depends(known_form)]

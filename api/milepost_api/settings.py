@@ -1,0 +1,98 @@
+"""Settings of the API process, on top of those that every process shares."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Self
+
+from annotated_types import Ge, Le
+from pydantic import Field, SecretStr, model_validator
+
+from milepost.settings import Settings
+
+_SCHEMES = {
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
+
+
+class ApiSettings(Settings):
+    """What the HTTP face needs to know. `.env` files are not read: there is one place to look."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Ge(0), Le(65_535)] = 8000  # 0: any free one
+    data_dir: Path = Path(".milepost")
+    database_url: str = Field(default="", repr=False)  # default: SQLite below data_dir
+    api_keys: SecretStr = SecretStr("")  # separated by commas
+    api_keys_file: Path | None = None  # a file of keys, one a line: a mounted secret
+
+    body_limit_bytes: Annotated[int, Ge(1024)] = 1024 * 1024
+    ping_seconds: Annotated[float, Ge(1)] = 15  # well inside the 60 s idle limit of common proxies
+    long_poll_seconds_max: Annotated[float, Ge(0)] = 60
+    redis_answer_seconds: Annotated[float, Ge(0.1)] = 3  # a request waits so long for Redis, then says 503
+    page_limit_items: Annotated[int, Ge(1), Le(1000)] = 100
+    shutdown_grace_seconds: Annotated[int, Ge(1)] = 10  # what open requests get to finish after SIGTERM
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the records, with an async driver."""
+        if not self.database_url:
+            return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'milepost.db'}"
+        scheme, _, rest = self.database_url.partition("://")
+        return f"{_SCHEMES[scheme]}://{rest}"
+
+    @model_validator(mode="after")  # of the whole, not of the field: its sentence would show the password
+    def _a_database_that_stays(self) -> Self:
+        scheme, _, rest = self.database_url.partition("://")
+        if self.database_url and (scheme not in _SCHEMES or not rest):
+            raise ValueError(
+                "MILEPOST_DATABASE_URL is neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST/NAME"
+            )
+        if scheme.startswith("sqlite") and rest in ("/", "/:memory:"):
+            raise ValueError(
+                "MILEPOST_DATABASE_URL names no file: a database in memory would forget accepted jobs"
+            )
+        return self
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The API keys; none means that whoever reaches the port may do everything."""
+        text = self.api_keys.get_secret_value()
+        if self.api_keys_file is not None:
+            text += "," + self.api_keys_file.read_text("utf-8").replace("\n", ",")
+        return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+
+    @model_validator(mode="after")
+    def _keys_can_be_read(self) -> Self:
+        try:
+            keys = self.keys
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"MILEPOST_API_KEYS_FILE cannot be read: {error}") from None
+        if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
+            raise ValueError(
+                "MILEPOST_API_KEYS: a key is plain ASCII without spaces, or no header can carry it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _closed_by_default(self) -> Self:
+        if not self.keys and not is_loopback(self.host):
+            raise ValueError(
+                f"MILEPOST_HOST is {self.host!r} and no API key is set: whoever reaches this machine "
+                "could start jobs. Set MILEPOST_API_KEYS (comma-separated), or bind to 127.0.0.1"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than localhost may mean any address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

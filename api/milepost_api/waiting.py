@@ -1,0 +1,37 @@
+"""Wait until a job has moved on, for those who poll: the hub hears of it, Redis is not asked."""
+
+from __future__ import annotations
+
+import asyncio
+
+from milepost.codec import Cursor
+from milepost.errors import JobNotFound
+from milepost_api.hub import Hub
+
+NOT_THERE_SECONDS = 0.5  # how often to look for a job that was accepted and has not reached the log
+
+
+async def wait_for_change(hub: Hub, job_id: str, after: Cursor | None, timeout_seconds: float) -> None:
+    """Return when the job may be past `after` or has ended, or when the time is over: the caller looks again.
+
+    `after` is None for a job that the log did not have yet. Raises `StoreUnavailable`.
+    """
+    try:
+        topic = await hub.watch(job_id)
+    except JobNotFound:
+        await hub.memory.recall(job_id)  # brings it to the log
+        await asyncio.sleep(min(NOT_THERE_SECONDS, timeout_seconds))
+        return
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while not (topic.done or hub.draining.is_set() or _is_past(topic.cursor, after)):
+                await topic.pulse.wait()
+    except TimeoutError:
+        pass  # nothing happened: that is an answer
+    finally:
+        hub.leave(topic)
+
+
+def _is_past(here: Cursor, after: Cursor | None) -> bool:
+    """Behind is not past: the topic may learn a moment later what the caller has read already."""
+    return after is None or here.epoch != after.epoch or here.seq > after.seq

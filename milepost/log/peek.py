@@ -1,0 +1,42 @@
+"""Live state of many jobs in one round trip, without their histories: for lists, polls and lookups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from milepost.codec import Cursor
+from milepost.job import Job
+from milepost.log.joblog import _STATE_FIELDS, _job
+from milepost.log.keys import state_key
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """A job and the place of its last event, of one moment (one HMGET reads one hash)."""
+
+    job: Job
+    cursor: Cursor
+
+
+async def peek(redis: Redis, job_ids: Sequence[str]) -> list[Peek | None]:
+    """Return each job as the log has it, None where the log has none."""
+    if not job_ids:
+        return []
+    async with redis.pipeline(transaction=False) as pipe:
+        for job_id in job_ids:
+            pipe.hmget(state_key(job_id), ["epoch", "seq", *_STATE_FIELDS])
+        rows = await pipe.execute()
+    return [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
+
+
+def _peek(job_id: str, row: Sequence[bytes | None]) -> Peek | None:
+    epoch, seq, *state = row
+    if epoch is None or seq is None:
+        return None
+    cursor = Cursor(epoch.decode(), int(seq))
+    return Peek(_job(job_id, cursor.seq, state), cursor)

@@ -1,0 +1,19 @@
+"""Progress as a task reports it: the handle to call, the meter that reads it, the seam to whoever sends it."""
+
+from milepost.reporting.estimator import Estimator
+from milepost.reporting.handle import ProgressHandle, progress
+from milepost.reporting.meter import Meter, Step
+from milepost.reporting.reporter import HERE, Place, Reporter, Sink, Stopped
+
+__all__ = [
+    "HERE",
+    "Estimator",
+    "Meter",
+    "Place",
+    "ProgressHandle",
+    "Reporter",
+    "Sink",
+    "Step",
+    "Stopped",
+    "progress",
+]

@@ -1,0 +1,154 @@
+"""`progress`: what a task author imports. Outside a job every call is a no-op."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar, overload
+
+from milepost.codec import dumps
+from milepost.reporting.reporter import HERE, Place, Stopped
+
+T = TypeVar("T")
+
+
+class ProgressHandle:
+    """Finds the job it is called from by a context variable: works in nested calls, tasks and threads."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        current: float | None = None,
+        total: float | None = None,
+        message: str | None = None,
+        *,
+        unit: str | None = None,
+        fraction: float | None = None,
+    ) -> None:
+        """Say how far the present step is; what is left out stays as it was.
+
+        `fraction`, 0–1, is for work whose percent is known from something else than the counts: rows are
+        counted, but how many there will be is not known, while the bytes read of the file are.
+
+        Free to call a million times: at most about ten reports a second leave the worker, the last one always.
+        Raises `BadReport` for NaN, infinities and what is no number.
+        """
+        place = HERE.get()
+        if place is not None:
+            place.reporter.update(place.step, current, total, message, unit, fraction)
+
+    def advance(self, n: float = 1) -> None:
+        """Count `n` further."""
+        place = HERE.get()
+        if place is not None:
+            place.reporter.advance(place.step, n)
+
+    @overload
+    def track(
+        self,
+        iterable: AsyncIterable[T],
+        total: float | None = None,
+        message: str | None = None,
+        *,
+        unit: str | None = None,
+    ) -> AsyncIterator[T]: ...
+
+    @overload
+    def track(
+        self,
+        iterable: Iterable[T],
+        total: float | None = None,
+        message: str | None = None,
+        *,
+        unit: str | None = None,
+    ) -> Iterator[T]: ...
+
+    def track(
+        self,
+        iterable: Iterable[T] | AsyncIterable[T],
+        total: float | None = None,
+        message: str | None = None,
+        *,
+        unit: str | None = None,
+    ) -> Iterator[T] | AsyncIterator[T]:
+        """Pass the items on and count those that are finished; `total` is taken from `len` where there is one."""
+        if total is None:
+            total = _length(iterable)
+        self(0, total, message, unit=unit)
+        if isinstance(iterable, AsyncIterable):
+            return self._track_async(iterable)
+        return self._track(iterable)
+
+    def _track(self, iterable: Iterable[T]) -> Iterator[T]:
+        for done, item in enumerate(iterable, 1):
+            yield item
+            self(done)
+
+    async def _track_async(self, iterable: AsyncIterable[T]) -> AsyncIterator[T]:
+        done = 0
+        async for item in iterable:
+            yield item
+            done += 1
+            self(done)
+
+    @contextmanager
+    def step(self, name: str, *, weight: float = 1.0) -> Iterator[None]:
+        """Work on a named part; what is reported inside belongs to it. Steps nest to any depth.
+
+        The overall percent needs to know all the steps: they are read from the task's source where they are
+        plain calls with literal names, or given by `@task(steps=…)` or `progress.plan(…)`.
+        """
+        place = HERE.get()
+        if place is None:
+            yield
+            return
+        with place.reporter.step(place.step, name, weight) as step:
+            token = HERE.set(Place(place.reporter, step))
+            try:
+                yield
+            finally:
+                HERE.reset(token)
+
+    def plan(self, steps: Mapping[str, float]) -> None:
+        """Say which steps the present step (or the job) will have, with their weights."""
+        place = HERE.get()
+        if place is not None:
+            place.step.plan = dict(steps)
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Write one line for the people who watch; `level` is debug, info, warning, error or critical."""
+        place = HERE.get()
+        if place is not None:
+            self.raise_if_cancelled()
+            place.reporter.sink.log(level, str(message), None)
+
+    def output(self, data: Any) -> None:
+        """Hand out a partial result: any JSON value. Raises `BadReport` when it is none."""
+        dumps(data)  # refused here, in the caller's frame, inside a job or not
+        place = HERE.get()
+        if place is not None:
+            self.raise_if_cancelled()
+            place.reporter.sink.output(data)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task should end: cancelled, out of time, or taken away from this worker."""
+        place = HERE.get()
+        return place is not None and place.reporter.stop is not None
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `Stopped` when the task should end. Every report does so by itself."""
+        place = HERE.get()
+        if place is not None and place.reporter.stop is not None:
+            raise Stopped(place.reporter.stop)
+
+
+def _length(iterable: Any) -> int | None:
+    try:
+        return len(iterable)
+    except TypeError:
+        return None
+
+
+progress = ProgressHandle()

@@ -1,0 +1,282 @@
+"""`@task`: turns a function into something a worker offers and the catalogue describes."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import random
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, Field, PydanticSchemaGenerationError, TypeAdapter, create_model
+
+from milepost.codec import dumps
+from milepost.errors import BadReport, TaskDefinitionError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TASK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+
+
+class Retry(Exception):
+    """Raise it in a task to have another attempt, after `after` seconds (default: the task's own backoff)."""
+
+    def __init__(
+        self, message: str = "The task asked for another attempt.", *, after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a task is to be run. Times in seconds; see `task`."""
+
+    timeout: float | None = None
+    max_attempts: int = 1
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    backoff: float = 1.0
+    backoff_max: float = 300.0
+    queue: str = "default"
+    steps: Mapping[str, float] | None = None
+
+    def retry_delay(self, attempt: int, chance: Callable[[], float] = random.random) -> float:
+        """Return the seconds to wait after `attempt` failed: exponential with full jitter."""
+        return chance() * min(self.backoff_max, self.backoff * math.pow(2, min(attempt - 1, 60)))
+
+
+class Task(Generic[P, R]):
+    """A function that workers can run. Calling it runs it here and now, outside any job."""
+
+    def __init__(self, function: Callable[P, R], name: str, options: Options) -> None:
+        self.function, self.name, self.options = function, name, options
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", name)
+        self.__wrapped__ = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    @cached_property
+    def description(self) -> str:
+        return inspect.cleandoc(self.function.__doc__ or "")
+
+    @cached_property
+    def plan(self) -> Mapping[str, float]:
+        """The steps and weights this task will have, as far as they can be known before it runs."""
+        return self.options.steps if self.options.steps is not None else plan_from_source(self.function)
+
+    @cached_property
+    def params_schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the params."""
+        return self._params_model.model_json_schema()
+
+    @cached_property
+    def result_schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the result."""
+        return self._result_adapter.json_schema(mode="serialization")
+
+    def arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `params` checked and converted as the type hints say. Raises `pydantic.ValidationError`."""
+        model = self._params_model.model_validate(dict(params))
+        return {name: getattr(model, field) for name, field in self._fields.items()}
+
+    def result_json(self, value: Any) -> str:
+        """Return the result as JSON, by the return hint. Raises `BadReport` when it cannot be."""
+        try:
+            plain = self._result_adapter.dump_python(value, mode="json", warnings=False)
+        except Exception as error:
+            raise BadReport(
+                f"Task {self.name!r} returned a {type(value).__name__} that cannot be sent as JSON: {error}"
+            ) from error
+        return dumps(plain)
+
+    @cached_property
+    def _fields(self) -> dict[str, str]:
+        # A parameter may have a name that pydantic keeps for itself (`json`, `copy`): fields get plain ones.
+        return {name: f"p{n}" for n, name in enumerate(inspect.signature(self.function).parameters)}
+
+    @cached_property
+    def _params_model(self) -> type[BaseModel]:
+        hints = self._hints
+        fields: dict[str, Any] = {}
+        for name, parameter in inspect.signature(self.function).parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise TaskDefinitionError(
+                    f"Task {self.name!r} has the parameter {parameter}: params come by name, so write them out."
+                )
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[self._fields[name]] = (hints.get(name, Any), Field(default, alias=name, title=name))
+        config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, validate_default=False)
+        try:
+            return create_model(self.name, __config__=config, **fields)
+        except PydanticSchemaGenerationError as error:
+            raise TaskDefinitionError(
+                f"Task {self.name!r} has a type hint JSON cannot carry: {error}"
+            ) from error
+
+    @cached_property
+    def _result_adapter(self) -> TypeAdapter[Any]:
+        try:
+            return TypeAdapter(self._hints.get("return", Any))
+        except PydanticSchemaGenerationError:
+            return TypeAdapter(Any)
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return get_type_hints(self.function, include_extras=True)
+        except NameError as error:
+            raise TaskDefinitionError(
+                f"Task {self.name!r} has a type hint that cannot be resolved: {error}"
+            ) from error
+
+
+REGISTRY: dict[str, Task[..., Any]] = {}
+"""Every task defined in this process, by name."""
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(
+    *,
+    name: str | None = None,
+    timeout: float | None = None,
+    max_attempts: int = 1,
+    retry_on: type[BaseException] | Iterable[type[BaseException]] = Exception,
+    backoff: float = 1.0,
+    backoff_max: float = 300.0,
+    queue: str = "default",
+    steps: Mapping[str, float] | None = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+
+def task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    timeout: float | None = None,
+    max_attempts: int = 1,
+    retry_on: type[BaseException] | Iterable[type[BaseException]] = Exception,
+    backoff: float = 1.0,
+    backoff_max: float = 300.0,
+    queue: str = "default",
+    steps: Mapping[str, float] | None = None,
+) -> Any:
+    """Offer a function, `async def` or `def`, to clients under `name` (default: the function's own).
+
+    timeout: seconds one attempt may take; None for no limit.
+    max_attempts: how many attempts a job gets when its worker dies or it raises one of `retry_on`.
+    backoff, backoff_max: seconds before the second attempt, doubled each time up to the maximum, with jitter.
+    queue: where its jobs wait unless the submitter says otherwise.
+    steps: the names and weights of its `progress.step`s, when they cannot be read from the source.
+
+    Raises `TaskDefinitionError` when an option is wrong or another function has the name already.
+    """
+    retryable = (retry_on,) if isinstance(retry_on, type) else tuple(retry_on)
+    options = Options(
+        timeout=timeout,
+        max_attempts=max_attempts,
+        retry_on=retryable,
+        backoff=backoff,
+        backoff_max=backoff_max,
+        queue=queue,
+        steps=steps,
+    )
+
+    def register(function: Callable[..., Any]) -> Task[..., Any]:
+        made: Task[..., Any] = Task(function, name or function.__name__, options)
+        _check(made)
+        known = REGISTRY.get(made.name)
+        if known is not None and _place(known.function) != _place(function):
+            raise TaskDefinitionError(
+                f"Two tasks are named {made.name!r}: {_place(known.function)} and {_place(function)}. Rename one."
+            )
+        REGISTRY[made.name] = made
+        return made
+
+    return register if function is None else register(function)
+
+
+def _check(task: Task[..., Any]) -> None:
+    options, name = task.options, task.name
+    if not TASK_NAME.fullmatch(name):
+        raise TaskDefinitionError(f"{name!r} is no task name: use letters, digits, '_', '.' and '-'.")
+    if not QUEUE_NAME.fullmatch(options.queue):
+        raise TaskDefinitionError(
+            f"Task {name!r}: {options.queue!r} is no queue name: use letters, digits, '_', '.' and '-'."
+        )
+    if options.max_attempts < 1:
+        raise TaskDefinitionError(
+            f"Task {name!r}: max_attempts is {options.max_attempts}, but one is the least."
+        )
+    if options.timeout is not None and not options.timeout > 0:
+        raise TaskDefinitionError(
+            f"Task {name!r}: timeout is {options.timeout}, but it is seconds above 0, or None."
+        )
+    _ = task.params_schema  # a hint that cannot be sent is refused at import, not at the first job
+
+
+def _place(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def plan_from_source(function: Callable[..., Any]) -> dict[str, float]:
+    """Return the steps that a function's source shows, in order, with their weights.
+
+    Only where the source is plain about it: every `progress.step("…", weight=…)` at the top level of the
+    function has literal arguments and stands in no loop. Otherwise {}: a wrong plan is worse than none.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    plan: dict[str, float] = {}
+    for call, in_loop in _step_calls(tree.body[0], in_loop=False):
+        try:
+            name = ast.literal_eval(call.args[0])
+            weights = [ast.literal_eval(k.value) for k in call.keywords if k.arg == "weight"]
+        except (ValueError, IndexError):
+            return {}
+        if in_loop or name in plan:
+            return {}
+        plan[str(name)] = float(weights[0]) if weights else 1.0
+    return plan
+
+
+def _step_calls(node: ast.AST, *, in_loop: bool) -> Iterable[tuple[ast.Call, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue  # who knows whether and when it is called
+        loops = in_loop or isinstance(child, ast.For | ast.AsyncFor | ast.While)
+        if isinstance(child, ast.With | ast.AsyncWith):
+            calls = [item.context_expr for item in child.items if _is_step(item.context_expr)]
+            yield from ((call, loops) for call in calls if isinstance(call, ast.Call))
+            if calls:
+                continue  # steps below this one are parts of it, not of the job
+        yield from _step_calls(child, in_loop=loops)
+
+
+def _is_step(node: ast.expr) -> bool:
+    function = node.func if isinstance(node, ast.Call) else None
+    return (
+        isinstance(function, ast.Attribute)
+        and function.attr == "step"
+        and isinstance(function.value, ast.Name)
+        and function.value.id == "progress"
+    )

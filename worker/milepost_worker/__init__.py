@@ -1,0 +1,1 @@
+"""The hands of Milepost: an arq worker that runs attempts and reports what happens."""

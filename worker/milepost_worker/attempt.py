@@ -1,0 +1,174 @@
+"""One attempt: run the task, stop it when it must stop, report what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from milepost import times
+from milepost.errors import ParamsError
+from milepost.log import Call, Claim, JobLog, ReportCalls
+from milepost.reporting import HERE, Place, Reporter
+from milepost.tasks import Task
+from milepost_worker.courier import Courier
+from milepost_worker.executors import execute
+from milepost_worker.outbox import Outbox
+from milepost_worker.outcome import (
+    Again,
+    End,
+    Nothing,
+    Outcome,
+    Raised,
+    Release,
+    Returned,
+    Stop,
+    Verdict,
+    judge,
+)
+
+log = structlog.get_logger("milepost.attempt")
+
+
+class Attempt:
+    """Holds a claimed job from `running` to the report of its outcome."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        task: Task[..., Any],
+        joblog: JobLog,
+        courier: Courier,
+        *,
+        stop_grace_seconds: float,
+    ) -> None:
+        self.claim, self.task = claim, task
+        self._courier, self._grace = courier, stop_grace_seconds
+        self._loop = asyncio.get_running_loop()
+        self._stopped: asyncio.Future[str] = self._loop.create_future()
+        self._outbox = Outbox(claim, joblog.reports(claim), courier.notify)
+        self._outbox.on_stop = self.stop_threadsafe
+        self._reporter = self._outbox.reporter = Reporter(self._outbox, task.plan)
+
+    def stop(self, reason: str) -> None:
+        """Ask the task to end; the first reason counts."""
+        if not self._stopped.done():
+            self._reporter.stop = reason
+            self._stopped.set_result(reason)
+
+    def stop_threadsafe(self, reason: str) -> None:
+        self._reporter.stop = reason  # at once, for threads; the loop may be busy
+        self._loop.call_soon_threadsafe(self.stop, reason)
+
+    async def run(self) -> None:
+        """Run to the end of the attempt and have its outcome recorded."""
+        claim = self.claim
+        bound = log.bind(job_id=claim.job_id, task=claim.task, attempt=claim.attempt)
+        bound.info("attempt.started")
+        self._courier.open(self._outbox)
+        began = time.monotonic()
+        try:
+            outcome = await self._outcome()
+            verdict = judge(
+                outcome,
+                self.task.options,
+                attempt=claim.attempt,
+                max_attempts=claim.max_attempts,
+                timeout_seconds=claim.timeout_seconds,
+            )
+            _log_failure(bound, outcome, verdict)
+            answer = await self._report(verdict)
+        finally:
+            self._courier.forget(self._outbox)
+        bound.info(
+            "attempt.ended", verdict=_name(verdict), answer=answer, seconds=round(time.monotonic() - began, 3)
+        )
+
+    async def _outcome(self) -> Outcome:
+        try:
+            arguments = self.task.arguments(self.claim.params)
+        except ValidationError as error:
+            return Raised(ParamsError(_sentence(error)))
+        token = HERE.set(Place(self._reporter))
+        try:
+            inner = asyncio.create_task(execute(self.task, arguments), name=f"task {self.claim.task}")
+        finally:
+            HERE.reset(token)
+        waited: set[asyncio.Future[Any]] = {inner, self._stopped}
+        await asyncio.wait(waited, timeout=self.claim.timeout_seconds, return_when="FIRST_COMPLETED")
+        if inner.done():
+            return self._of_its_own(inner.result())
+        if not self._stopped.done():
+            self.stop("timeout")
+        return await self._wind_down(inner)
+
+    def _of_its_own(self, outcome: Outcome) -> Outcome:
+        # A thread may raise `Stopped` before the loop has heard why.
+        if isinstance(outcome, Raised) and self._reporter.stop is not None:
+            return Stop(self._reporter.stop)
+        return outcome
+
+    async def _wind_down(self, inner: asyncio.Task[Outcome]) -> Outcome:
+        reason = self._stopped.result()
+        if self.task.is_async:
+            inner.cancel()
+        done, _ = await asyncio.wait({inner}, timeout=self._grace)
+        if not done:
+            # It holds on; the verdict stands without it, and its later reports are refused.
+            log.warning("attempt.ignores_stop", job_id=self.claim.job_id, task=self.claim.task, reason=reason)
+            inner.add_done_callback(_forget)
+        elif reason == "released" and isinstance(returned := inner.result(), Returned):
+            return returned  # it finished while the worker was leaving
+        return Stop(reason)
+
+    async def _report(self, verdict: Verdict) -> str:
+        if isinstance(verdict, Nothing):
+            self._outbox.abandon()
+            return "nothing"
+        answered: asyncio.Future[str] = self._loop.create_future()
+
+        def settle(answer: str) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        def settle_threadsafe(answer: str) -> None:
+            self._loop.call_soon_threadsafe(settle, answer)
+
+        self._outbox.close(lambda calls: self._call(calls, verdict), settle_threadsafe)
+        return await answered
+
+    def _call(self, calls: ReportCalls, verdict: End | Again | Release) -> Call:
+        match verdict:
+            case End(status, result, error):
+                progress = self._reporter.meter.finish(
+                    time.monotonic(),
+                    succeeded=error is None,
+                    updated_at=times.now(),
+                )
+                return calls.end(status, progress, result=result, error=error)
+            case Again(error, delay):
+                return calls.retry(error, round(delay * 1000))
+            case Release():
+                return calls.release()
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = (f"{'.'.join(str(at) for at in one['loc']) or 'params'}: {one['msg']}" for one in error.errors())
+    return "The params do not fit the task: " + "; ".join(parts) + "."
+
+
+def _forget(inner: asyncio.Task[Any]) -> None:
+    if not inner.cancelled():
+        inner.exception()  # retrieved, so that asyncio does not complain about an attempt that was given up
+
+
+def _log_failure(bound: Any, outcome: Outcome, verdict: Verdict) -> None:
+    if isinstance(outcome, Raised):
+        bound.warning("attempt.raised", verdict=_name(verdict), exc_info=outcome.error)
+
+
+def _name(verdict: Verdict) -> str:
+    return verdict.status.value if isinstance(verdict, End) else type(verdict).__name__.lower()

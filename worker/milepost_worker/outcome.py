@@ -1,0 +1,144 @@
+"""What becomes of an attempt: pure rules from how it ended to what is reported."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from milepost.errors import BadReport, ParamsError
+from milepost.job import ErrorCode, JobError, Status
+from milepost.tasks import Options, Retry
+
+TRACEBACK_CHARACTERS = 20_000
+MESSAGE_CHARACTERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The task returned, and this is its result as JSON."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The task raised."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The worker ended the attempt: `cancelled`, `timeout`, `lost` (nothing is to be reported) or `released`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Report the job's end."""
+
+    status: Status
+    result: str = "null"
+    error: JobError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Report that another attempt follows after `delay_seconds`."""
+
+    error: JobError
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Hand the job back; the attempt does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Another attempt has the job; there is nothing to say."""
+
+
+Outcome = Returned | Raised | Stop
+Verdict = End | Again | Release | Nothing
+
+
+def judge(
+    outcome: Outcome,
+    options: Options,
+    *,
+    attempt: int,
+    max_attempts: int,
+    timeout_seconds: float | None,
+    chance: Callable[[], float] = random.random,
+) -> Verdict:
+    """Return what to report. `chance` is the jitter of the backoff, 0–1."""
+    left = attempt < max_attempts
+    match outcome:
+        case Returned(result):
+            return End(Status.SUCCEEDED, result)
+        case Stop("lost"):
+            return Nothing()
+        case Stop("released"):
+            return Release()
+        case Stop("cancelled"):
+            return End(
+                Status.CANCELLED,
+                error=JobError(code=ErrorCode.CANCELLED, message="Cancelled on request.", attempt=attempt),
+            )
+        case Stop("timeout"):
+            return _after_timeout(options, attempt, timeout_seconds, left, chance)
+        case Raised(Retry() as wish):
+            error = _error(wish, attempt, retryable=left)
+            if not left:
+                return End(Status.FAILED, error=error)
+            wanted = wish.after if wish.after is not None else options.retry_delay(attempt, chance)
+            return Again(error, max(0.0, wanted))
+        case Raised(error):
+            again = (
+                left
+                and isinstance(error, options.retry_on)
+                and not isinstance(error, BadReport | ParamsError)
+            )
+            told = _error(error, attempt, retryable=again)
+            return (
+                Again(told, options.retry_delay(attempt, chance)) if again else End(Status.FAILED, error=told)
+            )
+        case _:
+            raise ValueError(f"unknown outcome {outcome!r}")
+
+
+def _after_timeout(
+    options: Options, attempt: int, seconds: float | None, left: bool, chance: Callable[[], float]
+) -> Verdict:
+    again = left and issubclass(TimeoutError, options.retry_on)
+    message = f"The attempt took longer than its {seconds:g} s." if seconds else "The attempt took too long."
+    error = JobError(
+        code=ErrorCode.TIMEOUT, message=message, type="TimeoutError", attempt=attempt, retryable=again
+    )
+    return Again(error, options.retry_delay(attempt, chance)) if again else End(Status.FAILED, error=error)
+
+
+def _error(error: BaseException, attempt: int, *, retryable: bool) -> JobError:
+    code = ErrorCode.SERIALIZATION if isinstance(error, BadReport) else ErrorCode.EXCEPTION
+    return JobError(
+        code=code,
+        message=_message(error),
+        type=type(error).__qualname__,
+        attempt=attempt,
+        retryable=retryable,
+        traceback="".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:],
+    )
+
+
+def _message(error: Any) -> str:
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001 -- a task's exception may be unable to say what it is
+        text = f"(its message could not be read: {type(broken).__name__})"
+    return (text or type(error).__qualname__)[:MESSAGE_CHARACTERS]

@@ -1,0 +1,95 @@
+"""Says that this worker is here, what it offers and what it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from milepost import times
+from milepost.log import Catalogue, TaskInfo, WorkerInfo
+from milepost.redis import UNREACHABLE
+from milepost.tasks import Task
+
+log = structlog.get_logger("milepost.presence")
+
+ANNOUNCE_SECONDS = 3.0
+TTL_SECONDS = 10.0
+
+
+def new_worker_id() -> str:
+    """Return host, pid and a random part: readable, and never the same again after a restart."""
+    host = "".join(c if c.isalnum() or c in "-." else "-" for c in socket.gethostname())[:48]
+    return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def describe(task: Task[..., Any]) -> TaskInfo:
+    return TaskInfo(
+        name=task.name,
+        description=task.description,
+        params_schema=task.params_schema,
+        result_schema=task.result_schema,
+        queue=task.options.queue,
+        timeout_seconds=task.options.timeout,
+        max_attempts=task.options.max_attempts,
+    )
+
+
+class Presence:
+    """Announces every few seconds; the announcement ends by itself when the process does."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        worker_id: str,
+        tasks: Sequence[Task[..., Any]],
+        *,
+        queues: Sequence[str],
+        concurrency: int,
+        running: Callable[[], Sequence[str]],
+    ) -> None:
+        self._catalogue, self._running = catalogue, running
+        self._tasks = [describe(task) for task in tasks]
+        self._info: dict[str, Any] = {
+            "id": worker_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": _version(),
+            "queues": list(queues),
+            "tasks": [task.name for task in self._tasks],
+            "concurrency": concurrency,
+            "started_at": times.now(),
+        }
+
+    async def run(self) -> None:
+        """Announce for ever."""
+        while True:
+            await self.announce()
+            await asyncio.sleep(ANNOUNCE_SECONDS)
+
+    async def announce(self) -> None:
+        info = WorkerInfo(**self._info, running=list(self._running()), last_seen_at=times.now())
+        try:
+            await self._catalogue.announce(info, self._tasks, ttl_seconds=TTL_SECONDS)
+        except (RedisError, *UNREACHABLE) as error:
+            log.debug("presence.redis_trouble", error=str(error))  # the picker says it louder
+
+    async def leave(self) -> None:
+        try:
+            await self._catalogue.leave(self._info["id"])
+        except (RedisError, *UNREACHABLE) as error:
+            log.debug("presence.redis_trouble", error=str(error))  # the announcement runs out by itself
+
+
+def _version() -> str:
+    try:
+        return version("milepost")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,156 @@
+"""A worker process at work: what it is made of, and how it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Retry as ArqRetry
+
+from milepost.log import Catalogue, Claim, JobLog, Refusal
+from milepost.redis import connect, connect_subscriber, connect_sync
+from milepost.tasks import Task
+from milepost_worker.arqjson import dump, load
+from milepost_worker.attempt import Attempt
+from milepost_worker.courier import Courier
+from milepost_worker.listener import Listener
+from milepost_worker.picker import Picker
+from milepost_worker.presence import Presence, new_worker_id
+from milepost_worker.settings import WorkerSettings
+
+log = structlog.get_logger("milepost.worker")
+
+UNKNOWN_TASK_SECONDS = 2.0
+"""A delivery whose task this worker does not know waits so long for one that does (a deploy under way)."""
+
+
+class Service:
+    """Runs attempts until told to leave. Opened by `open_service`, which owns its connections and tasks."""
+
+    def __init__(
+        self, settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]], joblog: JobLog, courier: Courier
+    ) -> None:
+        self.id = new_worker_id()
+        self._settings, self._tasks, self._joblog, self._courier = settings, tasks, joblog, courier
+        self.attempts: dict[str, Attempt] = {}
+        self.picker: Picker  # set by `open_service`: the picker calls back
+        self._leaving = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def deliver(self, ctx: dict[str, Any], job_id: str) -> None:
+        """Run one delivery of arq's: claim the job, run the attempt."""
+        number = ctx["job_id"].rpartition(".")[2]
+        claim = await self._joblog.claim(
+            job_id, number, self.id, lease_seconds=self._settings.lease_seconds, tasks=self._tasks
+        )
+        match claim:
+            case Claim():
+                await self._run(claim)
+            case Refusal("early", wait_ms):
+                raise ArqRetry(defer=wait_ms / 1000)
+            case Refusal("unknown", task=task):
+                log.warning("delivery.unknown_task", job_id=job_id, task=task)
+                raise ArqRetry(defer=UNKNOWN_TASK_SECONDS)
+            case Refusal(reason):
+                log.debug("delivery.refused", job_id=job_id, reason=reason)
+
+    async def _run(self, claim: Claim) -> None:
+        attempt = Attempt(
+            claim,
+            self._tasks[claim.task],
+            self._joblog,
+            self._courier,
+            stop_grace_seconds=self._settings.stop_grace_seconds,
+        )
+        self.attempts[claim.job_id] = attempt
+        if self._hurry.is_set():
+            attempt.stop("released")  # claimed while everything was being handed back
+        try:
+            await attempt.run()
+        finally:
+            if self.attempts.get(claim.job_id) is attempt:
+                del self.attempts[claim.job_id]
+
+    def cancel(self, job_id: str) -> None:
+        if attempt := self.attempts.get(job_id):
+            attempt.stop("cancelled")
+
+    def leave(self) -> None:
+        """First call: take no more jobs, let the running ones finish. Second: hand them back at once."""
+        if self._leaving.is_set():
+            log.info("worker.hastens", running=len(self.attempts))
+            self._hurry.set()
+            return
+        log.info("worker.drains", running=len(self.attempts), seconds=self._settings.drain_seconds)
+        self._leaving.set()
+        self.picker.drain()
+
+    async def work(self) -> None:
+        """Pick up jobs until told to leave, then drain: jobs that do not finish in time are handed back."""
+        await self.picker.run()
+        idle = asyncio.create_task(self.picker.idle())
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({idle, hurry}, timeout=self._settings.drain_seconds, return_when="FIRST_COMPLETED")
+        hurry.cancel()
+        self._hurry.set()
+        for attempt in list(self.attempts.values()):
+            attempt.stop("released")
+        await idle
+
+
+@asynccontextmanager
+async def open_service(
+    settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]]
+) -> AsyncIterator[Service]:
+    """Everything a worker needs lives exactly as long as this block."""
+    redis = connect(settings.redis_url)
+    pool = ArqRedis(
+        pool_or_conn=connect(settings.redis_url).connection_pool, job_serializer=dump, job_deserializer=load
+    )
+    subscriber = connect_subscriber(settings.redis_url)
+    joblog = JobLog(
+        redis,
+        history_limit=settings.history_limit_events,
+        retention_seconds=settings.redis_retention_seconds,
+    )
+    courier = Courier(
+        connect_sync(settings.redis_url),
+        lease_seconds=settings.lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+    service = Service(settings, tasks, joblog, courier)
+    service.picker = Picker(
+        pool,
+        settings.queues,
+        concurrency=settings.concurrency,
+        poll_seconds=settings.poll_seconds,
+        run=service.deliver,
+    )
+    listener = Listener(
+        subscriber, service.id, settings.queues, wake=service.picker.wake, cancel=service.cancel
+    )
+    presence = Presence(
+        Catalogue(redis),
+        service.id,
+        list(tasks.values()),
+        queues=settings.queues,
+        concurrency=settings.concurrency,
+        running=lambda: list(service.attempts),
+    )
+    courier.start()
+    background = [asyncio.create_task(listener.run()), asyncio.create_task(presence.run())]
+    try:
+        yield service
+    finally:
+        for running in background:
+            running.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await presence.leave()
+        courier.stop()
+        await asyncio.to_thread(courier.join, 5.0)
+        for client in (redis, pool, subscriber):
+            await client.aclose()

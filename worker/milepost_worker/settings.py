@@ -1,0 +1,41 @@
+"""Settings of a worker process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, MinLen
+from pydantic import field_validator
+from pydantic_settings import NoDecode
+
+from milepost.settings import Settings
+from milepost.tasks import QUEUE_NAME
+
+
+class WorkerSettings(Settings):
+    """Read from `MILEPOST_*`; the command line wins."""
+
+    concurrency: Annotated[int, Ge(1)] = 10  # jobs at once; threads of `def` tasks included
+    queues: Annotated[tuple[str, ...], NoDecode, MinLen(1)] = ("default",)  # in order of priority
+    drain_seconds: Annotated[float, Ge(0)] = 20  # after SIGTERM running jobs may finish for so long
+    stop_grace_seconds: Annotated[float, Ge(0)] = 5  # a cancelled task may clean up for so long
+    poll_seconds: Annotated[float, Ge(0.05)] = 0.5  # only if a wake-up was lost
+    files_root: Path = Path()  # what files.checksum and csv.profile may read; default: the working directory
+
+    @field_validator("queues", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("queues")
+    @classmethod
+    def _names(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
+        for queue in queues:
+            if not QUEUE_NAME.fullmatch(queue):
+                raise ValueError(f"{queue!r} is no queue name: use letters, digits, '_', '.' and '-'")
+        return queues
