@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     check = CHECKS.get(arguments[0] if arguments else running())
     wrong = check() if check else ""
     if wrong:
-        print(wrong)
+        sys.stdout.write(wrong + "\n")
     return 1 if wrong else 0
 
 
