@@ -11,11 +11,11 @@ from pathlib import Path
 Command = Sequence[str | Path]
 
 
-class Stop(Exception):  # noqa: N818 - not an error of ours: the message tells the reader what to do
+class Stop(Exception):
     """The command cannot go on; the message says what its reader can do about it."""
 
 
-class CommandFailed(Exception):  # noqa: N818 - reads as the sentence it is
+class CommandFailed(Exception):
     """A program that was run quietly failed; `output` holds what it said."""
 
     def __init__(self, command: Command, output: str) -> None:

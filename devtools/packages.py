@@ -123,7 +123,7 @@ def install(lock: Path) -> None:
         except CommandFailed as failure:
             failures.append(failure)
             if way is with_uv:
-                say(f"uv could not do it ({failure.reason()}); trying pip, which takes longer.")
+                say(f"No luck with uv ({failure.reason()}); trying pip, which takes longer.")
         else:
             return
     raise Stop(

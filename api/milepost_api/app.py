@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
+from milepost.ids import new_job_id
 from milepost.log import Catalogue, JobLog
-from milepost.redis import connect
+from milepost.log.lifecycle import Lifecycle
+from milepost.redis import connect, connect_subscriber
 from milepost_api import openapi, problems
 from milepost_api.auth import Auth, KeyRing
+from milepost_api.caretaker import Caretaker, StartDeadlines
 from milepost_api.catalogue import Offers
+from milepost_api.dispatcher import Dispatcher
+from milepost_api.hub import open_hub
 from milepost_api.limits import BodyLimit
 from milepost_api.lookup import Lookup
+from milepost_api.memory import Memory
 from milepost_api.pages import Pages
+from milepost_api.recorder import Recorder
 from milepost_api.records import JobStore, open_engines
 from milepost_api.requests import RequestId
-from milepost_api.routes import catalogue, health, history, jobs, status, submit
+from milepost_api.routes import catalogue, health, history, jobs, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
 from milepost_api.submit import Desk
 from milepost_api.supervise import supervise
-from milepost_api.waiting import Polling
+from milepost_api.views import job_wire
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
@@ -37,9 +45,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     problems.install(app)
     v1 = APIRouter(prefix="/v1", responses=problems.describe("unauthorized", "internal", "unavailable"))
-    for module in (submit, jobs, status, history, catalogue):
+    for module in (submit, jobs, status, streams, history, catalogue):
         v1.include_router(module.router)
-    # v1.include_router(streams.router)
     app.include_router(v1)
     app.include_router(health.router)
     app.router.default = Pages()  # not a route: it would answer GET where only POST is served
@@ -52,18 +59,18 @@ def create_app(settings: ApiSettings) -> FastAPI:
     return app
 
 
-def _lifespan(settings: ApiSettings) -> Callable[[FastAPI], object]:
+def _lifespan(settings: ApiSettings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.services = services = await _open(settings, stack)
+            app.state.services = services = await _open(settings, stack, app.root_path)
             await stack.enter_async_context(_background(services))
             yield
 
     return lifespan
 
 
-async def _open(settings: ApiSettings, stack: AsyncExitStack) -> Services:
+async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) -> Services:
     engines = await stack.enter_async_context(open_engines(settings.database))
     redis = await stack.enter_async_context(connect(settings.redis_url))
     store = JobStore(engines)
@@ -72,7 +79,10 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack) -> Services:
     )
     announced = Catalogue(redis)
     offers, seconds = Offers(announced), settings.redis_answer_seconds
-    # hub = await stack.enter_async_context(open_hub(...)), and its wait_for_change below
+    subscriber = await stack.enter_async_context(connect_subscriber(settings.redis_url))
+    hub = await stack.enter_async_context(
+        open_hub(joblog, subscriber, Memory(store, joblog), lambda job: job_wire(root_path, job))
+    )
     return Services(
         settings=settings,
         engines=engines,
@@ -83,15 +93,24 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack) -> Services:
         offers=offers,
         desk=Desk(store, joblog, offers, answer_seconds=seconds),
         lookup=Lookup(redis, store, answer_seconds=seconds),
-        wait_for_change=Polling(joblog),
-        draining=asyncio.Event(),
+        hub=hub,
     )
 
 
 @asynccontextmanager
 async def _background(services: Services) -> AsyncIterator[None]:
     """The work that no request asks for lives exactly as long as this block."""
-    work: dict[str, object] = {}
+    settings, store, joblog, redis = services.settings, services.store, services.log, services.redis
+    lifecycle = Lifecycle(redis, consumer=f"{socket.gethostname()}-{new_job_id()}")
+    caretaker = Caretaker(
+        joblog, redis, lease_seconds=settings.lease_seconds, silence_seconds=settings.silence_seconds
+    )
+    work: dict[str, Callable[[], Awaitable[None]]] = {
+        "recorder": Recorder(lifecycle, store).run,
+        "dispatcher": Dispatcher(store, joblog, redis, lifecycle).run,
+        "caretaker": caretaker.run,
+        "start deadlines": StartDeadlines(store, joblog).run,
+    }
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(supervise(name, run), name=name) for name, run in work.items()]
         try:

@@ -81,4 +81,6 @@ def _unknown(name: str, known: list[str]) -> Problem:
         hint = f"Did you mean {near[0]!r}?"
     else:
         hint = f"Known tasks: {', '.join(known[:50])}."
-    return Problem("unknown-task", f"No worker offers a task named {name[:200]!r}. {hint}", known_tasks=known[:200])
+    return Problem(
+        "unknown-task", f"No worker offers a task named {name[:200]!r}. {hint}", known_tasks=known[:200]
+    )

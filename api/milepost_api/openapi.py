@@ -67,9 +67,7 @@ def install(app: FastAPI, *, keys: bool) -> None:
 
 
 def _document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
-    document = get_openapi(
-        title=app.title, summary=app.summary, version=app.version, routes=app.routes
-    )
+    document = get_openapi(title=app.title, summary=app.summary, version=app.version, routes=app.routes)
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas["Problem"] = PROBLEM_SCHEMA

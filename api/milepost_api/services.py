@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -13,16 +12,16 @@ from milepost.errors import JobNotFound
 from milepost.ids import is_job_id
 from milepost.log import Catalogue, JobLog
 from milepost_api.catalogue import Offers
+from milepost_api.hub import Hub
 from milepost_api.lookup import Lookup
 from milepost_api.records import Engines, JobStore
 from milepost_api.settings import ApiSettings
 from milepost_api.submit import Desk
-from milepost_api.waiting import WaitForChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Opened by the lifespan of the app, closed with it. `draining` is set when the process begins to leave."""
+    """Opened by the lifespan of the app, closed with it."""
 
     settings: ApiSettings
     engines: Engines
@@ -33,12 +32,19 @@ class Services:
     offers: Offers
     desk: Desk
     lookup: Lookup
-    wait_for_change: WaitForChange
-    draining: asyncio.Event
+    hub: Hub
 
 
 def services_of(request: Request) -> Services:
     return cast("Services", request.app.state.services)
+
+
+def root_of(request: Request) -> str:
+    """Return the path below which the app is served, "" at the root."""
+    return str(request.scope.get("root_path", ""))
+
+
+RootPath = Annotated[str, Depends(root_of)]
 
 
 def known_form(job_id: str) -> str:

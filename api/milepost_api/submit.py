@@ -8,7 +8,15 @@ from typing import Annotated, Any, Self
 
 import structlog
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StrictFloat, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
 from pydantic import StringConstraints as Text
 from redis.exceptions import RedisError
 
@@ -16,12 +24,11 @@ from milepost.codec import dumps
 from milepost.errors import StoreUnavailable
 from milepost.ids import new_job_id
 from milepost.job import Status
-from milepost.log import JobLog, NewJob
+from milepost.log import JobLog
 from milepost_api.catalogue import Offer, Offers
 from milepost_api.lookup import redis_answers
 from milepost_api.problems import Problem
-from milepost_api.records import JobRecord, JobStore, KeyTaken
-from milepost_api.times import rfc3339
+from milepost_api.records import JobRecord, JobStore, KeyTaken, new_job
 
 DAY = 86_400
 FAR_DAYS = 60  # a delivery waits 90 days in the queue at most; this leaves room for retries
@@ -85,9 +92,7 @@ def _sorted(value: Any) -> Any:
     return [_sorted(one) for one in value] if isinstance(value, list) else value
 
 
-def new_record(
-    submission: Submission, offer: Offer, now: datetime, *, key: str | None = None
-) -> JobRecord:
+def new_record(submission: Submission, offer: Offer, now: datetime, *, key: str | None = None) -> JobRecord:
     """Return the record of a submission that is acceptable.
 
     Raises `Problem`: `invalid-params`, or `invalid-request` for a moment too far away.
@@ -121,27 +126,10 @@ def _run_at(submission: Submission, now: datetime) -> datetime | None:
         run_at = now + timedelta(seconds=submission.delay_seconds)
     if run_at is not None and run_at > now + timedelta(days=FAR_DAYS):
         detail = f"A job can be scheduled at most {FAR_DAYS} days ahead."
-        raise Problem("invalid-request", detail, errors=[{"in": "body", "path": "$.run_at", "detail": detail}])
+        raise Problem(
+            "invalid-request", detail, errors=[{"in": "body", "path": "$.run_at", "detail": detail}]
+        )
     return run_at if run_at and run_at > now else None
-
-
-def new_job(record: JobRecord) -> NewJob:
-    """Return what the log needs of a record, at submit time or when the dispatcher brings it later."""
-    return NewJob(
-        id=record.id,
-        task=record.task,
-        params=record.params,
-        queue=record.queue,
-        priority=record.priority,
-        max_attempts=record.max_attempts,
-        timeout_seconds=record.timeout_seconds,
-        tags=record.tags,
-        metadata=record.meta,
-        created_at=rfc3339(record.created_at),
-        due_ms=None if record.run_at is None else round(record.run_at.timestamp() * 1000),
-        batch_id=record.batch_id,
-        parent_id=record.parent_id,
-    )
 
 
 class Desk:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import click
 
 from milepost.cli import exits
+from milepost.cli.completion import completion
+from milepost.cli.jobs import cancel, list_jobs, result, submit, tasks, watch
 from milepost.cli.processes import api, database, worker
 from milepost.cli.up import up
 from milepost.errors import MilepostError
@@ -42,7 +44,7 @@ def cli() -> None:
     """Live progress for background jobs: submit them, watch them, run what runs them."""
 
 
-for command in (up, api, worker, database):
+for command in (up, api, worker, database, submit, watch, cancel, result, list_jobs, tasks, completion):
     cli.add_command(command)
 
 

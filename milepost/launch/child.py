@@ -22,7 +22,8 @@ DRAIN_OUTPUT_SECONDS = 1.0
 class Command:
     """What to run, and how long it may take to stop before it is killed. `stdin` is written once.
 
-    `hurried`: a second Ctrl-C kills it. `noise`: lines that hold one of these are kept but not shown.
+    `hurried_seconds` is how long it may still take after a second Ctrl-C; None: that does not concern it.
+    `noise`: lines that hold one of these are kept but not shown.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Command:
     env: Mapping[str, str]
     stop_seconds: float
     stdin: bytes = b""
-    hurried: bool = True
+    hurried_seconds: float | None = None
     noise: Sequence[str] = ()
 
 
@@ -99,25 +100,26 @@ class Child:
         return code
 
     async def stop(self, hurry: asyncio.Event) -> bool:
-        """Ask the process to stop; kill it after its time, or at once when `hurry` is set.
+        """Ask the process to stop; ask again when `hurry` is set; kill it after its time.
 
         Returns False if it had to be killed.
         """
         gone = asyncio.create_task(self._process.wait())
-        hurried = asyncio.create_task((hurry if self.command.hurried else asyncio.Event()).wait())
-        try:
-            self._signal(signal.SIGTERM)
-            await asyncio.wait(
-                {gone, hurried}, timeout=self.command.stop_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if gone.done():
-                return True
+        hurried = asyncio.create_task(hurry.wait())
+        hurried_seconds = self.command.hurried_seconds
+        self._signal(signal.SIGTERM)
+        first = {gone} if hurried_seconds is None else {gone, hurried}
+        await asyncio.wait(first, timeout=self.command.stop_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if hurried.done() and not gone.done():
+            self._signal(signal.SIGTERM)  # a worker takes the second one for: hand your jobs back now
+            await asyncio.wait({gone}, timeout=hurried_seconds)
+        hurried.cancel()
+        in_time = gone.done()
+        if not in_time:
             self._kill()
-            return False
-        finally:
-            hurried.cancel()
-            await gone
-            await self.wait()
+        await gone
+        await self.wait()
+        return in_time
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):

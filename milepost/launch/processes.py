@@ -6,10 +6,10 @@ import ctypes
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+ON_LINUX = os.uname().sysname == "Linux"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -18,7 +18,7 @@ def identity(pid: int) -> str | None:
 
     A pid alone is reused. With the time of its start (and, on Linux, the boot it belongs to) it is not.
     """
-    if sys.platform == "linux":
+    if ON_LINUX:
         return _identity_from_proc(pid)
     answer = subprocess.run(
         ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
@@ -44,7 +44,7 @@ def die_with_parent() -> Callable[[], None] | None:
 
     None where there is no such thing (macOS): there the next start ends what was left over.
     """
-    if sys.platform != "linux":
+    if not ON_LINUX:
         return None
     prctl = ctypes.CDLL(
         None, use_errno=True

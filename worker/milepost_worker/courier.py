@@ -137,16 +137,18 @@ class Courier(threading.Thread):
                 log.error(
                     "courier.refused", job_id=outbox.claim.job_id, script=call.script.name, error=str(reply)
                 )
-                reply = b"failed"
+                answered = b"failed"
             elif isinstance(reply, Exception):
                 stuck.add(outbox)
                 self._trouble(reply)
                 continue
+            else:
+                answered = reply
             outbox.settle(1)
             if answer is not None:
-                answer(reply.decode())
-            if reply in (b"refused", b"gone") and answer is None:
-                self._lost(outbox, reply)
+                answer(answered.decode())
+            if answered in (b"refused", b"gone") and answer is None:
+                self._lost(outbox, answered)
                 stuck.add(outbox)
 
     def _heard(self, outbox: Outbox, reply: Any) -> None:

@@ -24,7 +24,7 @@ async def execute(task: Task[..., Any], arguments: dict[str, Any]) -> Outcome:
 async def _on_the_loop(task: Task[..., Any], arguments: dict[str, Any]) -> Outcome:
     try:
         return Returned(task.result_json(await task.function(**arguments)))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 -- see `execute`
         return Raised(error)
 
 
@@ -43,7 +43,7 @@ async def _in_a_thread(task: Task[..., Any], arguments: dict[str, Any]) -> Outco
         outcome: Outcome
         try:
             outcome = Returned(task.result_json(context.run(task.function, **arguments)))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 -- see `execute`
             outcome = Raised(error)
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, outcome)

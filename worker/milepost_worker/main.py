@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -59,8 +60,8 @@ def import_tasks(modules: Sequence[str]) -> Mapping[str, Task[..., Any]]:
 
     Raises `TaskDefinitionError` when a module cannot be imported or none defines a task.
     """
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # `milepost worker tasks` beside tasks.py, as with `python -m`
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # `milepost worker tasks` beside tasks.py, as with `python -m`
     for module in modules:
         try:
             importlib.import_module(module)
@@ -81,7 +82,7 @@ def import_tasks(modules: Sequence[str]) -> Mapping[str, Task[..., Any]]:
 
 def _not_found(module: str, error: ModuleNotFoundError) -> str:
     if error.name and (module == error.name or module.startswith(error.name + ".")):
-        return f"There is no module {module!r}; it is looked for in {os.getcwd()} and on PYTHONPATH."
+        return f"There is no module {module!r}; it is looked for in {Path.cwd()} and on PYTHONPATH."
     return f"Module {module!r} imports {error.name!r}, which is not installed."
 
 

@@ -139,6 +139,6 @@ def _error(error: BaseException, attempt: int, *, retryable: bool) -> JobError:
 def _message(error: Any) -> str:
     try:
         text = str(error)
-    except Exception as broken:  # a task's exception may be unable to say what it is
+    except Exception as broken:  # noqa: BLE001 -- a task's exception may be unable to say what it is
         text = f"(its message could not be read: {type(broken).__name__})"
     return (text or type(error).__qualname__)[:MESSAGE_CHARACTERS]

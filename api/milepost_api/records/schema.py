@@ -74,7 +74,9 @@ async def require_current(engines: Engines) -> None:
 
 def _config(**attributes: Any) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations").replace("%", "%%"))
+    config.set_main_option(
+        "script_location", str(Path(__file__).parent.parent / "migrations").replace("%", "%%")
+    )
     config.attributes.update(attributes)
     return config
 

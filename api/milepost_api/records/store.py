@@ -86,9 +86,7 @@ class JobStore:
             async with self._write() as session:
                 await session.execute(change.values(dispatched_at=at))
 
-    async def change(
-        self, job_ids: Sequence[str], apply: Callable[[Mapping[str, JobRecord]], None]
-    ) -> None:
+    async def change(self, job_ids: Sequence[str], apply: Callable[[Mapping[str, JobRecord]], None]) -> None:
         """Let `apply` change these records, in one transaction in which nobody else changes them."""
         # In the order of ids: two recorders that lock the same rows must not wait for each other.
         query = select(JobRecord).where(_jobs.id.in_(set(job_ids))).order_by(_jobs.id).with_for_update()

@@ -33,7 +33,9 @@ class Readiness:
     parts: dict[str, str]
 
 
-@router.get("/healthz", summary="Is it alive", response_class=JsonResponse, responses={200: {"model": Health}})
+@router.get(
+    "/healthz", summary="Is it alive", response_class=JsonResponse, responses={200: {"model": Health}}
+)
 async def healthz() -> Response:
     """Answer as long as the process answers at all: restart it if not. Nothing else is asked."""
     return JsonResponse({"status": "ok"})
@@ -78,5 +80,5 @@ async def _schema(services: Services) -> None:
 
 
 async def _process(services: Services) -> None:
-    if services.draining.is_set():
+    if services.hub.draining.is_set():
         raise MilepostError("It is leaving.")

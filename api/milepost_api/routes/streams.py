@@ -13,14 +13,23 @@ from milepost.codec import encode_retry
 from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
 from milepost_api.hub import AlreadyEnded, Wishes, reconnect, subscribe
-from milepost_api.problems import ProblemError
+from milepost_api.problems import Problem, describe
 from milepost_api.services import JobId, ServicesDep
 from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, accepts
 
-router = APIRouter(prefix="/v1/jobs", tags=["streams"])
+router = APIRouter(tags=["jobs"])
 
 
-@router.get("/{job_id}/status/stream", operation_id="stream_job_status")
+@router.get(
+    "/jobs/{job_id}/status/stream",
+    summary="Follow a job",
+    response_class=Response,
+    responses={
+        200: {"description": "Events, until the job ends.", "content": {SSE: {}, NDJSON: {}}},
+        204: {"description": "The cursor has reached the end: there is nothing more, do not come back."},
+        **describe("job-not-found", "not-acceptable", "invalid-request"),
+    },
+)
 async def stream_job_status(
     request: Request,
     job_id: JobId,
@@ -34,9 +43,7 @@ async def stream_job_status(
     """Stream a job: `snapshot`, then everything after it, then `end` and the end of the body."""
     kind = accepts(accept, (SSE, NDJSON), SSE)
     if kind is None:
-        raise ProblemError(
-            "not-acceptable", f"This stream is served as {SSE} or {NDJSON}; accept one of them."
-        )
+        raise Problem("not-acceptable", f"This stream is served as {SSE} or {NDJSON}; accept one of them.")
     # EventSource sends its header only when it *re*connects, so a page that has read a snapshot passes the cursor
     # it saw in the query. The header wins: it is newer.
     cursor = last_event_id or query_last_event_id
@@ -53,7 +60,7 @@ async def stream_job_status(
         subscription,
         ndjson=kind == NDJSON,
         ping_seconds=services.settings.ping_seconds,
-        grace_seconds=services.settings.shutdown_grace_seconds,
+        grace_seconds=services.settings.shutdown_grace_seconds - 1,
     )
 
 
