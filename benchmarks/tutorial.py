@@ -54,7 +54,7 @@ async def stream(job_id: str) -> EventSourceResponse:
                     if event["type"] == "end":
                         break
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            await pubsub.aclose()
 
     return EventSourceResponse(events())
 

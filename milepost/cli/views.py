@@ -40,7 +40,7 @@ class View(Protocol):
 class JsonView:
     """One event a line, as on the wire."""
 
-    def event(self, event: AnyEvent, job: Job) -> None:  # noqa: ARG002 -- whoever reads events folds them
+    def event(self, event: AnyEvent, job: Job) -> None:
         print_json(to_wire(event))
 
     def connection(self, connection: Connection) -> None:
