@@ -9,11 +9,15 @@ import { Lines } from "./lines.js"
 /** @typedef {import("../src/job.js").Job} Job */
 /** @typedef {import("../src/watch.js").Update} Update */
 
+/** "Dismiss" comes where "Cancel" was: the second half of a double click on the one is not meant for the other. */
+const DOUBLE_CLICK_MS = 500
+
 export class Card {
   #progress = /** @type {ProgressElement} */ (document.createElement("milepost-progress"))
   #outcome = make("div", { class: "outcome", hidden: true })
   #dismiss = make("button", { type: "button", class: "quiet", slot: "actions", hidden: true }, "Dismiss")
   #lines
+  #endedAt = -Infinity
 
   /**
    * @param {Client} client
@@ -30,10 +34,10 @@ export class Card {
     this.#progress.setAttribute("cancel", "")
     this.#progress.append(this.#dismiss)
     this.#dismiss.setAttribute("aria-label", `Dismiss ${job.task}`)
-    this.#dismiss.addEventListener("click", dismissed)
+    this.#dismiss.addEventListener("click", () => performance.now() - this.#endedAt > DOUBLE_CLICK_MS && dismissed())
     this.#progress.addEventListener("milepost-update", (event) => this.#update(/** @type {CustomEvent} */ (event).detail))
     this.element = make("li", { class: "card", id: `job-${job.id}` })
-    this.element.append(this.#progress, this.#lines.element, this.#outcome, this.#about())
+    this.element.append(this.#progress, this.#outcome, this.#about(), this.#lines.element)
     if (job.done) this.#end()
   }
 
@@ -42,7 +46,9 @@ export class Card {
     if (event) this.#lines.take(event)
     if (job === null) return
     this.job = job
-    if (job.done) this.#end()
+    if (!job.done) return
+    this.#endedAt = performance.now()
+    this.#end()
   }
 
   #end() {
@@ -53,20 +59,20 @@ export class Card {
     this.#outcome.hidden = shown.length === 0
   }
 
-  /** @returns {Node[]} what came of it */
+  /** @returns {(Node | string)[]} what came of it */
   #shown() {
     const { error, result, result_omitted: omitted, status } = this.job
     if (error && status !== "cancelled") return [explained(this.job)]
-    if (omitted) return [make("a", { href: this.client.resultUrl(this.job.id).href }, "Open the result"), " (too large to show here)"].map(node)
+    if (omitted) return [make("a", { href: this.client.resultUrl(this.job.id).href }, "Open the result"), " (too large to show here)"]
     if (status !== "succeeded" || result === null) return []
     return [make("span", { class: "hint" }, "Result"), value(result)]
   }
 
   #about() {
     const { id, created_at: created } = this.job
-    const parts = [make("a", { href: this.client.url(`v1/jobs/${id}`).href, title: id }, make("code", {}, `…${id.slice(-8)}`))]
-    if (created) parts.push(/** @type {any} */ (make("time", { datetime: created }, moment(created))))
-    return make("p", { class: "about hint" }, ...parts)
+    const link = make("a", { href: this.client.url(`v1/jobs/${id}`).href, title: id }, make("code", {}, `…${id.slice(-8)}`))
+    const time = created ? [make("time", { datetime: created }, moment(created))] : []
+    return make("p", { class: "about hint" }, ...time, link)
   }
 }
 
@@ -82,11 +88,6 @@ function value(result) {
   if (typeof result === "number") return make("code", {}, number(result))
   if (typeof result === "string" && result.length < 80) return make("code", {}, result)
   return make("pre", { tabindex: 0, "aria-label": "Result" }, make("code", {}, JSON.stringify(result, null, 2)))
-}
-
-/** @param {Node | string} part */
-function node(part) {
-  return typeof part === "string" ? document.createTextNode(part) : part
 }
 
 /** @param {string} time */

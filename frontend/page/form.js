@@ -121,8 +121,7 @@ function controlFor(field, id) {
   if (field.kind === "text") return make("input", { ...common, type: "text", value: text, spellcheck: "false" })
   const { min, max } = field
   const step = field.kind === "integer" ? 1 : "any"
-  const shown = field.fallback === null ? "none" : null
-  return make("input", { ...common, type: "number", value: text, min, max, step, placeholder: shown, inputmode: "decimal" })
+  return make("input", { ...common, type: "number", value: text, min, max, step, inputmode: "decimal" })
 }
 
 /**
@@ -148,7 +147,7 @@ function hintFor(field) {
   if (min !== null && max !== null) return `${min} to ${max.toLocaleString("en")}`
   if (min !== null) return `at least ${min}`
   if (max !== null) return `at most ${max.toLocaleString("en")}`
-  return field.required || field.kind === "boolean" || field.fallback !== null ? "" : "optional"
+  return field.required || field.kind === "boolean" || (field.fallback ?? null) !== null ? "" : "optional"
 }
 
 /** @param {Control} control */

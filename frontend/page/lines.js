@@ -59,7 +59,8 @@ export class Lines {
     this.#asked = true
     if (Number(seq) <= 1) return
     const after = `${epoch}-${Math.max(0, Number(seq) - KEPT)}`
-    const { items } = await this.#patiently(() => this.client.events(this.id, { after, limit: KEPT }), { items: [] })
+    const none = { items: /** @type {JobEvent[]} */ ([]) }
+    const { items } = await this.#patiently(() => this.client.events(this.id, { after, limit: KEPT }), none)
     for (const event of items) if (event.type !== "snapshot") this.take(event)
   }
 

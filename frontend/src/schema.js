@@ -37,7 +37,7 @@ export function fieldsOf(schema) {
       kind: kindOf(plain),
       required: required.has(name),
       nullable,
-      fallback: raw.default ?? plain.default,
+      fallback: "default" in raw ? raw.default : plain.default,
       description: raw.description ?? plain.description ?? "",
       choices: choicesOf(plain, nullable),
       min: plain.minimum ?? plain.exclusiveMinimum ?? null,
