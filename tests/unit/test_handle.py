@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -168,7 +168,7 @@ async def test_a_job_is_not_seen_from_outside(reporter: Reporter) -> None:
 async def test_a_step_of_an_abandoned_async_generator_is_closed_without_a_fuss(here: Reporter) -> None:
     """The generator may be closed in another context than the one in which it began."""
 
-    async def rows() -> AsyncIterator[int]:
+    async def rows() -> AsyncGenerator[int, None]:
         with progress.step("rows"):
             yield 1
 
@@ -185,10 +185,10 @@ async def test_a_step_of_an_abandoned_async_generator_is_closed_without_a_fuss(h
 
 def test_cancelled_is_seen_and_raised(here: Reporter) -> None:
     """A task may look, ask, or simply go on reporting."""
-    assert not progress.cancelled
+    assert bool(progress.cancelled) is False
     progress.raise_if_cancelled()
     here.stop = "timeout"
-    assert progress.cancelled
+    assert bool(progress.cancelled) is True
     for report in (progress.raise_if_cancelled, progress, progress.advance, lambda: progress.log("x")):
         with pytest.raises(Stopped, match="timeout"):
             report()

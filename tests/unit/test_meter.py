@@ -80,7 +80,8 @@ def test_eta_of_a_steady_task_is_right(total: int, interval: float) -> None:
     meter.root.total = total
     for done in range(total // 2 + 1):
         meter.root.current = done
-        shown = meter.read(done * interval)
+        meter.read(done * interval)
+    shown = meter.read(total // 2 * interval)
     left = (total - total // 2) * interval
     assert shown.eta_seconds == pytest.approx(left, rel=0.01)
     assert shown.rate == pytest.approx(1 / interval, rel=0.01)
