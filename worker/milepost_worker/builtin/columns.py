@@ -73,7 +73,7 @@ def classify(cell: str) -> tuple[str, Any]:
     ('text', None)
     """
     lower = cell.lower() if len(cell) <= 9 else ""
-    if not cell or lower in _NULLS and lower:
+    if not cell or (lower in _NULLS and lower):
         return "null", None
     if cell[0] in "+-.0123456789":
         return _numeric(cell, lower)

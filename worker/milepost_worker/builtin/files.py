@@ -57,16 +57,16 @@ class Found(NamedTuple):
 
 @task(name="files.checksum", max_attempts=3, retry_on=ReadFailed)
 def checksum(path: PathParam, algorithm: Algorithm = "sha256") -> Checksum:
-    """Compute the checksum of a file, or of a whole folder with everything below it.
+    r"""Compute the checksum of a file, or of a whole folder with everything below it.
 
     The digest of a file is that of its content. The digest of a tree is the digest of the text that the
     algorithm's own command prints for its regular files, sorted by the bytes of their relative paths: a line
     `<hex digest>  <path>` for each. In a shell, inside the folder:
 
-        find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0r sha256sum -- | sha256sum
+        find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0r sha256sum -- | sha256sum
 
-    As there, a path with a backslash, a newline or a carriage return has these written as `\\\\`, `\\n` and
-    `\\r`, and its line begins with a backslash. Names count, times and permissions do not. Symbolic links,
+    As there, a path with a backslash, a newline or a carriage return has these written as `\\`, `\n` and
+    `\r`, and its line begins with a backslash. Names count, times and permissions do not. Symbolic links,
     pipes, sockets and devices in a tree are skipped, named in the log and counted; as `path` itself they are
     refused, except for a link that stays inside the folder which the worker may read.
     """
