@@ -14,7 +14,7 @@ LINGER_SECONDS = 2.0
 
 
 class BodyLimit:
-    """Answers 413 by `Content-Length` before a byte is read, and at the first byte too many of a chunked body."""
+    """Answers 413: by `Content-Length` before a byte is read, else at the first byte too many."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app, self._limit = app, limit_bytes
@@ -57,4 +57,6 @@ class BodyLimit:
         await send({"type": "http.response.body", "body": b""})
 
     def _sentence(self) -> str:
-        return f"A request body holds at most {self._limit:,} bytes; store larger data elsewhere and send its address."
+        return (
+            f"A body holds at most {self._limit:,} bytes; store larger data elsewhere and send its address."
+        )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from milepost.errors import SettingsError, StoreUnavailable
+from milepost.logs import configure_logs
 from milepost.settings import load
-from milepost_api import logs
 from milepost_api.app import create_app
 from milepost_api.records import Engines, open_engines, schema
 from milepost_api.server import serve
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None, **given: Any) -> int:
 
 def run(settings: ApiSettings) -> int:
     """Serve until a signal comes. Raises `SettingsError`, `StoreUnavailable`."""
-    logs.configure(settings)
+    configure_logs(settings)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every look at the schema
     asyncio.run(_with_database(settings, _prepare))
     return serve(create_app(settings), settings)
 

@@ -29,7 +29,7 @@ def config(app: FastAPI, settings: ApiSettings, *, http: Any = "auto") -> uvicor
         log_config=None,  # `milepost_api.logs` has configured logging already
         access_log=False,  # it would write query strings, and with them tokens
         server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
         lifespan="on",
     )
 
@@ -62,10 +62,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
-        if isinstance(app, FastAPI) and isinstance(
-            services := getattr(app.state, "services", None), Services
-        ):
-            services.hub.drain()  # open streams say `reconnect` and end, and are not waited for in vain
+        services = getattr(app.state, "services", None) if isinstance(app, FastAPI) else None
+        if isinstance(services, Services):
+            services.hub.drain()  # open streams say `reconnect` and end, or they would be cut
         await super().shutdown(sockets)
 
 

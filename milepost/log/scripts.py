@@ -25,5 +25,5 @@ def _load(name: str) -> Script:
 
 SCRIPTS: Mapping[str, Script] = {
     name: _load(name)
-    for name in ("create", "claim", "report", "cancel", "renew", "lapse", "redeliver", "read")
+    for name in ("create", "claim", "report", "cancel", "renew", "lapse", "redeliver", "expire", "read")
 }

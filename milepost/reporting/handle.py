@@ -24,15 +24,19 @@ class ProgressHandle:
         message: str | None = None,
         *,
         unit: str | None = None,
+        fraction: float | None = None,
     ) -> None:
         """Say how far the present step is; what is left out stays as it was.
+
+        `fraction`, 0–1, is for work whose percent is known from something else than the counts: rows are
+        counted, but how many there will be is not known, while the bytes read of the file are.
 
         Free to call a million times: at most about ten reports a second leave the worker, the last one always.
         Raises `BadReport` for NaN, infinities and what is no number.
         """
         place = HERE.get()
         if place is not None:
-            place.reporter.update(place.step, current, total, message, unit)
+            place.reporter.update(place.step, current, total, message, unit, fraction)
 
     def advance(self, n: float = 1) -> None:
         """Count `n` further."""

@@ -19,12 +19,26 @@ class Step:
     sends next is right again. That buys reports that cost well under a microsecond.
     """
 
-    __slots__ = ("children", "current", "done", "failed", "key", "name", "parent", "plan", "total", "weight")
+    __slots__ = (
+        "children",
+        "current",
+        "done",
+        "failed",
+        "key",
+        "name",
+        "parent",
+        "plan",
+        "share",
+        "total",
+        "weight",
+    )
 
     def __init__(self, key: str, name: str, weight: float = 1.0, parent: Step | None = None) -> None:
         self.key, self.name, self.weight, self.parent = key, name, weight, parent
         self.current: float | None = None
         self.total: float | None = None
+        self.share: float | None = None
+        """The fraction as the task says it, where the counts do not."""
         self.children: list[Step] = []
         self.plan: dict[str, float] = {}
         self.done = self.failed = False
@@ -35,6 +49,8 @@ class Step:
             return 1.0
         if self.plan:
             return self._planned_fraction()
+        if self.share is not None:
+            return min(1.0, max(0.0, self.share))
         if not self.total or self.total < 0:
             return 0.0 if self.total == 0 else None
         # Steps inside an item of a counted loop: they move the bar between two counts.

@@ -41,7 +41,15 @@ class Reporter:
         self.dirty = False
         self.stop: str | None = None
 
-    def update(self, step: Step, current: Any, total: Any, message: str | None, unit: str | None) -> None:
+    def update(
+        self,
+        step: Step,
+        current: Any,
+        total: Any,
+        message: str | None,
+        unit: str | None,
+        fraction: Any = None,
+    ) -> None:
         """Note where `step` is. The hot path: a task may come here a million times a second."""
         if self.stop is not None:
             raise Stopped(self.stop)
@@ -52,6 +60,9 @@ class Reporter:
         if total is not None:
             _refuse_unless_finite(total)
             step.total = total
+        if fraction is not None:
+            _refuse_unless_finite(fraction)
+            step.share = fraction
         if message is not None:
             meter.message = message if message.__class__ is str else str(message)
         if unit is not None:

@@ -60,7 +60,7 @@ async def stream_job_status(
         subscription,
         ndjson=kind == NDJSON,
         ping_seconds=services.settings.ping_seconds,
-        grace_seconds=services.settings.shutdown_seconds - 1,
+        grace_seconds=services.settings.shutdown_grace_seconds - 1,
     )
 
 

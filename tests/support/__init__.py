@@ -1,0 +1,1 @@
+"""Real parts: servers and processes, a proxy that misbehaves, readers that see bytes."""
