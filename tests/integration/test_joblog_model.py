@@ -110,7 +110,12 @@ class LifeOfAJob(RuleBasedStateMachine):
     @rule(which=st.integers(0, 9), status=ENDS)
     def speak_from_the_grave(self, which: int, status: Status) -> None:
         zombie = self.zombies[which % len(self.zombies)]
-        calls = zombie.progress(Progress()), zombie.end(status, Progress()), zombie.renew(9000), zombie.release()
+        calls = (
+            zombie.progress(Progress()),
+            zombie.end(status, Progress()),
+            zombie.renew(9000),
+            zombie.release(),
+        )
         assert self.run(said(self.log, *calls)) == ["refused"] * 4
 
     @rule()
@@ -128,7 +133,10 @@ class LifeOfAJob(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(silent=st.sampled_from([0, 7]))
     def look_at_the_lease(self, silent: int) -> None:
-        assert self.run(lapse(self.log, self.redis, self.new.id, silent_seconds=silent)) in {"alive", "stalled"}
+        assert self.run(lapse(self.log, self.redis, self.new.id, silent_seconds=silent)) in {
+            "alive",
+            "stalled",
+        }
 
     @precondition(lambda self: self.running)
     @rule()
