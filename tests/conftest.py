@@ -13,9 +13,6 @@ from hypothesis import settings
 from redis.asyncio import Redis
 
 from milepost.redis import connect
-
-pytest.register_assert_rewrite("tests.support")  # their assertions shall say as much as those of tests
-
 from tests.support.browser import launched_chromium
 from tests.support.postgres import PostgresServer, new_database
 from tests.support.process import Process

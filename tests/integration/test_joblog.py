@@ -12,7 +12,7 @@ from milepost.errors import BadReport, JobNotFound
 from milepost.job import ErrorCode, Progress, Status
 from milepost.log import JobLog, Refusal
 from milepost.log.housekeeping import expire_unstarted
-from milepost.log.keys import LEASES, control_channel, state_key
+from milepost.log.keys import LEASES, control_channel
 from tests.support.joblog import (
     BROKEN,
     HALF,
@@ -25,6 +25,7 @@ from tests.support.joblog import (
     history,
     lapse,
     said,
+    state_of,
     waiting_deliveries,
 )
 from tests.support.redis import every_redis
@@ -329,5 +330,5 @@ async def test_a_bad_report_costs_nothing(log: JobLog, redis: Redis) -> None:
         reports.output(0, "x" * 9_000_000)
     assert await said(log, reports.progress(HALF)) == ["ok"]
     view = await check(log, new)
-    assert await redis.hget(state_key(new.id), "reports") == b"1"
+    assert await state_of(redis, new.id, "reports") == "1"
     assert await log.positions([new.id]) == [(view.cursor.epoch, 3, False)]

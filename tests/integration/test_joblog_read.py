@@ -17,7 +17,7 @@ from milepost.fold import fold
 from milepost.job import Job, Progress, Status
 from milepost.log import JobLog, live_channel
 from milepost.log.joblog import READ_ENTRIES
-from milepost.log.keys import events_key, state_key
+from milepost.log.keys import events_key
 from tests.support import strategies as some
 from tests.support.joblog import (
     HALF,
@@ -29,6 +29,7 @@ from tests.support.joblog import (
     history,
     raw_history,
     said,
+    state_of,
     without_clocks,
 )
 from tests.support.redis import RedisServer, every_redis
@@ -259,4 +260,4 @@ async def test_a_restart_loses_nothing_with_an_append_only_file(
     after = await check(log, new)
     assert (after.cursor.epoch, after.cursor.seq) == (before.cursor.epoch, before.cursor.seq + 2)
     assert (await claimed(log, redis, waiting.id)).attempt == 1
-    assert await redis.hget(state_key(new.id), "status") == b"succeeded"
+    assert await state_of(redis, new.id, "status") == "succeeded"

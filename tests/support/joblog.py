@@ -34,10 +34,15 @@ async def created(log: JobLog, **given: Any) -> NewJob:
     return job
 
 
+async def state_of(redis: Redis, job_id: str, field: str) -> str:
+    """Return one field of the state hash."""
+    raw: bytes = await cast("Any", redis.hget(state_key(job_id), field))
+    return raw.decode()
+
+
 async def delivery_of(redis: Redis, job_id: str) -> str:
     """Return the number of the delivery that counts."""
-    raw = await cast("Any", redis.hget(state_key(job_id), "delivery"))
-    return str(raw.decode())
+    return await state_of(redis, job_id, "delivery")
 
 
 async def claim(log: JobLog, redis: Redis, job_id: str, worker: str = "w1") -> Claim | Refusal:
