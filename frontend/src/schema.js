@@ -31,12 +31,13 @@ export function fieldsOf(schema) {
   const required = new Set(schema.required ?? [])
   return Object.entries(schema.properties ?? {}).map(([name, raw]) => {
     const { schema: plain, nullable } = plainSchema(raw, schema)
+    if (plain.type === "boolean" && nullable) plain.enum ??= [true, false] // a box has two states, this has three
     return {
       name,
       kind: kindOf(plain),
       required: required.has(name),
       nullable,
-      fallback: raw.default ?? plain.default,
+      fallback: "default" in raw ? raw.default : plain.default,
       description: raw.description ?? plain.description ?? "",
       choices: choicesOf(plain, nullable),
       min: plain.minimum ?? plain.exclusiveMinimum ?? null,

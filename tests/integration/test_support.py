@@ -7,7 +7,7 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +19,7 @@ from tests.support.process import ROOT, Process
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.sse import open_stream
+from tests.support.stack import Stack
 from tests.support.wait import eventually, eventually_sync
 
 pytestmark = pytest.mark.anyio
@@ -163,3 +164,16 @@ async def test_a_process_that_leaves_too_early_is_reported_with_its_output(tmp_p
 async def test_free_ports_differ() -> None:
     """Two servers that are started together do not meet."""
     assert len({free_port() for _ in range(20)}) > 1
+
+
+async def test_the_whole_service_starts_and_carries_a_job_to_its_end(
+    stack: Callable[..., Awaitable[Stack]],
+) -> None:
+    """API and worker as processes of their own: submitted, streamed, ended."""
+    running = await stack()
+    job = await running.submit("demo.count", steps=3, delay_seconds=0)
+    async with open_stream(running.stream_url(job["id"])) as stream:
+        events = await stream.until("end")
+    assert events[-1]["status"] == "succeeded"
+    assert (await running.job(job["id"]))["done"] is True
+    assert all(process.stop() == 0 for process in (*running.workers, *running.apis))

@@ -37,11 +37,24 @@ class Slots:
     """How many jobs run at once in this process, whichever queue they came from."""
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.taken = limit, 0
+        self.limit = limit
+        self.workers: list[QueueWorker] = []
+
+    @property
+    def taken(self) -> int:
+        return sum(not task.done() for worker in self.workers for task in worker.tasks.values())
 
     @property
     def free(self) -> int:
         return self.limit - self.taken
+
+
+class _NoSemaphore:
+    """arq's own count of what runs, beside `job_counter`: an error in the midst of a pick-up leaves it one short."""
+
+    async def acquire(self) -> None: ...
+
+    def release(self) -> None: ...
 
 
 class QueueWorker(Worker):
@@ -70,24 +83,34 @@ class QueueWorker(Worker):
             log_results=False,
         )
         self.in_progress_timeout_s = PICK_UP_SECONDS
+        self.sem = cast("asyncio.BoundedSemaphore", _NoSemaphore())
+        slots.workers.append(self)
 
     @property
-    def job_counter(self) -> int:  # arq counts a queue's own jobs; ours share the process's slots
+    def job_counter(
+        self,
+    ) -> int:  # arq counts a queue's own jobs up and down; ours are those that run, of all queues
         return self._slots.taken
 
     @job_counter.setter
-    def job_counter(self, value: int) -> None:
-        if hasattr(self, "tasks"):  # arq's constructor says 0
-            self._slots.taken = value
+    def job_counter(self, value: int) -> None: ...
 
-    async def pick(self) -> None:
-        """Start what is due, as far as there are free slots."""
-        if self._slots.free > 0:
-            due = await self.pool.zrangebyscore(
-                self.queue_name, min="-inf", max=timestamp_ms(), start=0, num=READ_LIMIT
-            )
-            if due:
-                await self.start_jobs([one for one in due if one.decode() not in self.tasks])
+    async def pick(self, horizon_seconds: float) -> float:
+        """Start what is due, as far as there are free slots; return the seconds until to look again at the latest."""
+        if self._slots.free <= 0:
+            return horizon_seconds  # whoever finishes wakes the picker
+        now = timestamp_ms()
+        until = now + horizon_seconds * 1000
+        found = await self.pool.zrangebyscore(
+            self.queue_name, min="-inf", max=until, start=0, num=READ_LIMIT, withscores=True
+        )
+        due = [one for one, score in found if score <= now]
+        if due:
+            await self.start_jobs([one for one in due if one.decode() not in self.tasks])
+        if len(due) == READ_LIMIT and self._slots.free > 0:
+            return 0.0
+        soon = min((score for _, score in found if score > now), default=until)
+        return max(0.0, soon - timestamp_ms()) / 1000
 
     def reap(self) -> None:
         """Drop finished deliveries; one that failed is logged, where arq would end the worker."""
@@ -141,21 +164,23 @@ class Picker:
         """Pick until drained."""
         while not self._draining:
             self._wake.clear()
-            await self._pick_all()
+            pause = await self._pick_all()
             try:
-                async with asyncio.timeout(self._poll_seconds):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
             except TimeoutError:
                 pass
 
-    async def _pick_all(self) -> None:
+    async def _pick_all(self) -> float:
+        pause = self._poll_seconds
         for worker in self._workers:
             worker.reap()
             try:
-                await worker.pick()
+                pause = min(pause, await worker.pick(self._poll_seconds))
                 self._failures = 0
             except (RedisError, *UNREACHABLE) as error:
                 self._failures += 1
                 if self._failures == 1 or self._failures % 100 == 0:
                     log.warning("picker.redis_trouble", error=str(error), failures=self._failures)
                 await asyncio.sleep(min(1.0, 0.05 * self._failures))
+        return pause
