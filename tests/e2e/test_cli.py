@@ -73,7 +73,11 @@ class Up:
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One for all tests that only use it."""
-    with Up(tmp_path_factory.mktemp("up")) as running:
+    quick = {
+        "MILEPOST_LEASE_SECONDS": "4",
+        "MILEPOST_SILENCE_SECONDS": "2",
+    }  # for the test that kills the worker
+    with Up(tmp_path_factory.mktemp("up"), **quick) as running:
         yield running
 
 
@@ -260,6 +264,7 @@ def test_no_colour_where_none_is_wanted(up: Up) -> None:
 # --- up itself
 
 
+@pytest.mark.slow
 def test_jobs_survive_a_restart_of_everything(tmp_path: Path) -> None:
     """A finished one is there, and one that was running runs again to its end."""
     with Up(tmp_path, MILEPOST_DRAIN_SECONDS="0.1") as first:
@@ -272,6 +277,7 @@ def test_jobs_survive_a_restart_of_everything(tmp_path: Path) -> None:
         assert second.run("watch", halfway, "-q").returncode == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_of_it_in_order(tmp_path: Path) -> None:
     """API, worker, Redis; nothing is left; exit code 130."""
     with Up(tmp_path) as running:
@@ -285,6 +291,7 @@ def test_ctrl_c_stops_all_of_it_in_order(tmp_path: Path) -> None:
     assert running.children() == {}
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
     """Not even for the next start, which works at once."""
     with Up(tmp_path) as running:
@@ -298,33 +305,42 @@ def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
         assert again.run("list").returncode == 0
 
 
-def test_a_killed_worker_is_replaced_and_its_job_goes_on(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_its_job_goes_on(up: Up) -> None:
     """kill -9 in the middle: another attempt, and the watcher sees it through."""
-    with Up(tmp_path, MILEPOST_LEASE_SECONDS="2", MILEPOST_SILENCE_SECONDS="1") as running:
-        watching = subprocess.Popen(
-            [*MILEPOST, "submit", "demo.count", "-p", "steps=30", "-p", "delay_seconds=0.1", "--max-attempts", "2", "-f", "--json"],
-            stdout=subprocess.PIPE, text=True, env=python_environment({"MILEPOST_URL": running.url}),
-        )  # fmt: skip
+    command = (
+        "submit",
+        "demo.count",
+        "-p",
+        "steps=30",
+        "-p",
+        "delay_seconds=0.1",
+        "--max-attempts=2",
+        "-f",
+        "--json",
+    )
+    env = python_environment({"MILEPOST_URL": up.url})
+    with subprocess.Popen([*MILEPOST, *command], stdout=subprocess.PIPE, text=True, env=env) as watching:
         assert watching.stdout is not None
         events = []
         for line in watching.stdout:
             events.append(json.loads(line))
             if len(events) == 5:
-                os.kill(running.children()["worker"][0], signal.SIGKILL)
-        assert watching.wait(DEADLINE_SECONDS) == 0
-        watching.stdout.close()
+                os.kill(up.children()["worker"][0], signal.SIGKILL)
+    assert watching.returncode == 0
     assert events[-1]["attempt"] == 2
     assert [event["seq"] for event in events] == sorted({event["seq"] for event in events})
-    assert "the worker was ended by SIGKILL; starting it again" in running.process.output()
+    assert "the worker was ended by SIGKILL; starting it again" in up.process.output()
 
 
-def test_a_killed_redis_is_replaced_under_the_same_address(tmp_path: Path) -> None:
+def test_a_killed_redis_is_replaced_under_the_same_address(up: Up) -> None:
     """With all it knew; the watcher and the worker live through it."""
-    with Up(tmp_path) as running:
-        job_id = running.submit("demo.count", "-p", "steps=30", "-p", "delay_seconds=0.1")
-        os.kill(running.children()["redis"][0], signal.SIGKILL)
-        watched = running.run("watch", job_id)
-        assert watched.returncode == 0, (watched.stdout, watched.stderr, running.process.output())
+    before = up.children()["redis"]
+    job_id = up.submit("demo.count", "-p", "steps=30", "-p", "delay_seconds=0.1")
+    os.kill(before[0], signal.SIGKILL)
+    watched = up.run("watch", job_id)
+    assert watched.returncode == 0, (watched.stdout, watched.stderr, up.process.output())
+    assert up.children()["redis"] != before
 
 
 def test_a_port_in_use_and_a_taken_directory_are_refused_with_a_sentence(up: Up, tmp_path: Path) -> None:
@@ -359,6 +375,7 @@ def test_a_start_that_fails_stops_the_rest_and_says_why(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "data" / "processes.json").read_text()) == {}
 
 
+@pytest.mark.slow
 def test_modules_of_ones_own_are_offered_beside_the_built_in(tmp_path: Path) -> None:
     """From where one stands."""
     (tmp_path / "mine.py").write_text(
