@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from milepost.launch.processes import die_with_parent
+from milepost.launch.processes import tethered
 
 LAST_LINES = 20
 LONGEST_LINE = 65_536  # characters; a longer one is shown in pieces rather than kept
@@ -73,13 +73,12 @@ class Child:
         given = _filled_pipe(command.stdin) if command.stdin else subprocess.DEVNULL
         try:
             process = await asyncio.create_subprocess_exec(
-                *command.argv,
+                *tethered(command.argv),
                 env=dict(command.env),
                 stdin=given,
                 stdout=child_output,
                 stderr=child_output,
                 start_new_session=True,
-                preexec_fn=die_with_parent(),
             )
         except BaseException:
             os.close(output)
