@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 """Generous, because it is only ever reached by a test that fails."""
 
 _POLL_SECONDS = 0.02
