@@ -54,7 +54,7 @@ class Production:
         apis, workers = self._wanted
         try:
             self.redis = self._start_redis()
-            self.migration = self._migrate()
+            self.migration = self.migrate()
             for _ in range(apis):
                 await self._add_api()
             for number in range(workers):
@@ -166,7 +166,8 @@ class Production:
             except RedisError:
                 return False
 
-    def _migrate(self) -> str:
+    def migrate(self) -> str:
+        """Run the migration to its end and return what it says."""
         command = self._services["migrate"]["command"]
         done = subprocess.run(
             [sys.executable, "-m", "milepost.cli.main", *command],
