@@ -123,7 +123,7 @@ export class Client {
 
   /**
    * @param {string} id
-   * @returns {Promise<{cursor: string | null} & Record<string, any>}  the few fields that a poller needs
+   * @returns {Promise<{cursor: string | null} & Record<string, any>>}  the few fields that a poller needs
    */
   status(id) {
     return this.#get(path(id, "/status"))

@@ -11,6 +11,7 @@ export const STYLE = `
   --track: var(--milepost-track, light-dark(#e6e8ec, #2b313a));
   --tone: var(--muted);
   display: block;
+  container-type: inline-size;
   font-variant-numeric: tabular-nums;
   line-height: 1.4;
 }
@@ -20,7 +21,7 @@ export const STYLE = `
 :host([data-tone="troubled"]) { --tone: var(--warning); }
 :host([data-tone="failed"]) { --tone: var(--bad); }
 
-.row { display: flex; align-items: center; gap: .25em .75em; min-height: 2em; min-width: 0; }
+.row { display: flex; align-items: center; gap: 0 .75em; min-height: 2em; min-width: 0; }
 .row > * { flex: none; }
 .facts { color: var(--muted); font-size: .875em; min-height: 1.6em; }
 .label { font-weight: 600; flex: 0 1 auto; }
@@ -29,12 +30,14 @@ export const STYLE = `
   content: ""; display: inline-block; inline-size: .5em; block-size: .5em; margin-inline-end: .5em;
   border-radius: 50%; background: currentColor; vertical-align: .08em;
 }
+.attempt { color: var(--muted); font-size: .875em; }
 .message { flex: 1 1 0; }
+.pace { display: flex; gap: .75em; margin-inline-start: auto; }
 .label, .message, .status { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .percent, .count { color: var(--milepost-ink, inherit); }
 .percent { min-inline-size: 2.6em; font-weight: 600; }
 .percent:empty { min-inline-size: 0; }
-.facts > :empty:not(.message) { display: none; }
+.facts :empty, .attempt:empty { display: none; }
 :host([data-tone="failed"]) .message { color: var(--bad); }
 .step::after { content: ":"; }
 
@@ -49,10 +52,10 @@ progress::-moz-progress-bar { background: var(--tone); border-radius: 99px; tran
 progress:indeterminate::-moz-progress-bar { inline-size: 0; }
 progress:indeterminate::-webkit-progress-bar { background: transparent; }
 progress:indeterminate {
-  background: linear-gradient(90deg, var(--track) 35%, var(--tone) 50%, var(--track) 65%) 0 / 300% 100%;
-  animation: sweep 1.8s linear infinite;
+  background: linear-gradient(90deg, var(--track) 10%, color-mix(in oklab, var(--tone) 70%, var(--track)), var(--track) 90%) 0 / 40% 100% repeat-x;
+  animation: flow 1.4s linear infinite;
 }
-@keyframes sweep { from { background-position: 100% 0; } to { background-position: -50% 0; } }
+@keyframes flow { to { background-position-x: calc(200% / 3); } } /* one period: .4 of the width, of the .6 left over */
 
 .trouble { color: var(--warning); font-size: .875em; animation: appear .2s 1.2s backwards; }
 .trouble:empty { display: none; }
@@ -71,7 +74,12 @@ button[hidden] { display: none; }
 .announcement {
   position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
 }
-@media (max-width: 30rem) { .facts { flex-wrap: wrap; } .message { flex-basis: 100%; order: 1; min-height: 1.4em; } }
+@container (max-width: 28rem) {
+  .row { flex-wrap: wrap; }
+  .label { flex: 1 1 0; }
+  .head .status { order: 1; flex-basis: 100%; text-align: start; }
+  .message { flex-basis: 100%; order: 1; }
+}
 @media (prefers-reduced-motion: reduce) {
   progress::-webkit-progress-value { transition: none; }
   progress::-moz-progress-bar { transition: none; }

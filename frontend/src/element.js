@@ -15,10 +15,10 @@ import { describe } from "./view.js"
 /** @typedef {import("./watch.js").Update} Update */
 
 const SKELETON = `
-  <div class="row" part="head">
+  <div class="row head" part="head">
     <span class="label" part="label" id="label"></span>
     <span class="status" part="status"></span>
-    <span class="attempt status" part="attempt"></span>
+    <span class="attempt" part="attempt"></span>
     <button type="button" part="cancel" hidden>Cancel</button>
     <slot name="actions"></slot>
   </div>
@@ -28,8 +28,10 @@ const SKELETON = `
     <span class="count" part="count"></span>
     <span class="step" part="step"></span>
     <span class="message" part="message"></span>
-    <span class="rate" part="rate"></span>
-    <span class="time-left" part="time-left"></span>
+    <span class="pace">
+      <span part="rate"></span>
+      <span part="time-left"></span>
+    </span>
   </div>
   <div class="trouble" part="trouble"></div>
   <div class="announcement" part="announcement" role="status"></div>

@@ -147,23 +147,23 @@ def _following(draw: st.DrawFn, job: Job, place: dict[str, Any]) -> Event:
     kinds = ["status", "snapshot"] + (
         ["progress", "log", "output", "stalled"] if job.status == "running" else []
     )
-    match draw(st.sampled_from(kinds)):
-        case "status":
-            status = draw(st.sampled_from(sorted(NEXT[Status(job.status)])))
-            attempt = job.attempt + (status is Status.RUNNING) - (status is Status.QUEUED and job.attempt > 0)
-            if status.is_terminal:
-                return _ended(draw, place, status, attempt)
-            return _status_changed(draw, place, status, attempt)
-        case "progress":
-            return Progressed(**place, attempt=job.attempt, progress=draw(progresses))
-        case "log":
-            return Logged(**place, attempt=job.attempt, level="info", message=draw(text))
-        case "output":
-            return Output(**place, attempt=job.attempt, index=0, data=draw(json_values))
-        case "stalled":
-            return Stalled(**place, attempt=job.attempt, recovered=draw(st.booleans()))
-        case _:
-            return Snapshot(**place, job=replace(job, version=place["seq"]))
+    make: dict[str, Callable[[], Event]] = {
+        "status": lambda: _next_status(draw, job, place),
+        "snapshot": lambda: Snapshot(**place, job=replace(job, version=place["seq"])),
+        "progress": lambda: Progressed(**place, attempt=job.attempt, progress=draw(progresses)),
+        "log": lambda: Logged(**place, attempt=job.attempt, level="info", message=draw(text)),
+        "output": lambda: Output(**place, attempt=job.attempt, index=0, data=draw(json_values)),
+        "stalled": lambda: Stalled(**place, attempt=job.attempt, recovered=draw(st.booleans())),
+    }
+    return make[draw(st.sampled_from(kinds))]()
+
+
+def _next_status(draw: st.DrawFn, job: Job, place: dict[str, Any]) -> Event:
+    status = draw(st.sampled_from(sorted(NEXT[Status(job.status)])))
+    handed_back = status is Status.QUEUED and job.attempt > 0
+    attempt = job.attempt + (status is Status.RUNNING) - handed_back
+    make = _ended if status.is_terminal else _status_changed
+    return make(draw, place, status, attempt)
 
 
 def _status_changed(draw: st.DrawFn, place: dict[str, Any], status: Status, attempt: int) -> Event:

@@ -29,28 +29,11 @@ def test_nothing_a_client_sends_raises(text: str) -> None:
     assert accepted == bool(re.fullmatch(GRAMMAR, text, re.ASCII))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "-",
-        "a-",
-        "-1",
-        "a",
-        "a--1",
-        "a-1\n",
-        "A-1",
-        "a-1.5",
-        "a-٣",
-        "a:1",
-        "ä-1",
-        " a-1",
-        "\0",
-        "a-" + "1" * 16,
-    ]
-    + ["x" * 1_000_000, "a-" + "9" * 1_000_000],
-    ids=lambda text: text[:12],
-)
+HOSTILE = ["", "-", "a-", "-1", "a", "a--1", "a-1\n", "A-1", "a-1.5", "a-٣", "a:1", "ä-1", " a-1", "\0"]
+ENDLESS = ["a-" + "1" * 16, "x" * 1_000_000, "a-" + "9" * 1_000_000]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, *ENDLESS], ids=lambda text: text[:12])
 def test_hostile_text_is_no_cursor(text: str) -> None:
     """A megabyte is looked at for no longer than a byte."""
     assert Cursor.parse(text) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from tests.support.strategies import AT, JOB_ID
 History = tuple[Job, list[Event]]
 
 
-def place(seq: int) -> dict[str, object]:
+def place(seq: int) -> dict[str, Any]:
     return {"job_id": JOB_ID, "seq": seq, "cursor": f"abcd1234-{seq}", "at": AT}
 
 
