@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import pickup, streams
+from benchmarks import pickup, queues, streams
 from benchmarks.processes import CLIENT_CORE, free_port, pin, wait_for_port
 from benchmarks.streams import Row, Shape
 from milepost.launch.binary import find_server
@@ -23,7 +23,7 @@ SHAPES = {
     "fanout-max": Shape("one job -> 1,000 streams, as fast as it goes", 1, 1000, 1000, 2000),
     "many": Shape("1,000 jobs x 1 stream, 1,000 events/s", 1000, 1000, 5000, 1000),
 }
-ROWS = (*SHAPES, "pickup")
+ROWS = (*SHAPES, "pickup", "queues")
 
 
 @contextmanager
@@ -87,6 +87,20 @@ def show_pickup(url: str, directory: str) -> None:
     print(f"  milepost takes {_times(found[1].median, found[0].median)} the tutorial's median.")
 
 
+def show_queues(url: str) -> None:
+    """Measure all the queues and print them under each other."""
+    os.environ["MILEPOST_REDIS_URL"] = url  # the peers' modules read it when they are imported
+    print(f"\nqueues: 10 jobs at once; {queues.NOOPS:,} no-op jobs, {queues.PAUSES} of 50 ms (ideal: 200/s)")
+    print(f"  {'':16} {'pick-up ms':>11} {'p95':>7} {'no-op/s':>9} {'commands/job':>13} {'50 ms/s':>8}")
+    for peer in queues.PEERS:
+        found = queues.measure(peer, url)
+        print(
+            f"  {found.name:16} {found.pickup_median * 1e3:>11.1f} {found.pickup_p95 * 1e3:>7.1f}"
+            f" {found.noops_per_second:>9,.0f} {found.commands_per_job:>13.1f} {found.pauses_per_second:>8.0f}",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Parse the rows wanted and measure them, one after the other."""
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
@@ -107,6 +121,8 @@ def main() -> None:
             Path(directory, f"{row}").mkdir()
             if row == "pickup":
                 show_pickup(url, directory)
+            elif row == "queues":
+                show_queues(url)
             else:
                 show_streams(row, url, directory)
 

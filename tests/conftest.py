@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from milepost.redis import connect
@@ -20,6 +21,10 @@ from tests.support.stack import Stack
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
+
+# Times on a shared machine say nothing: an example may take as long as it takes.
+settings.register_profile("milepost", deadline=None, max_examples=100, print_blob=True)
+settings.load_profile("milepost")
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,13 @@ USAGE = 2  # wrong arguments, params or key, refused settings, a part that is no
 NOT_FOUND = 3
 UNREACHABLE = 4  # also: something answers there and cannot do its work (5xx)
 INTERRUPTED = 130
+READER_GONE = 141  # as of a program that SIGPIPE has ended
 TERMINATED = 143
 
 HELP = (
     "Exit codes: 0 ok; 1 the job failed, was cancelled or expired (or another failure); "
     "2 wrong usage, params or key, or a refused setting; 3 not found; 4 the server cannot be reached; "
-    "130 interrupted; 143 terminated."
+    "130 interrupted; 141 nobody reads the output any more; 143 terminated."
 )
 
 

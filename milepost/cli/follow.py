@@ -15,8 +15,6 @@ import click
 from milepost.cli import exits
 from milepost.cli.options import Common
 from milepost.cli.views import JsonView, LineView, QuietView, View
-from milepost.events import Event
-from milepost.fold import fold
 from milepost.job import Job, Status
 
 if TYPE_CHECKING:
@@ -44,6 +42,8 @@ def follow(client: Client, job_id: str, common: Common, *, give_up_seconds: floa
 
 
 def _show(client: Client, job_id: str, common: Common, give_up_seconds: float) -> Job:
+    from milepost.client.follower import folded
+
     # Asked first: a server that is not there, or does not know the job, is an answer and nothing to wait for.
     job = client.get(job_id)
     view = _view(common)
@@ -51,8 +51,7 @@ def _show(client: Client, job_id: str, common: Common, give_up_seconds: float) -
         events = client.follow(job_id, on_connection=view.connection, give_up_seconds=give_up_seconds)
         with closing(events):
             for event in events:
-                if isinstance(event, Event):
-                    job = fold(job, event)
+                job = folded(job, event) or job
                 view.event(event, job)
     finally:
         view.close()

@@ -101,7 +101,10 @@ def watch(job_id: str, give_up_seconds: float, common: Common) -> int:
 @click.argument("job_id", metavar="ID")
 @common
 def cancel(job_id: str, common: Common) -> int:
-    """Cancel a job: at once if it waits, by asking its worker if it runs."""
+    """Cancel a job.
+
+    One that waits is cancelled at once; of one that runs the worker is asked to stop it.
+    """
     with common.client() as client:
         outcome = client.cancel(job_id)
     if common.as_json:

@@ -75,9 +75,12 @@ class LineView:
         self._out, self._trouble, self._clock = out, trouble, clock
         self._due = float("-inf")
         self._step: str | None = None
-        self._is_open = True
+        self._is_open, self._is_over = True, False
 
     def event(self, event: AnyEvent, job: Job) -> None:
+        if self._is_over:
+            return  # the snapshot of a job that has ended says all that its `end` will say again
+        self._is_over = job.done
         if isinstance(event, Progressed):
             self._progress(event, job)
         elif line := describe(event, job):

@@ -17,7 +17,7 @@ from milepost.client.answers import EventPage, JobPage, TaskEntry
 from milepost.client.backoff import Backoff
 from milepost.client.calls import Call, SubmitOptions
 from milepost.client.errors import ClientError, refusal
-from milepost.client.follower import Connection, Follower, closed
+from milepost.client.follower import Connection, Follower, closed, folded
 from milepost.client.transport import FAILURES, SILENCE_SECONDS, Tries, options, stream_timeout, unreachable
 from milepost.events import AnyEvent
 from milepost.job import Job, Json
@@ -120,11 +120,12 @@ class AsyncClient:
         told of each loss and return. Nothing heard for `give_up_seconds` (None: wait for ever) raises what
         was the matter; what waiting cannot mend (no such job, no key) is raised at once.
         """
-        follower = self._follower(job_id, None, give_up_seconds)
+        job, follower = None, self._follower(job_id, None, give_up_seconds)
         async with aclosing(self._follow(follower, on_connection)) as events:
-            async for _ in events:
-                if follower.job is not None:
-                    yield follower.job
+            async for event in events:
+                job = folded(job, event)
+                if job is not None:
+                    yield job
 
     async def follow(
         self,

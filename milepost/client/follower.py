@@ -34,7 +34,7 @@ class Connection:
 
 
 class Follower:
-    """The memory of one reader. `cursor` is what a reconnect sends, `job` the job as of the last event.
+    """The memory of one reader. `cursor` is what a reconnect sends, `ended` whether there is nothing more.
 
     For each connection: `headers()`, then `opened(...)`, then `feed(chunk)` until `ended`; when the
     connection is lost or refused, `lost(error)` says how long to wait, or raises what waiting cannot mend.
@@ -52,7 +52,6 @@ class Follower:
     ) -> None:
         self.path = job_path(job_id, "/status/stream")
         self.job_id, self.cursor = job_id, after or ""
-        self.job: Job | None = None
         self.ended = False
         self._backoff, self._clock, self._give_up_seconds = backoff, clock, give_up_seconds
         self._heard_at = clock()
@@ -93,7 +92,7 @@ class Follower:
 
     def already_ended(self, job: Job) -> Snapshot:
         """Take the job as read after a 204: its end was seen before."""
-        self.ended, self.job = True, job
+        self.ended = True
         return Snapshot(
             job_id=job.id,
             seq=job.version,
@@ -133,15 +132,15 @@ class Follower:
                 self.cursor = before
                 return None
             case Event():
-                self._fold(event)
                 self.ended = isinstance(event, Ended)
         return event
 
-    def _fold(self, event: Event) -> None:
-        if isinstance(event, Snapshot):
-            self.job = event.job
-        elif self.job is not None:
-            self.job = fold(self.job, event)
+
+def folded(job: Job | None, event: AnyEvent) -> Job | None:
+    """Return the job after `event`: None until a snapshot has said what the job is."""
+    if isinstance(event, Snapshot):
+        return event.job
+    return fold(job, event) if job is not None and isinstance(event, Event) else job
 
 
 def closed() -> Unreachable:

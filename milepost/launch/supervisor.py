@@ -23,7 +23,7 @@ BUILTIN_TASKS = "milepost_worker.builtin"
 API_STOP_SECONDS, API_HURRIED_SECONDS = 15.0, 2.0  # it gives open requests ten
 DRAIN_SECONDS = 20.0  # what a worker gives running jobs, if MILEPOST_DRAIN_SECONDS does not say otherwise
 WORKER_STOP_SECONDS, WORKER_HURRIED_SECONDS = 25.0, 10.0  # after that; it then gives cancelled tasks five
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 PATIENCE_SECONDS = 15.0  # after so long the user is told what is being waited for
 
 INTERRUPTED = 130

@@ -19,7 +19,9 @@ from milepost_api.views import JobResource, job_wire, retry_after_seconds, urls_
 from milepost_api.waiting import wait_for_change
 
 router = APIRouter(tags=["jobs"])
-IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Plain ASCII.")
+]
 
 
 @router.post(
@@ -48,7 +50,7 @@ async def submit_job(
     submission: Submission,
     services: ServicesDep,
     root_path: RootPath,
-    idempotency_key: IdempotencyKey | None = None,
+    idempotency_key: IdempotencyKey = None,
     prefer: Annotated[
         list[str] | None, Header(description="`wait=N`: answer when done, for N seconds.")
     ] = None,
