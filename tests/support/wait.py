@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.02
 
 @overload
 async def eventually(
-    predicate: Callable[[], Coroutine[Any, Any, T]],
+    predicate: Callable[[], Coroutine[Any, Any, T | None]],
     message: str,
     *,
     deadline: float = ...,
@@ -26,7 +26,7 @@ async def eventually(
 ) -> T: ...
 @overload
 async def eventually(
-    predicate: Callable[[], T],
+    predicate: Callable[[], T | None],
     message: str,
     *,
     deadline: float = ...,
@@ -57,7 +57,7 @@ async def eventually(
 
 
 def eventually_sync(
-    predicate: Callable[[], T],
+    predicate: Callable[[], T | None],
     message: str,
     *,
     deadline: float = DEADLINE_SECONDS,
