@@ -156,7 +156,10 @@ async def test_the_contract_holds_in_the_browser_too(house: Stack, browser: Brow
               const wrong = [];
               for (const [index, { events, snapshots }] of stories.entries()) {
                 let job = null;
-                events.forEach((event, n) => { job = fold(job, event); if (!same(job, snapshots[n])) wrong.push([index, n]); });
+                for (const [n, event] of events.entries()) {
+                  job = fold(job, event);
+                  if (!same(job, snapshots[n])) wrong.push([index, n]);
+                }
               }
               return wrong;
             }""",

@@ -23,10 +23,11 @@ window.recorded = { violations: [], shifts: [], updates: [] };
 document.addEventListener("securitypolicyviolation", (e) =>
   recorded.violations.push(`${e.violatedDirective} refused ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`));
 document.addEventListener("milepost-update", ({ detail: { job, event, connection } }) =>
-  recorded.updates.push({ id: job?.id, type: event?.type, percent: job?.progress.percent, connection, done: job?.done }));
+  recorded.updates.push({ id: job?.id, type: event?.type, percent: job?.progress.percent, connection }));
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) {
-    if (!entry.hadRecentInput) recorded.shifts.push([entry.value, ...entry.sources.map((s) => s.node?.outerHTML?.slice(0, 80))]);
+    const moved = entry.sources.map((source) => source.node?.outerHTML?.slice(0, 80));
+    if (!entry.hadRecentInput) recorded.shifts.push([entry.value, ...moved]);
   }
 }).observe({ type: "layout-shift", buffered: true });
 """
@@ -58,7 +59,9 @@ class WatchedPage:
         await self.ready()
 
     async def ready(self) -> None:
+        """Wait until tasks can be started and the jobs of before are there."""
         await self.page.locator("#submit:enabled").wait_for()
+        await self.page.locator("#workers[data-there]").wait_for()
 
     async def start(self, task: str, **params: Any) -> str:
         """Fill in the form, press the button, and return the id of the job that is then there."""
