@@ -101,7 +101,7 @@ export class Form {
     control.setAttribute("aria-describedby", `${id}-hint ${id}-problem`)
     this.#rows.set(field.name, { field, control, problem })
     const checkbox = field.kind === "boolean"
-    const wide = field.kind === "json" || (field.kind === "text" && field.required)
+    const wide = field.kind === "json" || (field.kind === "text" && field.required) || field.description.length > 40
     const kind = `field${checkbox ? " check" : ""}${wide ? " wide" : ""}`
     return make("div", { class: kind }, ...(checkbox ? [control, label] : [label, control]), hint, problem)
   }

@@ -7,7 +7,7 @@ import { make } from "./dom.js"
 /** @typedef {import("../src/fold.js").JobEvent} JobEvent */
 
 const KEPT = 200
-const SHOWN_CHARACTERS = 2000
+const SHOWN_CHARACTERS = 300 // of a line; the job's events hold all of it
 
 export class Lines {
   #list = make("ol")
