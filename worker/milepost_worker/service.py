@@ -179,6 +179,7 @@ async def open_service(
         await asyncio.to_thread(courier.join, 5.0)
         for client in (redis, pool, subscriber):
             await client.aclose()
+        await pool.connection_pool.disconnect()  # redis-py leaves a pool that it was given to whoever made it
 
 
 def _complain(background: asyncio.Task[None]) -> None:
