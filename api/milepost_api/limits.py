@@ -45,7 +45,9 @@ class _Exchange:
 
     @property
     def sentence(self) -> str:
-        return f"A body holds at most {self._limit:,} bytes; store larger data elsewhere and send its address."
+        return (
+            f"A body holds at most {self._limit:,} bytes; store larger data elsewhere and send its address."
+        )
 
     async def receive(self) -> Message:
         message = await self._receive()

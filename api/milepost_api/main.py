@@ -19,7 +19,10 @@ from milepost_api.settings import ApiSettings
 EXIT_REFUSED = 2  # a setting, or an old schema: somebody has to do something
 EXIT_UNREACHABLE = 4  # the database: it may come, start again
 T = TypeVar("T")
-USAGE = "Usage: python -m milepost_api [db upgrade | db current]"
+USAGE = """\
+Usage: milepost api          serve (settings: MILEPOST_HOST, MILEPOST_PORT, MILEPOST_DATABASE_URL, ...)
+       milepost db upgrade   bring the database to the version of this code
+       milepost db current   say where the database stands"""
 
 
 def main(argv: Sequence[str] | None = None, **given: Any) -> int:
@@ -33,7 +36,11 @@ def main(argv: Sequence[str] | None = None, **given: Any) -> int:
         ("db", "upgrade"): db_upgrade,
         ("db", "current"): db_current,
     }
-    command = commands.get(tuple(sys.argv[1:] if argv is None else argv))
+    words = tuple(sys.argv[1:] if argv is None else argv)
+    if words in (("--help",), ("-h",)):
+        print(USAGE)
+        return 0
+    command = commands.get(words)
     if command is None:
         return _refuse(USAGE, EXIT_REFUSED)
     try:
