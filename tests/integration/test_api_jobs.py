@@ -172,7 +172,7 @@ async def test_a_result_that_is_not_there_says_why(api: Api, hand: Hand, redis: 
     await hand.begin(failed["id"])
     await hand.fail(BOOM)
     await hand.run(lost["id"])
-    await redis.hdel(f"mp:{{{lost['id']}}}:state", "result")
+    await redis.execute_command("HDEL", f"mp:{{{lost['id']}}}:state", "result")
     await recorded(api, lost["id"])
     record = await api.services.store.get(lost["id"])
     assert record is not None
