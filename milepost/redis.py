@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as SyncRetry
 
@@ -57,3 +58,13 @@ def connect_sync(url: str, *, retries: int = 0) -> SyncRedis:
     """Return a client for a thread of its own."""
     backoff = ExponentialBackoff(cap=1.0, base=0.05)
     return SyncRedis.from_url(url, retry=SyncRetry(backoff, retries), **_options())
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same command may succeed later: the server is away, full, read-only, busy or newly started."""
+    if not isinstance(error, ResponseError):
+        return isinstance(error, UNREACHABLE)
+    # redis-py cuts the code off the text of the errors that it has a class for.
+    return isinstance(error, NoScriptError | OutOfMemoryError | ReadOnlyError) or str(error).startswith(
+        ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
+    )

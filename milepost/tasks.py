@@ -9,11 +9,12 @@ import random
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints, overload
 
-from pydantic import BaseModel, ConfigDict, Field, PydanticSchemaGenerationError, TypeAdapter, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
 
 from milepost.codec import dumps
 from milepost.errors import BadReport, TaskDefinitionError
@@ -22,6 +23,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 TASK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
+MOST_DELAY_SECONDS = 30 * 86_400
+RESULT_BYTES = 64 << 20
+"""The longest result, as JSON. What is larger belongs into a store of its own, and its place into the result."""
+
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
@@ -31,7 +36,12 @@ class Retry(Exception):
     def __init__(
         self, message: str = "The task asked for another attempt.", *, after: float | None = None
     ) -> None:
+        """`after` is 0 to 2,592,000 seconds (30 days); raises `ValueError` when it is something else."""
         super().__init__(message)
+        if after is not None and not _is_seconds(after, MOST_DELAY_SECONDS):
+            raise ValueError(
+                f"Retry(after={after!r}): give seconds from 0 to {MOST_DELAY_SECONDS:,}, which is 30 days."
+            )
         self.after = after
 
 
@@ -80,12 +90,18 @@ class Task(Generic[P, R]):
     @cached_property
     def params_schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the params."""
-        return self._params_model.model_json_schema()
+        try:
+            return self._params_model.model_json_schema()
+        except PydanticUserError as error:
+            raise self._not_json(error) from error
 
     @cached_property
     def result_schema(self) -> dict[str, Any]:
-        """JSON Schema (2020-12) of the result."""
-        return self._result_adapter.json_schema(mode="serialization")
+        """JSON Schema (2020-12) of the result; {}, which says nothing, where the hint cannot be one."""
+        try:
+            return self._result_adapter.json_schema(mode="serialization")
+        except PydanticUserError:
+            return {}
 
     def arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return `params` checked and converted as the type hints say. Raises `pydantic.ValidationError`."""
@@ -100,7 +116,13 @@ class Task(Generic[P, R]):
             raise BadReport(
                 f"Task {self.name!r} returned a {type(value).__name__} that cannot be sent as JSON: {error}"
             ) from error
-        return dumps(plain)
+        result = dumps(plain)
+        if len(result) > RESULT_BYTES:
+            raise BadReport(
+                f"Task {self.name!r} returned {len(result):,} bytes of JSON; {RESULT_BYTES:,} are the most. "
+                "Store the data elsewhere and return where it is."
+            )
+        return result
 
     @cached_property
     def _fields(self) -> dict[str, str]:
@@ -121,17 +143,23 @@ class Task(Generic[P, R]):
         config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, validate_default=False)
         try:
             return create_model(self.name, __config__=config, **fields)
-        except PydanticSchemaGenerationError as error:
-            raise TaskDefinitionError(
-                f"Task {self.name!r} has a type hint JSON cannot carry: {error}"
-            ) from error
+        except PydanticUserError as error:
+            raise self._not_json(error) from error
+
+    def _not_json(self, error: Exception) -> TaskDefinitionError:
+        why = str(error).partition("\n")[0]
+        return TaskDefinitionError(f"Task {self.name!r} has a type hint that JSON cannot carry: {why}")
 
     @cached_property
     def _result_adapter(self) -> TypeAdapter[Any]:
-        try:
-            return TypeAdapter(self._hints.get("return", Any))
-        except PydanticSchemaGenerationError:
-            return TypeAdapter(Any)
+        hint = self._hints.get("return", Any)
+        # NaN stays NaN, for `dumps` to refuse: pydantic would quietly make null of it. Hints of models take no config.
+        config = ConfigDict(ser_json_inf_nan="constants")
+        with suppress(PydanticUserError):
+            return TypeAdapter(hint, config=config)
+        with suppress(PydanticUserError):
+            return TypeAdapter(hint)
+        return TypeAdapter(Any, config=config)
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
@@ -188,7 +216,7 @@ def task(
 
     Raises `TaskDefinitionError` when an option is wrong or another function has the name already.
     """
-    retryable = (retry_on,) if isinstance(retry_on, type) else tuple(retry_on)
+    retryable = tuple(retry_on) if isinstance(retry_on, Iterable) else (retry_on,)
     options = Options(
         timeout=timeout,
         max_attempts=max_attempts,
@@ -200,7 +228,7 @@ def task(
     )
 
     def register(function: Callable[..., Any]) -> Task[..., Any]:
-        made: Task[..., Any] = Task(function, name or function.__name__, options)
+        made: Task[..., Any] = Task(function, name or str(getattr(function, "__name__", "")), options)
         _check(made)
         known = REGISTRY.get(made.name)
         if known is not None and _place(known.function) != _place(function):
@@ -214,22 +242,53 @@ def task(
 
 
 def _check(task: Task[..., Any]) -> None:
-    options, name = task.options, task.name
+    name = task.name
+    options: Any = task.options  # what was given, whatever the types ask for
     if not TASK_NAME.fullmatch(name):
         raise TaskDefinitionError(f"{name!r} is no task name: use letters, digits, '_', '.' and '-'.")
     if not QUEUE_NAME.fullmatch(options.queue):
         raise TaskDefinitionError(
             f"Task {name!r}: {options.queue!r} is no queue name: use letters, digits, '_', '.' and '-'."
         )
-    if options.max_attempts < 1:
+    if not isinstance(options.max_attempts, int) or options.max_attempts < 1:
         raise TaskDefinitionError(
-            f"Task {name!r}: max_attempts is {options.max_attempts}, but one is the least."
+            f"Task {name!r}: max_attempts is {options.max_attempts!r}, but one is the least."
         )
-    if options.timeout is not None and not options.timeout > 0:
+    if options.timeout is not None and not (_is_seconds(options.timeout) and options.timeout > 0):
         raise TaskDefinitionError(
-            f"Task {name!r}: timeout is {options.timeout}, but it is seconds above 0, or None."
+            f"Task {name!r}: timeout is {options.timeout!r}, but it is seconds above 0, or None."
         )
-    _ = task.params_schema  # a hint that cannot be sent is refused at import, not at the first job
+    for option in ("backoff", "backoff_max"):
+        if not _is_seconds(seconds := getattr(options, option), MOST_DELAY_SECONDS):
+            raise TaskDefinitionError(
+                f"Task {name!r}: {option} is {seconds!r}, but it is seconds from 0 to {MOST_DELAY_SECONDS:,}."
+            )
+    for error in options.retry_on:
+        if not (isinstance(error, type) and issubclass(error, BaseException)):
+            raise TaskDefinitionError(
+                f"Task {name!r}: retry_on names {error!r}, which is no exception class."
+            )
+    for step, weight in (options.steps or {}).items():
+        if not (isinstance(step, str) and _is_seconds(weight)):
+            raise TaskDefinitionError(
+                f"Task {name!r}: steps has {step!r}: {weight!r}, but it maps names to weights from 0."
+            )
+    if inspect.isgeneratorfunction(task.function) or inspect.isasyncgenfunction(task.function):
+        raise TaskDefinitionError(
+            f"Task {name!r} yields, and nobody would take what it yields: call progress.output() instead."
+        )
+    # What cannot be sent or planned is refused at import, not at the first job.
+    _ = task.params_schema, task.result_schema, task.plan
+
+
+def _is_seconds(value: Any, most: float = math.inf) -> bool:
+    """Whether `value` is a finite number from 0 to `most`."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and 0 <= value <= most
+    )
 
 
 def _place(function: Callable[..., Any]) -> str:
@@ -240,7 +299,8 @@ def plan_from_source(function: Callable[..., Any]) -> dict[str, float]:
     """Return the steps that a function's source shows, in order, with their weights.
 
     Only where the source is plain about it: every `progress.step("…", weight=…)` at the top level of the
-    function has literal arguments and stands in no loop. Otherwise {}: a wrong plan is worse than none.
+    function has literal arguments and stands in no loop. Otherwise {}: a wrong plan is worse than none. Steps
+    in branches are planned too; those of the branch that is not taken are shown as skipped.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
@@ -248,32 +308,43 @@ def plan_from_source(function: Callable[..., Any]) -> dict[str, float]:
         return {}
     plan: dict[str, float] = {}
     for call, in_loop in _step_calls(tree.body[0], in_loop=False):
-        try:
-            name = ast.literal_eval(call.args[0])
-            weights = [ast.literal_eval(k.value) for k in call.keywords if k.arg == "weight"]
-        except (ValueError, IndexError):
+        step = _literal_step(call)
+        if step is None or in_loop or step[0] in plan:
             return {}
-        if in_loop or name in plan:
-            return {}
-        plan[str(name)] = float(weights[0]) if weights else 1.0
+        plan[step[0]] = step[1]
     return plan
+
+
+def _literal_step(call: ast.Call) -> tuple[str, float] | None:
+    weight: Any = 1.0
+    match call:
+        case ast.Call(args=[ast.Constant(str(name))], keywords=[]):
+            pass
+        case ast.Call(
+            args=[ast.Constant(str(name))], keywords=[ast.keyword(arg="weight", value=ast.Constant(weight))]
+        ):
+            pass
+        case _:
+            return None
+    return (name, float(weight)) if _is_seconds(weight) else None
 
 
 def _step_calls(node: ast.AST, *, in_loop: bool) -> Iterable[tuple[ast.Call, bool]]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             continue  # who knows whether and when it is called
         loops = in_loop or isinstance(child, ast.For | ast.AsyncFor | ast.While)
         if isinstance(child, ast.With | ast.AsyncWith):
-            calls = [item.context_expr for item in child.items if _is_step(item.context_expr)]
-            yield from ((call, loops) for call in calls if isinstance(call, ast.Call))
-            if calls:
-                continue  # steps below this one are parts of it, not of the job
+            calls = [item.context_expr for item in child.items]
+            step = next((call for call in calls if isinstance(call, ast.Call) and _is_step(call)), None)
+            if step is not None:
+                yield step, loops
+                continue  # steps inside of this one are parts of it, not of the job
         yield from _step_calls(child, in_loop=loops)
 
 
-def _is_step(node: ast.expr) -> bool:
-    function = node.func if isinstance(node, ast.Call) else None
+def _is_step(call: ast.Call) -> bool:
+    function = call.func
     return (
         isinstance(function, ast.Attribute)
         and function.attr == "step"

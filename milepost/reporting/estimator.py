@@ -43,4 +43,5 @@ class Estimator:
         if idle > 6 * self._tau and idle > 3 * self._longest_wait:
             return None
         overdue = max(0.0, idle - self._longest_wait)
-        return self._moved / (self._spent + overdue)
+        rate = self._moved / (self._spent + overdue)
+        return rate if math.isfinite(rate) else None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, overload
 
 from milepost.codec import dumps
-from milepost.reporting.reporter import HERE, Place, Stopped
+from milepost.reporting.reporter import HERE, Place
 
 T = TypeVar("T")
 
@@ -24,15 +24,20 @@ class ProgressHandle:
         message: str | None = None,
         *,
         unit: str | None = None,
+        fraction: float | None = None,
     ) -> None:
         """Say how far the present step is; what is left out stays as it was.
 
+        `fraction`, 0–1, is for work whose percent is known from something else than the counts: rows are
+        counted, but how many there will be is not known, while the bytes read of the file are.
+
         Free to call a million times: at most about ten reports a second leave the worker, the last one always.
-        Raises `BadReport` for NaN, infinities and what is no number.
+        Raises `BadReport` for NaN, infinities and what is no number, and for a message of more than a million
+        characters.
         """
         place = HERE.get()
         if place is not None:
-            place.reporter.update(place.step, current, total, message, unit)
+            place.reporter.update(place.step, current, total, message, unit, fraction)
 
     def advance(self, n: float = 1) -> None:
         """Count `n` further."""
@@ -104,28 +109,29 @@ class ProgressHandle:
             try:
                 yield
             finally:
-                HERE.reset(token)
+                # A generator may be closed in another context than the one it was started in, by the garbage
+                # collector for one: that context never had this step.
+                with suppress(ValueError):
+                    HERE.reset(token)
 
     def plan(self, steps: Mapping[str, float]) -> None:
         """Say which steps the present step (or the job) will have, with their weights."""
         place = HERE.get()
         if place is not None:
-            place.step.plan = dict(steps)
+            place.reporter.plan(place.step, steps)
 
     def log(self, message: str, level: str = "info") -> None:
         """Write one line for the people who watch; `level` is debug, info, warning, error or critical."""
         place = HERE.get()
         if place is not None:
-            self.raise_if_cancelled()
-            place.reporter.sink.log(level, str(message), None)
+            place.reporter.log(level, message)
 
     def output(self, data: Any) -> None:
         """Hand out a partial result: any JSON value. Raises `BadReport` when it is none."""
         dumps(data)  # refused here, in the caller's frame, inside a job or not
         place = HERE.get()
         if place is not None:
-            self.raise_if_cancelled()
-            place.reporter.sink.output(data)
+            place.reporter.output(data)
 
     @property
     def cancelled(self) -> bool:
@@ -136,8 +142,8 @@ class ProgressHandle:
     def raise_if_cancelled(self) -> None:
         """Raise `Stopped` when the task should end. Every report does so by itself."""
         place = HERE.get()
-        if place is not None and place.reporter.stop is not None:
-            raise Stopped(place.reporter.stop)
+        if place is not None:
+            place.reporter.raise_if_stopped()
 
 
 def _length(iterable: Any) -> int | None:

@@ -11,6 +11,9 @@ from milepost.reporting.estimator import Estimator
 
 PERCENT_BEFORE_SUCCESS = 99.9
 
+MOST_STEPS = 50
+"""How many are shown, and how many that have ended are kept: a task may make a step for each of a million items."""
+
 
 class Step:
     """One place in the tree of steps; the root is the job itself. Written by the task, read by the meter.
@@ -19,15 +22,63 @@ class Step:
     sends next is right again. That buys reports that cost well under a microsecond.
     """
 
-    __slots__ = ("children", "current", "done", "failed", "key", "name", "parent", "plan", "total", "weight")
+    __slots__ = (
+        "_ended",
+        "_names",
+        "_unplanned",
+        "children",
+        "current",
+        "done",
+        "failed",
+        "key",
+        "name",
+        "number",
+        "pace",
+        "parent",
+        "plan",
+        "share",
+        "total",
+        "unit",
+        "weight",
+    )
 
-    def __init__(self, key: str, name: str, weight: float = 1.0, parent: Step | None = None) -> None:
-        self.key, self.name, self.weight, self.parent = key, name, weight, parent
+    def __init__(
+        self, key: str, name: str, weight: float = 1.0, parent: Step | None = None, number: int = 0
+    ) -> None:
+        self.key, self.name, self.weight, self.parent, self.number = key, name, weight, parent, number
         self.current: float | None = None
         self.total: float | None = None
+        self.share: float | None = None
+        """The fraction as the task says it, where the counts do not."""
+        self.unit: str | None = None
         self.children: list[Step] = []
         self.plan: dict[str, float] = {}
+        self.pace = Estimator()
         self.done = self.failed = False
+        self._names: dict[str, int] = {}
+        self._unplanned = self._ended = 0
+
+    def begin(self, name: str, weight: float) -> Step:
+        """Open a step below this one. A name that was used before gets a key of its own: `name-2`."""
+        times = self._names.get(name, 0) + 1
+        key = name if times == 1 else f"{name}-{times}"
+        while times > 1 and key in self._names:  # another step has that very name
+            times += 1
+            key = f"{name}-{times}"
+        self._names[name] = times
+        self._names.setdefault(key, 1)
+        child = Step(key, name, weight, self, self._ordinal(key))
+        self.children.append(child)
+        return child
+
+    def end(self, child: Step) -> None:
+        """Close `child`. What is kept of those that have ended is bounded."""
+        child.children = []
+        if self.total is not None and not self.plan:
+            self.children.remove(child)  # a loop that counts its items: the count remembers it
+        self._ended += 1
+        if self._ended > 2 * MOST_STEPS:
+            self._forget()
 
     def fraction(self) -> float | None:
         """Return 0–1, or None as long as nobody can know."""
@@ -35,20 +86,48 @@ class Step:
             return 1.0
         if self.plan:
             return self._planned_fraction()
+        if self.share is not None:
+            return min(1.0, max(0.0, self.share))
         if not self.total or self.total < 0:
             return 0.0 if self.total == 0 else None
-        # Steps inside an item of a counted loop: they move the bar between two counts.
-        inside = next((child.fraction() for child in self.children if not child.done), None) or 0.0
+        # Steps inside the items of a counted loop move the bar between two counts.
+        inside = sum(child.fraction() or 0.0 for child in self.children if child.runs)
         return min(1.0, max(0.0, ((self.current or 0.0) + inside) / self.total))
 
+    @property
+    def runs(self) -> bool:
+        return not (self.done or self.failed)
+
+    def skipped(self) -> set[str]:
+        """Return the planned steps that were passed over: another branch was taken, and a later one has begun."""
+        begun = {child.key for child in self.children}
+        keys = list(self.plan)
+        last = max((at for at, key in enumerate(keys) if key in begun), default=0)
+        return {key for key in keys[:last] if key not in begun}
+
     def _planned_fraction(self) -> float:
-        weights = dict(self.plan)
+        passed = self.skipped()
+        weights = {key: weight for key, weight in self.plan.items() if key not in passed}
         moved = 0.0
         for child in tuple(self.children):
-            weights.setdefault(child.key, child.weight)
-            moved += weights[child.key] * (child.fraction() or 0.0)
+            weight = weights.setdefault(child.key, child.weight)
+            moved += weight * (child.fraction() or 0.0)
         whole = sum(weights.values())
         return min(1.0, moved / whole) if whole > 0 else 0.0
+
+    def _forget(self) -> None:
+        ended = [child for child in self.children if not child.runs and child.key not in self.plan]
+        old = set(map(id, ended[:-MOST_STEPS]))
+        self.children = [child for child in self.children if id(child) not in old]
+        kept = {name for child in self.children for name in (child.name, child.key)}
+        self._names = {name: times for name, times in self._names.items() if name in kept}
+        self._ended = len(ended) - len(old)
+
+    def _ordinal(self, key: str) -> int:
+        if key in self.plan:
+            return list(self.plan).index(key) + 1
+        self._unplanned += 1
+        return len(self.plan) + self._unplanned
 
 
 class Meter:
@@ -60,33 +139,27 @@ class Meter:
         self.focus = self.root
         """The step that reported last: its counts are the ones to show."""
         self.message: str | None = None
-        self.unit: str | None = None
-        self._percent: float | None = None
+        self._fraction: float | None = None
         self._speed = Estimator()
-        self._pace = Estimator()
-        self._paced: Step | None = None
 
     def read(self, now: float, updated_at: str | None = None) -> Progress:
         """Return the progress as of `now` (seconds, monotonic)."""
-        focus, fraction = self.focus, self.root.fraction()
+        counts, fraction = self._counts(), self._monotonic()
         return Progress(
-            current=focus.current,
-            total=focus.total,
-            unit=self.unit,
-            percent=self._monotonic(fraction),
+            current=counts.current,
+            total=counts.total,
+            unit=counts.unit,
+            percent=None if fraction is None else min(PERCENT_BEFORE_SUCCESS, _percent(fraction)),
             message=self.message,
-            step=self._step(focus),
+            step=self._step(),
             steps=self._steps(),
-            rate=_rounded(self._rate(now, focus)),
+            rate=_rounded(self._rate(now, counts)),
             eta_seconds=_rounded(self._eta(now, fraction)),
             updated_at=updated_at,
         )
 
     def finish(self, now: float, *, succeeded: bool, updated_at: str | None = None) -> Progress:
         """Return the last progress: 100 % after success, frozen where it stood otherwise."""
-        if succeeded:
-            self.root.done = True
-            self._percent = 100.0
         last = self.read(now, updated_at)
         return Progress(
             current=last.current,
@@ -99,18 +172,23 @@ class Meter:
             updated_at=updated_at,
         )
 
-    def _monotonic(self, fraction: float | None) -> float | None:
-        if fraction is not None:
-            percent = min(PERCENT_BEFORE_SUCCESS, math.floor(fraction * 1000) / 10)
-            self._percent = max(self._percent or 0.0, percent)
-        return self._percent
+    def _counts(self) -> Step:
+        """Return the step whose counts to show: inside an item of a counted loop those of the loop."""
+        step = self.focus
+        while step.current is None and step.total is None and step.parent is not None:
+            step = step.parent
+        return step
 
-    def _rate(self, now: float, focus: Step) -> float | None:
-        if focus is not self._paced:
-            self._pace, self._paced = Estimator(), focus
-        if focus.current is not None:
-            self._pace.observe(now, focus.current)
-        return self._pace.rate(now)
+    def _monotonic(self) -> float | None:
+        fraction = self.root.fraction()
+        if fraction is not None:
+            self._fraction = max(self._fraction or 0.0, fraction)
+        return self._fraction
+
+    def _rate(self, now: float, counts: Step) -> float | None:
+        if counts.current is not None:
+            counts.pace.observe(now, counts.current)
+        return counts.pace.rate(now)
 
     def _eta(self, now: float, fraction: float | None) -> float | None:
         if fraction is None:
@@ -119,35 +197,35 @@ class Meter:
         speed = self._speed.rate(now)
         return (1.0 - fraction) / speed if speed else None
 
-    def _step(self, focus: Step) -> StepRef | None:
-        step = focus
+    def _step(self) -> StepRef | None:
+        step = self.focus
         while step.parent is not None and step.parent is not self.root:
             step = step.parent
         if step.parent is None:
             return None
-        keys = self._keys()
-        count = len(keys) if self.root.plan else None
-        return StepRef(key=step.key, name=step.name, index=keys.index(step.key) + 1, count=count)
-
-    def _keys(self) -> list[str]:
-        return list(dict.fromkeys((*self.root.plan, *(child.key for child in tuple(self.root.children)))))
+        plan = self.root.plan
+        count = max(len(plan), *(child.number for child in (*self.root.children, step))) if plan else None
+        return StepRef(key=step.key, name=step.name, index=step.number, count=count)
 
     def _steps(self) -> tuple[StepView, ...]:
-        started = {child.key: child for child in tuple(self.root.children)}
-        return tuple(self._view(key, started.get(key)) for key in self._keys()[:MOST_STEPS_SHOWN])
+        begun = {child.key: child for child in self.root.children}
+        passed = self.root.skipped()
+        keys = dict.fromkeys((*self.root.plan, *begun))
+        return tuple(self._view(key, begun.get(key), key in passed) for key in list(keys)[-MOST_STEPS:])
 
-    def _view(self, key: str, step: Step | None) -> StepView:
+    def _view(self, key: str, step: Step | None, skipped: bool) -> StepView:
         weight = self.root.plan.get(key, step.weight if step else 1.0)
         if step is None:
-            return StepView(key=key, name=key, status="pending", percent=0.0, weight=weight)
+            status = "skipped" if skipped else "pending"
+            return StepView(key=key, name=key, status=status, percent=None if skipped else 0.0, weight=weight)
         status = "failed" if step.failed else "succeeded" if step.done else "running"
         fraction = step.fraction()
-        percent = None if fraction is None else math.floor(fraction * 1000) / 10
+        percent = None if fraction is None else _percent(fraction)
         return StepView(key=key, name=step.name, status=status, percent=percent, weight=weight)
 
 
-MOST_STEPS_SHOWN = 50
-"""A task that makes a step per item would otherwise send the whole list ten times a second."""
+def _percent(fraction: float) -> float:
+    return math.floor(fraction * 1000) / 10
 
 
 def _rounded(value: float | None) -> float | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from milepost.errors import BadReport
 from milepost.reporting.meter import Meter, Step
+
+MESSAGE_CHARACTERS = 1 << 20
+NAME_CHARACTERS = 200
+LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class Stopped(BaseException):
@@ -41,37 +46,63 @@ class Reporter:
         self.dirty = False
         self.stop: str | None = None
 
-    def update(self, step: Step, current: Any, total: Any, message: str | None, unit: str | None) -> None:
+    def update(
+        self,
+        step: Step,
+        current: Any,
+        total: Any,
+        message: Any,
+        unit: Any,
+        fraction: Any = None,
+    ) -> None:
         """Note where `step` is. The hot path: a task may come here a million times a second."""
         if self.stop is not None:
             raise Stopped(self.stop)
         meter = self.meter
         if current is not None:
-            _refuse_unless_finite(current)
-            step.current = current
+            step.current = finite(current)
         if total is not None:
-            _refuse_unless_finite(total)
-            step.total = total
+            step.total = finite(total)
+        if fraction is not None:
+            step.share = finite(fraction)
         if message is not None:
-            meter.message = message if message.__class__ is str else str(message)
+            meter.message = text(message, MESSAGE_CHARACTERS)
         if unit is not None:
-            meter.unit = unit
+            step.unit = text(unit, NAME_CHARACTERS)
         meter.focus = step
         if not self.dirty:
             self.dirty = True
             self.sink.changed()
 
-    def advance(self, step: Step, n: float) -> None:
-        self.update(step, (step.current or 0) + n, None, None, None)
+    def advance(self, step: Step, n: Any) -> None:
+        self.update(step, (step.current or 0) + finite(n), None, None, None)
 
-    @contextmanager
-    def step(self, parent: Step, name: str, weight: float) -> Iterator[Step]:
-        """Open a step below `parent`; it is done when the block ends, failed when it raises."""
+    def log(self, level: str, message: Any) -> None:
+        self.raise_if_stopped()
+        if level not in LEVELS:
+            raise BadReport(
+                f"progress.log() was given the level {level!r}; it is one of {', '.join(LEVELS)}."
+            )
+        self.sink.log(level, text(message, MESSAGE_CHARACTERS), None)
+
+    def output(self, data: Any) -> None:
+        self.raise_if_stopped()
+        self.sink.output(data)
+
+    def plan(self, step: Step, weights: Mapping[str, float]) -> None:
+        step.plan = {text(name, NAME_CHARACTERS): weight_of(weight) for name, weight in weights.items()}
+
+    def raise_if_stopped(self) -> None:
         if self.stop is not None:
             raise Stopped(self.stop)
-        step = Step(_key(parent, name), name, weight, parent)
-        parent.children.append(step)
-        self._enter(step)
+
+    @contextmanager
+    def step(self, parent: Step, name: Any, weight: Any) -> Iterator[Step]:
+        """Open a step below `parent`; it is done when the block ends, failed when it raises."""
+        self.raise_if_stopped()
+        step = parent.begin(text(name, NAME_CHARACTERS), weight_of(weight))
+        self.meter.focus, self.meter.message = step, None
+        self._milestone(step)
         try:
             yield step
         except BaseException:
@@ -79,15 +110,9 @@ class Reporter:
             raise
         else:
             step.done = True
-            step.children.clear()
-            if parent.total is not None and not parent.plan:
-                parent.children.remove(step)  # a step per item of a counted loop: the count remembers it
         finally:
+            parent.end(step)
             self._milestone(step)
-
-    def _enter(self, step: Step) -> None:
-        self.meter.focus, self.meter.message = step, None
-        self._milestone(step)
 
     def _milestone(self, step: Step) -> None:
         if step.parent is self.meter.root and self.meter.root.total is None:
@@ -111,24 +136,64 @@ HERE: ContextVar[Place | None] = ContextVar("milepost_place", default=None)
 """Set by the worker around a task. Copied into threads by `asyncio.to_thread`, into tasks by asyncio."""
 
 
-def _key(parent: Step, name: str) -> str:
-    taken = {child.key for child in parent.children}
-    key, n = name, 2
-    while key in taken:
-        key, n = f"{name}-{n}", n + 1
-    return key
+def finite(value: Any) -> int | float:
+    """Return a number that can be computed with and sent as JSON.
 
-
-def _refuse_unless_finite(value: Any) -> None:
-    # One subtraction tells all: NaN and the infinities give NaN, every finite number gives a false zero.
+    Raises `BadReport` for NaN, the infinities, integers beyond the range of a double, and what is no number.
+    """
+    kind = value.__class__
+    if kind is not int and kind is not float:
+        value = _plain(value)
+    # One multiplication tells all: NaN and the infinities give NaN, every finite number a zero, which is false.
     try:
-        if value - value:
-            _refuse(value)
-    except TypeError:
-        _refuse(value)
+        if not value * 0.0:
+            return value  # type: ignore[no-any-return]
+    except OverflowError:
+        pass
+    raise _refusal(value)
 
 
-def _refuse(value: Any) -> NoReturn:
-    raise BadReport(
-        f"progress() was given {value!r}, which is not a finite number; report a count such as 3 or 0.5."
+def _plain(value: Any) -> int | float:
+    # numpy's integers are no `int`, Decimal and Fraction no `float`, and JSON knows none of them. A str could be
+    # converted as well, but whoever sends one has mixed something up.
+    try:
+        if hasattr(value, "__index__"):
+            return operator.index(value)
+        if hasattr(value, "__float__"):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise _refusal(value)
+
+
+def _refusal(value: Any) -> BadReport:
+    return BadReport(
+        f"progress() was given {_short(value)}, which is not a finite number; report a count such as 3 or 0.5."
     )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int):
+        return f"an integer of {value.bit_length()} bits"
+    shown = repr(value)
+    return shown if len(shown) <= 100 else f"a {type(value).__name__}"
+
+
+def weight_of(value: Any) -> float:
+    """Return the weight of a step. Raises `BadReport` unless it is a finite number that is not negative."""
+    weight = float(finite(value))
+    if weight < 0:
+        raise BadReport(f"The weight of a step was given as {value!r}; it cannot be negative.")
+    return weight
+
+
+def text(value: Any, most: int) -> str:
+    """Return `value` as text. Raises `BadReport` when it has more than `most` characters."""
+    if value.__class__ is not str:
+        value = str(value)
+    if len(value) > most:
+        raise BadReport(
+            f"progress() was given a text of {len(value):,} characters; {most:,} are the most. "
+            "Store it elsewhere and report where it is."
+        )
+    return value  # type: ignore[no-any-return]

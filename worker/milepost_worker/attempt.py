@@ -92,6 +92,10 @@ class Attempt:
             arguments = self.task.arguments(self.claim.params)
         except ValidationError as error:
             return Raised(ParamsError(_sentence(error)))
+        except Exception as error:  # noqa: BLE001 - a validator of the task's own may raise anything
+            return Raised(error)
+        if self._stopped.done():
+            return Stop(self._stopped.result())  # handed back before it began
         token = HERE.set(Place(self._reporter))
         try:
             inner = asyncio.create_task(execute(self.task, arguments), name=f"task {self.claim.task}")

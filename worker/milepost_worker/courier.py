@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError
 
 from milepost.log import SCRIPTS, Call
-from milepost.redis import UNREACHABLE
-from milepost_worker.outbox import Outbox
+from milepost.redis import UNREACHABLE, is_transient
+from milepost_worker.outbox import Outbox, Report, size_of
 
 log = structlog.get_logger("milepost.courier")
 
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 BATCH_BYTES = 1 << 20
-Sent = tuple[Outbox, Call, Callable[[str], None] | None]
+Sent = tuple[Outbox, Report]
 
 
 class Courier(threading.Thread):
@@ -42,7 +42,7 @@ class Courier(threading.Thread):
         self._lease_ms, self._heartbeat_seconds = round(lease_seconds * 1000), heartbeat_seconds
         self._open: set[Outbox] = set()
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._failures = 0
 
     # Called from the event loop and from tasks.
@@ -59,13 +59,13 @@ class Courier(threading.Thread):
         self._wake.set()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
 
     # The thread.
 
     def run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._wake.wait(self._pause())
             self._wake.clear()
             try:
@@ -75,7 +75,7 @@ class Courier(threading.Thread):
             except Exception:
                 # Heartbeats must go on whatever one report has done; the attempt at fault fails by its lease at worst.
                 log.exception("courier.bug")
-                time.sleep(RETRY_SECONDS[-1])
+                self._wait(RETRY_SECONDS[-1])
         self._redis.close()
 
     def _pause(self) -> float:
@@ -92,26 +92,44 @@ class Courier(threading.Thread):
         now = self._clock()
         boxes = list(self._open)
         beats = [outbox for outbox in boxes if outbox.next_heartbeat <= now and not outbox.closed]
-        batches = [(outbox, outbox.batch(now)) for outbox in boxes]
-        calls: list[Call] = [outbox.calls.renew(self._lease_ms) for outbox in beats]
-        # A round that is large goes out in parts, so that one talkative job does not delay the rest.
-        sent: list[Sent] = []
-        size = 0
-        for outbox, batch in batches:
-            for call, answer in batch:
-                if size > BATCH_BYTES:
-                    self._wake.set()
-                    break
-                size += sum(len(str(arg)) for arg in call.args)
-                sent.append((outbox, call, answer))
+        sent = self._collect([(outbox, self._batch(outbox, now)) for outbox in boxes])
+        calls = [outbox.calls.renew(self._lease_ms) for outbox in beats]
         if not calls and not sent:
             return
-        replies = self._send([*calls, *(call for _, call, _ in sent)])
-        self._failures = 0
-        for outbox, reply in zip(beats, replies, strict=False):
-            outbox.next_heartbeat = now + self._heartbeat_seconds
-            self._heard(outbox, reply)
-        self._settle(sent, replies[len(beats) :])
+        replies = self._send([*calls, *(call for _, (call, _) in sent)])
+        troubles = [
+            *self._hear(beats, replies[: len(beats)], now),
+            *self._settle(sent, replies[len(beats) :]),
+        ]
+        if troubles:
+            self._trouble(troubles[0])
+        else:
+            self._failures = 0
+
+    def _batch(self, outbox: Outbox, now: float) -> list[Report]:
+        try:
+            return outbox.batch(now)
+        except Exception:
+            # One job's report that cannot be made must cost no other job its heartbeats.
+            log.exception("courier.bug", job_id=outbox.claim.job_id)
+            return []
+
+    def _collect(self, batches: Sequence[tuple[Outbox, list[Report]]]) -> list[Sent]:
+        """Return what to send in this round: the oldest of every job, the second of every job, and so on.
+
+        A round that is large goes out in parts, so that one talkative job does not delay the rest.
+        """
+        sent: list[Sent] = []
+        size = 0
+        for rank in range(max((len(batch) for _, batch in batches), default=0)):
+            if size > BATCH_BYTES:
+                self._wake.set()
+                break
+            for outbox, batch in batches:
+                if rank < len(batch):
+                    sent.append((outbox, batch[rank]))
+                    size += size_of(batch[rank][0])
+        return sent
 
     def _send(self, calls: Sequence[Call]) -> list[Any]:
         replies = self._pipelined(calls)
@@ -125,37 +143,39 @@ class Courier(threading.Thread):
     def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
         pipe = self._redis.pipeline(transaction=False)
         for call in calls:
-            pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *(str(arg) for arg in call.args))
+            pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *[_encoded(arg) for arg in call.args])
         return list(pipe.execute(raise_on_error=False))
 
-    def _settle(self, sent: Sequence[Sent], replies: Sequence[Any]) -> None:
+    def _hear(self, beats: Sequence[Outbox], replies: Sequence[Any], now: float) -> Iterator[Exception]:
+        for outbox, reply in zip(beats, replies, strict=True):
+            if isinstance(reply, Exception):
+                yield reply  # the heartbeat is still due: the next round has it again
+                continue
+            outbox.next_heartbeat = now + self._heartbeat_seconds
+            if reply == b"cancel":
+                outbox.on_stop("cancelled")
+            elif reply in (b"refused", b"gone") and not outbox.closed:
+                self._lost(outbox, reply)
+
+    def _settle(self, sent: Sequence[Sent], replies: Sequence[Any]) -> Iterator[Exception]:
         stuck: set[Outbox] = set()
-        for (outbox, call, answer), reply in zip(sent, replies, strict=True):
+        for (outbox, report), reply in zip(sent, replies, strict=True):
             if outbox in stuck:
                 continue  # what follows a report that did not arrive waits for it
-            if isinstance(reply, ResponseError) and not _is_transient(reply):
-                log.error(
-                    "courier.refused", job_id=outbox.claim.job_id, script=call.script.name, error=str(reply)
-                )
-                answered = b"failed"
-            elif isinstance(reply, Exception):
+            if isinstance(reply, Exception) and is_transient(reply):
                 stuck.add(outbox)
-                self._trouble(reply)
+                yield reply
                 continue
-            else:
-                answered = reply
-            outbox.settle(1)
-            if answer is not None:
-                answer(answered.decode())
-            if answered in (b"refused", b"gone") and answer is None:
-                self._lost(outbox, answered)
-                stuck.add(outbox)
+            outbox.settle(report)
+            self._answered(outbox, report, reply)
 
-    def _heard(self, outbox: Outbox, reply: Any) -> None:
+    def _answered(self, outbox: Outbox, report: Report, reply: Any) -> None:
+        call, answer = report
         if isinstance(reply, Exception):
-            self._trouble(reply)
-        elif reply == b"cancel":
-            outbox.on_stop("cancelled")
+            job_id = outbox.claim.job_id
+            log.error("courier.refused", job_id=job_id, script=call.script.name, error=str(reply))
+        if answer is not None:
+            answer("failed" if isinstance(reply, Exception) else reply.decode())
         elif reply in (b"refused", b"gone") and not outbox.closed:
             self._lost(outbox, reply)
 
@@ -172,12 +192,13 @@ class Courier(threading.Thread):
         if self._failures in (0, 20) or self._failures % 100 == 0:
             log.warning("courier.redis_trouble", error=str(error), failures=self._failures + 1)
         self._failures += 1
-        time.sleep(wait)  # a thread of its own: nobody else waits
+        self._wait(wait)
         self._wake.set()
 
+    def _wait(self, seconds: float) -> None:
+        self._stopping.wait(seconds)  # a thread of its own: nobody else waits
 
-def _is_transient(error: ResponseError) -> bool:
-    """Whether the same call may succeed later: a server that is loading, full, read-only or busy."""
-    return str(error).startswith(
-        ("LOADING", "OOM", "READONLY", "BUSY", "MASTERDOWN", "MISCONF", "TRYAGAIN", "NOREPLICAS")
-    )
+
+def _encoded(arg: str | int) -> Any:
+    # A half surrogate pair cannot be encoded. Raising would repeat in every round and silence the whole worker.
+    return str(arg).encode("utf-8", "replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from typing import Any
@@ -45,8 +46,11 @@ async def _in_a_thread(task: Task[..., Any], arguments: dict[str, Any]) -> Outco
             outcome = Returned(task.result_json(context.run(task.function, **arguments)))
         except BaseException as error:  # noqa: BLE001 -- see `execute`
             outcome = Raised(error)
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker left without this thread
             loop.call_soon_threadsafe(settle, outcome)
 
-    threading.Thread(target=run, name=f"milepost-{task.name}", daemon=True).start()
+    try:
+        threading.Thread(target=run, name=f"milepost-{task.name}", daemon=True).start()
+    except RuntimeError as error:  # "can't start new thread"
+        return Raised(error)
     return await done

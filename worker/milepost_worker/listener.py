@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from milepost.log.keys import control_channel, wake_channel
@@ -15,7 +17,9 @@ from milepost.redis import UNREACHABLE
 log = structlog.get_logger("milepost.listener")
 
 LOOK_AROUND_SECONDS = 20.0
-"""A subscription that was cut without a word is noticed after so long; polling and heartbeats cover for it."""
+"""After so long without a word the server is asked for one; a subscription that was cut is noticed after twice that.
+
+Polling and heartbeats cover for it."""
 
 
 class Listener:
@@ -30,51 +34,53 @@ class Listener:
         worker: str,
         queues: Sequence[str],
         *,
+        poll_seconds: float,
         wake: Callable[[], None],
         cancel: Callable[[str], None],
     ) -> None:
         self._redis, self._wake, self._cancel = redis, wake, cancel
+        self._poll_seconds, self._failures = poll_seconds, 0
         self._channels = (control_channel(worker), *(wake_channel(queue) for queue in queues))
         self._control = self._channels[0].encode()
 
     async def run(self) -> None:
         """Listen for ever."""
-        failures = 0
         while True:
             try:
                 await self._listen()
             except (RedisError, *UNREACHABLE) as error:
-                failures += 1
-                if failures == 1 or failures % 100 == 0:
-                    log.warning("listener.redis_trouble", error=str(error), failures=failures)
-                await asyncio.sleep(min(1.0, 0.05 * failures))
-            else:
-                failures = 0
+                if self._failures % 100 == 0:
+                    log.warning("listener.redis_trouble", error=str(error), failures=self._failures + 1)
+                self._failures += 1
+                await asyncio.sleep(min(1.0, 0.05 * self._failures))
 
     async def _listen(self) -> None:
         pubsub = self._redis.pubsub()
         try:
             await pubsub.subscribe(*self._channels)
-            self._wake()  # whatever was announced before the subscription
+            silent = False
             while True:
-                message = await pubsub.get_message(
-                    ignore_subscribe_messages=True, timeout=LOOK_AROUND_SECONDS
-                )
-                if message is None:
+                message = await pubsub.get_message(timeout=LOOK_AROUND_SECONDS)
+                if message is not None:
+                    silent = False
+                    self._hear(message)
+                elif silent:
+                    raise RedisConnectionError(f"no answer to a ping for {LOOK_AROUND_SECONDS:.0f} s")
+                else:
+                    silent = True
                     await asyncio.wait_for(pubsub.ping(), LOOK_AROUND_SECONDS)
-                elif message["type"] == "message":
-                    self._hear(message["channel"], message["data"].decode())
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    def _hear(self, channel: bytes, text: str) -> None:
-        if channel == self._control:
-            verb, _, job_id = text.partition(" ")
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            self._failures = 0
+            self._wake()  # whatever was announced before the subscription
+        elif message["type"] != "message":
+            return  # the answer to a ping
+        elif message["channel"] == self._control:
+            verb, _, job_id = message["data"].decode().partition(" ")
             if verb == "cancel":
                 self._cancel(job_id)
-            return
-        delay_seconds = int(text) / 1000
-        if delay_seconds <= 0:
-            self._wake()
-        elif delay_seconds < 3600:  # later ones are found by polling soon enough
-            asyncio.get_running_loop().call_later(delay_seconds, self._wake)
+        elif int(message["data"]) <= self._poll_seconds * 1000:
+            self._wake()  # what is due later than the next poll is found by it in time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from milepost import times
-from milepost.errors import BadReport
+from milepost.errors import StoreUnavailable
 from milepost.log import Call, Claim, ReportCalls
 from milepost.reporting import Reporter
 
@@ -19,7 +20,13 @@ PENDING_REPORTS = 1000
 REPORT_SECONDS = 0.1
 """Progress of one job leaves at most so often."""
 
+PENDING_BYTES = 32 << 20
+"""The same for their size; a single report may be larger."""
+
 BACK_PRESSURE_SECONDS = 60.0
+
+Answer = Callable[[str], None]
+Report = tuple[Call, Answer | None]
 
 
 class Outbox:
@@ -39,7 +46,8 @@ class Outbox:
         self.next_progress = self.next_heartbeat = 0.0
         self.closed = False
         self._notify, self._clock = notify, clock
-        self._pending: deque[tuple[Call, Callable[[str], None] | None]] = deque()
+        self._pending: deque[Report] = deque()
+        self._bytes = 0
         self._room = threading.Condition()
         self._outputs = 0
 
@@ -57,16 +65,17 @@ class Outbox:
 
     def output(self, data: Any) -> None:
         def call() -> Call:
-            self._outputs += 1
-            return self.calls.output(self._outputs - 1, data)
+            made = self.calls.output(self._outputs, data)
+            self._outputs += 1  # only now: an output that is refused leaves no hole
+            return made
 
         self._put(call)
 
-    def close(self, make: Callable[[ReportCalls], Call], sent: Callable[[str], None]) -> None:
+    def close(self, make: Callable[[ReportCalls], Call], sent: Answer) -> None:
         """Queue the attempt's last report; `sent` is told Redis's answer. Nothing is accepted after it."""
         with self._room:
             self.closed = True
-            self._pending.append((make(self.calls), sent))
+            self._append(make(self.calls), sent)
             self._room.notify_all()
         self._notify(self)
 
@@ -79,27 +88,29 @@ class Outbox:
             return 0.0
         return self.next_progress if self.reporter.dirty and not self.closed else None
 
-    def batch(self, now: float, most: int = 100) -> list[tuple[Call, Callable[[str], None] | None]]:
+    def batch(self, now: float, most: int = 100) -> list[Report]:
         """Return what to send now, oldest first; it stays queued until `settle` says that it has arrived."""
         with self._room:
             if not self.closed and self.reporter.dirty and now >= self.next_progress:
                 self.next_progress = now + REPORT_SECONDS
-                self._pending.append((self.calls.progress(self._read()), None))
-            return [self._pending[i] for i in range(min(most, len(self._pending)))]
+                self._append(self.calls.progress(self._read()), None)
+            return list(itertools.islice(self._pending, most))
 
-    def settle(self, count: int) -> None:
-        """The first `count` reports have been answered."""
+    def settle(self, report: Report) -> None:
+        """This report, the oldest, has been answered. Nothing happens if it was abandoned in the meantime."""
         with self._room:
-            for _ in range(count):
+            if self._pending and self._pending[0] is report:
                 self._pending.popleft()
-            self._room.notify_all()
+                self._bytes -= size_of(report[0])
+                self._room.notify_all()
 
-    def abandon(self) -> list[Callable[[str], None]]:
+    def abandon(self) -> list[Answer]:
         """Drop everything: the attempt has lost its job. Returns who waits for an answer."""
         with self._room:
             self.closed = True
             waiting = [sent for _, sent in self._pending if sent is not None]
             self._pending.clear()
+            self._bytes = 0
             self._room.notify_all()
         return waiting
 
@@ -107,16 +118,26 @@ class Outbox:
         self.reporter.dirty = False  # before reading: what changes meanwhile makes it dirty again
         return self.reporter.meter.read(self._clock(), times.now())
 
+    def _append(self, call: Call, answer: Answer | None) -> None:
+        self._pending.append((call, answer))
+        self._bytes += size_of(call)
+
+    def _has_room(self) -> bool:
+        return len(self._pending) < PENDING_REPORTS and self._bytes < PENDING_BYTES
+
     def _put(self, make: Callable[[], Call]) -> None:
         with self._room:
-            if len(self._pending) >= PENDING_REPORTS and not self._room.wait_for(
-                lambda: self.closed or len(self._pending) < PENDING_REPORTS, BACK_PRESSURE_SECONDS
-            ):
-                raise BadReport(
-                    f"{PENDING_REPORTS} reports wait to be sent and Redis has not taken any for "
-                    f"{BACK_PRESSURE_SECONDS:.0f} s."
+            if not self._room.wait_for(lambda: self.closed or self._has_room(), BACK_PRESSURE_SECONDS):
+                raise StoreUnavailable(
+                    f"{len(self._pending):,} reports of this job wait to be sent, and Redis has not taken any "
+                    f"for {BACK_PRESSURE_SECONDS:.0f} s."
                 )
             if self.closed:
                 return  # a task that goes on after its end was decided talks to nobody
-            self._pending.append((make(), None))
+            self._append(make(), None)
         self._notify(self)
+
+
+def size_of(call: Call) -> int:
+    """Return about how many bytes a call takes on its way."""
+    return sum(len(arg) for arg in call.args if isinstance(arg, str))

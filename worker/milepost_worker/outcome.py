@@ -132,8 +132,15 @@ def _error(error: BaseException, attempt: int, *, retryable: bool) -> JobError:
         type=type(error).__qualname__,
         attempt=attempt,
         retryable=retryable,
-        traceback="".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:],
+        traceback=_traceback(error),
     )
+
+
+def _traceback(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+    return text.encode(
+        "utf-8", "replace"
+    ).decode()  # file names that are no UTF-8 come as half surrogate pairs
 
 
 def _message(error: Any) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Retry as ArqRetry
+from redis.exceptions import RedisError
 
 from milepost.log import Catalogue, Claim, JobLog, Refusal
-from milepost.redis import connect, connect_subscriber, connect_sync
+from milepost.redis import UNREACHABLE, connect, connect_subscriber, connect_sync, is_transient
 from milepost.tasks import Task
 from milepost_worker.arqjson import dump, load
 from milepost_worker.attempt import Attempt
@@ -43,12 +44,10 @@ class Service:
 
     async def deliver(self, ctx: dict[str, Any], job_id: str) -> None:
         """Run one delivery of arq's: claim the job, run the attempt."""
-        number = ctx["job_id"].rpartition(".")[2]
-        claim = await self._joblog.claim(
-            job_id, number, self.id, lease_seconds=self._settings.lease_seconds, tasks=self._tasks
-        )
+        claim = await self._claim(job_id, ctx["job_id"].rpartition(".")[2])
         match claim:
             case Claim():
+                self.picker.claimed(ctx["job_id"])
                 await self._run(claim)
             case Refusal("early", wait_ms):
                 raise ArqRetry(defer=wait_ms / 1000)
@@ -57,6 +56,27 @@ class Service:
                 raise ArqRetry(defer=UNKNOWN_TASK_SECONDS)
             case Refusal(reason):
                 log.debug("delivery.refused", job_id=job_id, reason=reason)
+
+    async def _claim(self, job_id: str, delivery: str) -> Claim | Refusal:
+        """Ask until Redis answers: the job may be ours since the first time, and only asking again tells.
+
+        A claim that is repeated by the same worker is answered as the first was (see claim.lua).
+        """
+        failures = 0
+        while True:
+            try:
+                return await self._joblog.claim(
+                    job_id, delivery, self.id, lease_seconds=self._settings.lease_seconds, tasks=self._tasks
+                )
+            except (RedisError, *UNREACHABLE) as error:
+                if not is_transient(error):
+                    raise
+                if self._hurry.is_set():
+                    raise ArqRetry(defer=0) from error  # somebody else's turn; arq keeps the delivery
+                if failures % 100 == 0:
+                    log.warning("delivery.redis_trouble", job_id=job_id, error=str(error))
+                failures += 1
+                await asyncio.sleep(min(1.0, 0.05 * failures))
 
     async def _run(self, claim: Claim) -> None:
         attempt = Attempt(
@@ -125,13 +145,20 @@ async def open_service(
     service = Service(settings, tasks, joblog, courier)
     service.picker = Picker(
         pool,
+        joblog,
+        service.id,
         settings.queues,
         concurrency=settings.concurrency,
         poll_seconds=settings.poll_seconds,
         run=service.deliver,
     )
     listener = Listener(
-        subscriber, service.id, settings.queues, wake=service.picker.wake, cancel=service.cancel
+        subscriber,
+        service.id,
+        settings.queues,
+        poll_seconds=settings.poll_seconds,
+        wake=service.picker.wake,
+        cancel=service.cancel,
     )
     presence = Presence(
         Catalogue(redis),
@@ -143,6 +170,8 @@ async def open_service(
     )
     courier.start()
     background = [asyncio.create_task(listener.run()), asyncio.create_task(presence.run())]
+    for running in background:
+        running.add_done_callback(_complain)
     try:
         yield service
     finally:
@@ -154,3 +183,8 @@ async def open_service(
         await asyncio.to_thread(courier.join, 5.0)
         for client in (redis, pool, subscriber):
             await client.aclose()
+
+
+def _complain(background: asyncio.Task[None]) -> None:
+    if not background.cancelled() and (error := background.exception()) is not None:
+        log.error("worker.bug", exc_info=error)  # jobs go on; wake-ups or the announcement do not
