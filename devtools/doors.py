@@ -65,7 +65,7 @@ def check(_arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     """The benchmarks."""
-    ensure("test")
+    ensure("bench")
     os.chdir(ROOT)
     hand_over(["-m", "benchmarks", *arguments])
 

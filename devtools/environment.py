@@ -18,9 +18,15 @@ VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 PYTHON = BIN / "python"
 
-# "run" holds what the service needs and nothing else; "test" holds that and all the tools.
-Level = Literal["run", "test"]
-LOCKS: dict[Level, Path] = {"run": ROOT / "requirements.lock", "test": ROOT / "requirements-dev.lock"}
+# "run" holds what the service needs and nothing else; "test" that and all the tools; "bench" those and the
+# peers that Milepost is measured beside.
+Level = Literal["run", "test", "bench"]
+LOCKS: dict[Level, Path] = {
+    "run": ROOT / "requirements.lock",
+    "test": ROOT / "requirements-dev.lock",
+    "bench": ROOT / "requirements-bench.lock",
+}
+CONTAINS: dict[Level, tuple[Level, ...]] = {"run": (), "test": ("run",), "bench": ("run", "test")}
 
 
 def fingerprint(level: Level) -> str:
@@ -96,6 +102,6 @@ def ensure(level: Level) -> None:
         packages.install(LOCKS[level])
         project.link()
         stamp(level).write_text(fingerprint(level))
-        if level == "test":
-            stamp("run").write_text(fingerprint("run"))  # the development lock contains the runtime one
+        for contained in CONTAINS[level]:  # each lock contains the ones before it
+            stamp(contained).write_text(fingerprint(contained))
         say(f"The environment is ready, after {time.monotonic() - started:.1f} s.")

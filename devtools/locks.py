@@ -17,13 +17,13 @@ OPTIONS = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-em
 
 
 def write(extra_options: list[str]) -> int:
-    """Resolve both lock files anew; keep the old ones when the result is not fit to be committed."""
+    """Resolve the lock files anew; keep the old ones when the result is not fit to be committed."""
     with alone():
         ensure_venv()
         ensure_uv()
-        before = {lock: lock.read_text() for lock in LOCKS.values()}
+        before = {lock: lock.read_text() if lock.exists() else "" for lock in LOCKS.values()}
         try:
-            for lock in (LOCKS["run"], LOCKS["test"]):
+            for lock in LOCKS.values():
                 resolve(lock.name, extra_options)
                 if fault := fault_in(lock.read_text()):
                     raise Stop(f"{lock.name} was not rewritten: {fault}.")
@@ -41,9 +41,11 @@ def write(extra_options: list[str]) -> int:
 def resolve(name: str, extra_options: list[str]) -> None:
     """Let uv write one lock file; what it already pins stays unless an option says otherwise."""
     wanted = ["pyproject.toml", "--extra", "all"]
+    # Under the constraints of the one before, so that tests and benchmarks run what production runs.
     if name == LOCKS["test"].name:
-        # Under the runtime's constraints, so that the tests run what production runs.
         wanted += ["--group", "dev", "--constraint", LOCKS["run"].name]
+    elif name == LOCKS["bench"].name:
+        wanted += ["--group", "dev", "--group", "bench", "--constraint", LOCKS["test"].name]
     say(f"Resolving {name}.")
     command: Command = [UV, "pip", "compile", "--quiet", *wanted, *OPTIONS, *extra_options, "-o", name]
     # A folder of wheels on this machine would add hashes that nobody else can check.

@@ -6,7 +6,6 @@ a wrong one stops the process with a sentence.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -22,7 +21,7 @@ PREFIX = "MILEPOST_"
 class Settings(BaseSettings):
     """What API and worker must agree on."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", allow_inf_nan=False)
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     lease_seconds: Annotated[float, Ge(1)] = 12  # a worker silent for so long has lost its jobs
@@ -66,6 +65,6 @@ def _sentences(error: ValidationError) -> Iterable[str]:
         message = problem["msg"].removeprefix("Value error, ")
         if problem["loc"]:
             name = PREFIX + str(problem["loc"][0]).upper()
-            yield f"{name} is {os.environ.get(name, problem['input'])!r}: {message[:1].lower()}{message[1:]}."
+            yield f"{name} is {problem['input']!r}: {message[:1].lower()}{message[1:]}."
         else:
             yield f"{message}."

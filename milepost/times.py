@@ -17,3 +17,13 @@ def rfc3339(moment: datetime) -> str:
 def now() -> str:
     """Return the present moment as text, by this host's clock."""
     return rfc3339(datetime.now(UTC))
+
+
+def utc_now() -> datetime:
+    """Return the present moment, by this host's clock."""
+    return datetime.now(UTC)
+
+
+def parse(text: str) -> datetime:
+    """Return the moment of a text that `rfc3339` (or the job log) wrote."""
+    return datetime.fromisoformat(text).astimezone(UTC)

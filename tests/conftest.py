@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from milepost.redis import connect
@@ -20,6 +21,10 @@ from tests.support.stack import Stack
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
+
+# Times on a shared machine say nothing: an example may take as long as it takes.
+settings.register_profile("milepost", deadline=None, max_examples=100, print_blob=True)
+settings.load_profile("milepost")
 
 
 @pytest.fixture(scope="session")
@@ -118,9 +123,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[assignment]
     _refuse_skip(report)
     if report.failed:
-        report.sections.extend((f"output of {p.name} ({p.log})", p.output()) for p in Process.seen)
+        report.sections.extend((f"output of {p.name} ({p.log})", p.fresh_output()) for p in Process.seen)
     if report.when == "teardown":
         Process.seen[:] = [process for process in Process.seen if process.alive]
+        for process in Process.seen:
+            process.mark()
     return report  # type: ignore[return-value]
 
 

@@ -14,8 +14,7 @@ from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Job
 from milepost.log.peek import peek
 from milepost.redis import UNREACHABLE
-from milepost_api.records import JobRecord, JobStore
-from milepost_api.views import job_of
+from milepost_api.records import JobRecord, JobStore, job_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ async def redis_answers(seconds: float) -> AsyncIterator[None]:
 
 
 class Lookup:
-    """Finds jobs. A live one is never behind an event that somebody has seen: the log numbers events itself."""
+    """Finds jobs. A live one is never behind an event that was already seen: the log has both."""
 
     def __init__(self, redis: Redis, store: JobStore, *, answer_seconds: float) -> None:
         self._redis, self._store, self._seconds = redis, store, answer_seconds

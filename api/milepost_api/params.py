@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class ParamsCheck:
-    """Compiled once per announcement. Only the schema itself is read: it cannot make this process fetch another."""
+    """Compiled once per announcement. A schema cannot make this process fetch another one."""
 
     def __init__(self, task: TaskInfo) -> None:
         self._task = task.name

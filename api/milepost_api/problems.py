@@ -13,6 +13,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from milepost import errors
 from milepost.errors import MilepostError
@@ -112,7 +113,17 @@ _OF_STATUS = {
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     name = _OF_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "bad-request")
-    return ProblemResponse(name, _detail(request, error), headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return ProblemResponse(name, _detail(request, error), headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method of this address (RFC 9110 §10.2.1); the router names those of its first route only."""
+    paths = request.app.openapi()["paths"]
+    served = [path for path in paths if compile_path(path)[0].match(request.url.path)]
+    return sorted({method.upper() for path in served for method in paths[path]})
 
 
 def _detail(request: Request, error: HTTPException) -> str:
@@ -122,8 +133,7 @@ def _detail(request: Request, error: HTTPException) -> str:
     if error.status_code == 404:
         return f"Nothing is served at {path}. /docs lists every address."
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow")
-        return f"{path} does not take {request.method}." + (f" It takes {allowed}." if allowed else "")
+        return f"{path} does not take {request.method}. It takes {' or '.join(_allowed(request))}."
     return f"{error.detail}."
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from milepost_api.protocol import StreamingProtocol
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
 
 EXIT_INTERRUPTED = 130
 
 
-def config(app: FastAPI, settings: ApiSettings, *, http: Any = "auto") -> uvicorn.Config:
+def config(app: FastAPI, settings: ApiSettings, *, http: Any = StreamingProtocol) -> uvicorn.Config:
     """Return how `app` is served. `http` is a protocol class of uvicorn's, or the name of one."""
     return uvicorn.Config(
         app,
@@ -29,7 +30,7 @@ def config(app: FastAPI, settings: ApiSettings, *, http: Any = "auto") -> uvicor
         log_config=None,  # `milepost_api.logs` has configured logging already
         access_log=False,  # it would write query strings, and with them tokens
         server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
         lifespan="on",
     )
 
@@ -62,14 +63,13 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
-        if isinstance(app, FastAPI) and isinstance(
-            services := getattr(app.state, "services", None), Services
-        ):
-            services.hub.drain()  # open streams say `reconnect` and end, and are not waited for in vain
+        services = getattr(app.state, "services", None) if isinstance(app, FastAPI) else None
+        if isinstance(services, Services):
+            services.hub.drain()  # open streams say `reconnect` and end, or they would be cut
         await super().shutdown(sockets)
 
 
-def serve(app: FastAPI, settings: ApiSettings, *, http: Any = "auto") -> int:
+def serve(app: FastAPI, settings: ApiSettings, *, http: Any = StreamingProtocol) -> int:
     """Serve until a signal comes. Returns the exit code: 0, 130 after Ctrl-C, 1 if it could not start."""
     server = Server(config(app, settings, http=http))
     server.run()

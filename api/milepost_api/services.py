@@ -17,7 +17,6 @@ from milepost_api.lookup import Lookup
 from milepost_api.records import Engines, JobStore
 from milepost_api.settings import ApiSettings
 from milepost_api.submit import Desk
-from milepost_api.waiting import WaitForChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,6 @@ class Services:
     desk: Desk
     lookup: Lookup
     hub: Hub
-    wait_for_change: WaitForChange
 
 
 def services_of(request: Request) -> Services:
@@ -44,6 +42,9 @@ def services_of(request: Request) -> Services:
 def root_of(request: Request) -> str:
     """Return the path below which the app is served, "" at the root."""
     return str(request.scope.get("root_path", ""))
+
+
+RootPath = Annotated[str, Depends(root_of)]
 
 
 def known_form(job_id: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from annotated_types import Ge, Le
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from milepost.settings import Settings
 
@@ -21,7 +21,7 @@ _SCHEMES = {
 
 
 class ApiSettings(Settings):
-    """What the HTTP face needs to know. `.env` files are not read: the environment is the one place to look."""
+    """What the HTTP face needs to know. `.env` files are not read: there is one place to look."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Ge(0), Le(65_535)] = 8000  # 0: any free one
@@ -32,27 +32,32 @@ class ApiSettings(Settings):
 
     body_limit_bytes: Annotated[int, Ge(1024)] = 1024 * 1024
     ping_seconds: Annotated[float, Ge(1)] = 15  # well inside the 60 s idle limit of common proxies
+    stalled_reader_seconds: Annotated[float, Ge(0.1)] = 10  # a stream that nobody reads is cut after so long
     long_poll_seconds_max: Annotated[float, Ge(0)] = 60
     redis_answer_seconds: Annotated[float, Ge(0.1)] = 3  # a request waits so long for Redis, then says 503
     page_limit_items: Annotated[int, Ge(1), Le(1000)] = 100
-    shutdown_seconds: Annotated[int, Ge(1)] = 10  # what open requests get to finish after SIGTERM
-
-    @field_validator("database_url")
-    @classmethod
-    def _an_async_driver(cls, url: str) -> str:
-        if not url:
-            return url
-        scheme, separator, rest = url.partition("://")
-        if not separator or scheme not in _SCHEMES:
-            raise ValueError("a database is sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
-        if scheme.startswith("sqlite") and rest in ("", "/", "/:memory:"):
-            raise ValueError("a database in memory would forget accepted jobs; name a file: sqlite:///PATH")
-        return f"{_SCHEMES[scheme]}://{rest}"
+    shutdown_grace_seconds: Annotated[int, Ge(1)] = 10  # what open requests get to finish after SIGTERM
 
     @property
     def database(self) -> str:
-        """The SQLAlchemy URL of the records."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'milepost.db'}"
+        """The SQLAlchemy URL of the records, with an async driver."""
+        if not self.database_url:
+            return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'milepost.db'}"
+        scheme, _, rest = self.database_url.partition("://")
+        return f"{_SCHEMES[scheme]}://{rest}"
+
+    @model_validator(mode="after")  # of the whole, not of the field: its sentence would show the password
+    def _a_database_that_stays(self) -> Self:
+        scheme, _, rest = self.database_url.partition("://")
+        if self.database_url and (scheme not in _SCHEMES or not rest):
+            raise ValueError(
+                "MILEPOST_DATABASE_URL is neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST/NAME"
+            )
+        if scheme.startswith("sqlite") and rest in ("/", "/:memory:"):
+            raise ValueError(
+                "MILEPOST_DATABASE_URL names no file: a database in memory would forget accepted jobs"
+            )
+        return self
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -78,8 +83,8 @@ class ApiSettings(Settings):
     def _closed_by_default(self) -> Self:
         if not self.keys and not is_loopback(self.host):
             raise ValueError(
-                f"MILEPOST_HOST is {self.host!r} and no API key is set: anybody who reaches this machine could "
-                "start jobs. Set MILEPOST_API_KEYS (comma-separated), or bind to 127.0.0.1"
+                f"MILEPOST_HOST is {self.host!r} and no API key is set: whoever reaches this machine "
+                "could start jobs. Set MILEPOST_API_KEYS (comma-separated), or bind to 127.0.0.1"
             )
         return self
 

@@ -24,12 +24,11 @@ from milepost.codec import dumps
 from milepost.errors import StoreUnavailable
 from milepost.ids import new_job_id
 from milepost.job import Status
-from milepost.log import JobLog, NewJob
+from milepost.log import JobLog
 from milepost_api.catalogue import Offer, Offers
 from milepost_api.lookup import redis_answers
 from milepost_api.problems import Problem
-from milepost_api.records import JobRecord, JobStore, KeyTaken
-from milepost_api.times import rfc3339
+from milepost_api.records import JobRecord, JobStore, KeyTaken, new_job
 
 DAY = 86_400
 FAR_DAYS = 60  # a delivery waits 90 days in the queue at most; this leaves room for retries
@@ -130,26 +129,9 @@ def _run_at(submission: Submission, now: datetime) -> datetime | None:
         raise Problem(
             "invalid-request", detail, errors=[{"in": "body", "path": "$.run_at", "detail": detail}]
         )
-    return run_at if run_at and run_at > now else None
-
-
-def new_job(record: JobRecord) -> NewJob:
-    """Return what the log needs of a record, at submit time or when the dispatcher brings it later."""
-    return NewJob(
-        id=record.id,
-        task=record.task,
-        params=record.params,
-        queue=record.queue,
-        priority=record.priority,
-        max_attempts=record.max_attempts,
-        timeout_seconds=record.timeout_seconds,
-        tags=record.tags,
-        metadata=record.meta,
-        created_at=rfc3339(record.created_at),
-        due_ms=None if record.run_at is None else round(record.run_at.timestamp() * 1000),
-        batch_id=record.batch_id,
-        parent_id=record.parent_id,
-    )
+    if run_at is None or run_at <= now:
+        return None
+    return run_at.replace(microsecond=run_at.microsecond // 1000 * 1000)  # as the log keeps it
 
 
 class Desk:

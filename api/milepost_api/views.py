@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from milepost.events import INLINE_RESULT_BYTES
 from milepost.job import Job, Json, Status
-from milepost_api.records import JobRecord
-from milepost_api.times import from_rfc3339, rfc3339
+from milepost.times import parse
 
 RETRY_AFTER_MOST_SECONDS = 60
 
@@ -50,50 +45,13 @@ def urls_of(root_path: str, job_id: str) -> dict[str, str]:
 
 
 def job_wire(root_path: str, job: Job) -> dict[str, Json]:
-    """Return the job as JSON, with where to go from it."""
+    """Return the job as JSON."""
     return job.to_wire() | {"urls": urls_of(root_path, job.id)}
-
-
-def job_of(record: JobRecord) -> Job:
-    """Return the job as its record has it."""
-    large = record.result is not None and len(record.result) > INLINE_RESULT_BYTES
-    return Job.from_wire(
-        {
-            "id": record.id,
-            "task": record.task,
-            "status": record.status,
-            "done": record.done,
-            "version": record.version,
-            "attempt": record.attempt,
-            "max_attempts": record.max_attempts,
-            "queue": record.queue,
-            "priority": record.priority,
-            "tags": record.tags,
-            "metadata": record.meta,
-            "progress": record.progress,
-            "result": None if large else _parsed(record.result),
-            "result_omitted": large,
-            "error": record.error,
-            "batch_id": record.batch_id,
-            "parent_id": record.parent_id,
-            **_moments(record),
-        }
-    )
 
 
 def retry_after_seconds(job: Job, now: datetime) -> int:
     """Return how long a poller should wait: until the job is due at most, and never long."""
     if job.status == Status.SCHEDULED and job.run_at:
-        wait = (from_rfc3339(job.run_at) - now).total_seconds()
+        wait = (parse(job.run_at) - now).total_seconds()
         return min(max(1, math.ceil(wait)), RETRY_AFTER_MOST_SECONDS)
     return 1
-
-
-def _moments(record: JobRecord) -> Mapping[str, str | None]:
-    names = ("created_at", "run_at", "started_at", "finished_at", "expires_at")
-    values = {name: getattr(record, name) for name in names}
-    return {name: rfc3339(value) if value else None for name, value in values.items()}
-
-
-def _parsed(text: str | None) -> Any:
-    return None if text is None else json.loads(text)

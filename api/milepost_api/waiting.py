@@ -1,43 +1,37 @@
-"""Wait until a job has moved on. The hub knows this without asking; until then Redis is asked, gently."""
+"""Wait until a job has moved on, for those who poll: the hub hears of it, Redis is not asked."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from milepost.codec import Cursor
-from milepost.log import JobLog
+from milepost.errors import JobNotFound
+from milepost_api.hub import Hub
+
+NOT_THERE_SECONDS = 0.5  # how often to look for a job that was accepted and has not reached the log
 
 
-class WaitForChange(Protocol):
-    """Returns when the job is past `after` or has ended, or after `timeout` seconds: the caller looks again."""
+async def wait_for_change(hub: Hub, job_id: str, after: Cursor | None, timeout_seconds: float) -> None:
+    """Return when the job may be past `after` or has ended, or when the time is over: the caller looks again.
 
-    async def __call__(self, job_id: str, after: Cursor | None, timeout: float) -> None: ...
+    `after` is None for a job that the log did not have yet. Raises `StoreUnavailable`.
+    """
+    try:
+        topic = await hub.watch(job_id)
+    except JobNotFound:
+        await hub.memory.recall(job_id)  # brings it to the log
+        await asyncio.sleep(min(NOT_THERE_SECONDS, timeout_seconds))
+        return
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while not (topic.done or hub.draining.is_set() or _is_past(topic.cursor, after)):
+                await topic.pulse.wait()
+    except TimeoutError:
+        pass  # nothing happened: that is an answer
+    finally:
+        hub.leave(topic)
 
 
-class Polling:
-    """`WaitForChange` by asking the log: 20 times a second at first, twice a second later."""
-
-    def __init__(
-        self,
-        log: JobLog,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._log, self._clock, self._sleep = log, clock, sleep
-
-    async def __call__(self, job_id: str, after: Cursor | None, timeout: float) -> None:
-        deadline, pause = self._clock() + timeout, 0.05
-        while not await self._moved(job_id, after) and (left := deadline - self._clock()) > 0:
-            await self._sleep(min(pause, left))
-            pause = min(pause * 1.5, 0.5)
-
-    async def _moved(self, job_id: str, after: Cursor | None) -> bool:
-        [position] = await self._log.positions([job_id])
-        if position is None:
-            return False  # accepted, and not in the log yet
-        epoch, seq, done = position
-        return done or after is None or Cursor(epoch, seq) != after
+def _is_past(here: Cursor, after: Cursor | None) -> bool:
+    """Behind is not past: the topic may learn a moment later what the caller has read already."""
+    return after is None or here.epoch != after.epoch or here.seq > after.seq

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from milepost.cli import exits
+from milepost.cli.completion import completion
+from milepost.cli.jobs import cancel, list_jobs, result, submit, tasks, watch
 from milepost.cli.processes import api, database, worker
 from milepost.cli.up import up
 from milepost.errors import MilepostError
@@ -29,7 +32,21 @@ def _print_version(context: click.Context, _option: click.Parameter, wanted: boo
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=exits.HELP)
+class _Commands(click.Group):
+    """Whoever read our output may have seen enough (`| head`): that is no error, and no outcome either."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            result = super().invoke(context)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What is still buffered goes nowhere: the interpreter would complain about it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(exits.READER_GONE) from None
+        return result
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=exits.HELP)
 @click.option(
     "--version",
     is_flag=True,
@@ -42,7 +59,7 @@ def cli() -> None:
     """Live progress for background jobs: submit them, watch them, run what runs them."""
 
 
-for command in (up, api, worker, database):
+for command in (up, api, worker, database, submit, watch, cancel, result, list_jobs, tasks, completion):
     cli.add_command(command)
 
 
@@ -62,10 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MilepostError as error:
         click.echo(f"milepost: {error}", err=True)
         return exits.code_of(error)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`); the interpreter would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.OK
     return result if isinstance(result, int) else exits.OK
 
 

@@ -5,10 +5,8 @@ They are found by name at run time, so that a client install needs nothing of th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import click
@@ -33,19 +31,24 @@ def api(arguments: tuple[str, ...]) -> int:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def worker(arguments: tuple[str, ...]) -> int:
     """Run a worker; arguments go to `python -m milepost_worker`."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(
-            0, here
-        )  # as `python -m` does: tasks are usually modules of the project one stands in
     return run_main("milepost_worker.main", arguments, extra="worker")
 
 
-@click.command("db", short_help="Upgrade the database, or say where it stands.", **_HAND_OVER)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def database(arguments: tuple[str, ...]) -> int:
-    """Manage the database of the API; arguments go to `python -m milepost_api db`."""
-    return run_main("milepost_api.main", ("db", *arguments), extra="server")
+@click.group("db")
+def database() -> None:
+    """Upgrade the database of the API, or say where it stands."""
+
+
+@database.command()
+def upgrade() -> int:
+    """Bring the database to the version of this code; do it before the new API starts."""
+    return run_main("milepost_api.main", ("db", "upgrade"), extra="server")
+
+
+@database.command()
+def current() -> int:
+    """Show the revision of the database, and the one this code needs."""
+    return run_main("milepost_api.main", ("db", "current"), extra="server")
 
 
 def run_main(module: str, arguments: Sequence[str], *, extra: str) -> int:

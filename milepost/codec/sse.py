@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 
+_RETRY_DIGITS = 9  # eleven days; `int` raises ValueError beyond 4300 digits, and a server may send any number
+
 
 def encode_frame(kind: str, data: bytes, cursor: str | None = None) -> bytes:
     """Return one SSE block. `data` is one line of JSON; without `cursor` the reader's place stays.
@@ -85,7 +87,7 @@ class SseDecoder:
                 self._data.append(value)
             case "id" if "\0" not in value:
                 self._id = value
-            case "retry" if value.isascii() and value.isdigit():
+            case "retry" if value.isascii() and value.isdigit() and len(value) <= _RETRY_DIGITS:
                 self.retry_ms = int(value)
         return None  # comments (an empty name) and unknown fields are ignored
 

@@ -6,12 +6,13 @@ import asyncio
 import codecs
 import os
 import signal
+import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from milepost.launch.processes import die_with_parent
+from milepost.launch.processes import tethered
 
 LAST_LINES = 20
 LONGEST_LINE = 65_536  # characters; a longer one is shown in pieces rather than kept
@@ -22,7 +23,8 @@ DRAIN_OUTPUT_SECONDS = 1.0
 class Command:
     """What to run, and how long it may take to stop before it is killed. `stdin` is written once.
 
-    `hurried`: a second Ctrl-C kills it. `noise`: lines that hold one of these are kept but not shown.
+    `hurried_seconds` is how long it may still take after a second Ctrl-C; None: that does not concern it.
+    `noise`: lines that hold one of these are kept but not shown.
     """
 
     name: str
@@ -30,7 +32,7 @@ class Command:
     env: Mapping[str, str]
     stop_seconds: float
     stdin: bytes = b""
-    hurried: bool = True
+    hurried_seconds: float | None = None
     noise: Sequence[str] = ()
 
 
@@ -54,33 +56,38 @@ class Child:
     """A running process. `last_lines` is what it said last, for the sentence about its end."""
 
     def __init__(
-        self, command: Command, process: asyncio.subprocess.Process, show: Callable[[str], None]
+        self, command: Command, process: asyncio.subprocess.Process, output: int, show: Callable[[str], None]
     ) -> None:
         self.command, self._process, self._show = command, process, show
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._listening = asyncio.create_task(self._listen(), name=f"{command.name} output")
+        self._listening = asyncio.create_task(self._listen(output), name=f"{command.name} output")
 
     @classmethod
     async def start(cls, command: Command, show: Callable[[str], None]) -> Child:
         """Start `command`; every line it writes goes to `show`.
 
         A session of its own keeps the Ctrl-C of the terminal from it: the supervisor decides who stops when.
+        The pipe is ours, not asyncio's: its `wait` would not return while a grandchild holds the other end.
         """
-        process = await asyncio.create_subprocess_exec(
-            *command.argv,
-            env=dict(command.env),
-            stdin=asyncio.subprocess.PIPE if command.stdin else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=die_with_parent(),
-        )
-        if process.stdin is not None:
-            with suppress(BrokenPipeError, ConnectionResetError):  # it died at once: its exit says why
-                process.stdin.write(command.stdin)
-                await process.stdin.drain()
-            process.stdin.close()
-        return cls(command, process, show)
+        output, child_output = os.pipe()
+        given = _filled_pipe(command.stdin) if command.stdin else subprocess.DEVNULL
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *tethered(command.argv),
+                env=dict(command.env),
+                stdin=given,
+                stdout=child_output,
+                stderr=child_output,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(child_output)
+            if given != subprocess.DEVNULL:
+                os.close(given)
+        return cls(command, process, output, show)
 
     @property
     def name(self) -> str:
@@ -99,25 +106,26 @@ class Child:
         return code
 
     async def stop(self, hurry: asyncio.Event) -> bool:
-        """Ask the process to stop; kill it after its time, or at once when `hurry` is set.
+        """Ask the process to stop; ask again when `hurry` is set; kill it after its time.
 
         Returns False if it had to be killed.
         """
         gone = asyncio.create_task(self._process.wait())
-        hurried = asyncio.create_task((hurry if self.command.hurried else asyncio.Event()).wait())
-        try:
-            self._signal(signal.SIGTERM)
-            await asyncio.wait(
-                {gone, hurried}, timeout=self.command.stop_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if gone.done():
-                return True
+        hurried = asyncio.create_task(hurry.wait())
+        hurried_seconds = self.command.hurried_seconds
+        self._signal(signal.SIGTERM)
+        first = {gone} if hurried_seconds is None else {gone, hurried}
+        await asyncio.wait(first, timeout=self.command.stop_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if hurried.done() and not gone.done():
+            self._signal(signal.SIGTERM)  # a worker takes the second one for: hand your jobs back now
+            await asyncio.wait({gone}, timeout=hurried_seconds)
+        hurried.cancel()
+        in_time = gone.done()
+        if not in_time:
             self._kill()
-            return False
-        finally:
-            hurried.cancel()
-            await gone
-            await self.wait()
+        await gone
+        await self.wait()
+        return in_time
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
@@ -129,16 +137,31 @@ class Child:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    async def _listen(self) -> None:
-        stream, lines = self._process.stdout, Lines()
-        if stream is None:
-            return
-        while chunk := await stream.read(65_536):
-            self._say(lines.feed(chunk))
-        self._say(lines.feed(b""))
+    async def _listen(self, output: int) -> None:
+        stream, lines = asyncio.StreamReader(), Lines()
+        with os.fdopen(output, "rb", buffering=0) as pipe:
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(stream), pipe
+            )
+            try:
+                while chunk := await stream.read(65_536):
+                    self._say(lines.feed(chunk))
+            finally:
+                transport.close()
+                self._say(lines.feed(b""))
 
     def _say(self, lines: list[str]) -> None:
         for line in lines:
             self.last_lines.append(line)
             if not any(text in line for text in self.command.noise):
                 self._show(line)
+
+
+def _filled_pipe(data: bytes) -> int:
+    """Return the reading end of a pipe that holds `data`, a few lines: a pipe takes 16 kB on any system."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, data)
+    finally:
+        os.close(writing)
+    return reading

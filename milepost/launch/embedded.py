@@ -44,7 +44,7 @@ class EmbeddedRedis:
             stop_seconds=STOP_SECONDS,
             stdin=self.config().encode(),
             noise=NOISE,
-            hurried=False,  # it always gets to write what it was given
+            hurried_seconds=None,  # it always gets to write what it was given
         )
 
     def config(self) -> str:

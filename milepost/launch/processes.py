@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+ON_LINUX = os.uname().sysname == "Linux"
 
 
 def identity(pid: int) -> str | None:
@@ -18,7 +16,7 @@ def identity(pid: int) -> str | None:
 
     A pid alone is reused. With the time of its start (and, on Linux, the boot it belongs to) it is not.
     """
-    if sys.platform == "linux":
+    if ON_LINUX:
         return _identity_from_proc(pid)
     answer = subprocess.run(
         ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
@@ -39,21 +37,12 @@ def _identity_from_proc(pid: int) -> str | None:
     return f"{boot}:{fields[19]}"
 
 
-def die_with_parent() -> Callable[[], None] | None:
-    """Return what a child is to run before it execs, so that the kernel ends it when we are gone.
+def tethered(argv: Sequence[str]) -> Sequence[str]:
+    """Return how to start `argv` as a child of this process that the kernel ends when we are gone.
 
-    None where there is no such thing (macOS): there the next start ends what was left over.
+    As it is where there is no such thing (macOS): there the next start ends what was left over.
     """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(
-        None, use_errno=True
-    ).prctl  # looked up here: between fork and exec only calls are safe
-    parent = os.getpid()
-
-    def arm() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # we died between the fork and the call above: nobody would tell the child
-            os._exit(1)
-
-    return arm
+    if not ON_LINUX:
+        return argv
+    tether = Path(__file__).with_name("tether.py")
+    return (sys.executable, "-I", "-S", str(tether), str(os.getpid()), *argv)

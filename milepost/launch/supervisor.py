@@ -20,9 +20,10 @@ from milepost.launch.keeper import Keeper
 from milepost.launch.terminal import Terminal
 
 BUILTIN_TASKS = "milepost_worker.builtin"
-API_STOP_SECONDS = 15.0  # it gives open requests ten
-WORKER_STOP_SECONDS = 45.0  # it gives running jobs thirty before it hands them back
-LOOK_SECONDS = 0.05
+API_STOP_SECONDS, API_HURRIED_SECONDS = 15.0, 2.0  # it gives open requests ten
+DRAIN_SECONDS = 20.0  # what a worker gives running jobs, if MILEPOST_DRAIN_SECONDS does not say otherwise
+WORKER_STOP_SECONDS, WORKER_HURRIED_SECONDS = 25.0, 10.0  # after that; it then gives cancelled tasks five
+LOOK_SECONDS = 0.1
 PATIENCE_SECONDS = 15.0  # after so long the user is told what is being waited for
 
 INTERRUPTED = 130
@@ -81,17 +82,39 @@ async def _start_all(plan: Plan, keeper: Keeper, terminal: Terminal) -> None:
         "MILEPOST_PORT": str(plan.port),
         "PYTHONUNBUFFERED": "1",  # lines are to be seen when they are written
     }
-    worker = await keeper.start(_python("worker", WORKER_STOP_SECONDS, env, BUILTIN_TASKS, *plan.modules))
-    await keeper.start(_python("api", API_STOP_SECONDS, env))
+    worker = await keeper.start(_worker(env, plan.modules))
+    await keeper.start(_api(env))
     await _until("the worker", terminal, lambda: ready.worker(redis_url, worker.pid))
     await _until("the API", terminal, lambda: ready.api(plan.host, plan.port))
     keeper.settled = True
     terminal.plain(f"Milepost is ready on {plan.url} (Ctrl-C stops it)")
 
 
-def _python(name: str, stop_seconds: float, env: Mapping[str, str], *arguments: str) -> Command:
-    argv = (sys.executable, "-m", f"milepost_{name}", *arguments)
-    return Command(name=name, argv=argv, env=env, stop_seconds=stop_seconds)
+def _worker(env: Mapping[str, str], modules: Sequence[str]) -> Command:
+    return Command(
+        name="worker",
+        argv=(sys.executable, "-m", "milepost_worker", BUILTIN_TASKS, *modules),
+        env=env,
+        stop_seconds=_drain_seconds(env) + WORKER_STOP_SECONDS,
+        hurried_seconds=WORKER_HURRIED_SECONDS,
+    )
+
+
+def _api(env: Mapping[str, str]) -> Command:
+    return Command(
+        name="api",
+        argv=(sys.executable, "-m", "milepost_api"),
+        env=env,
+        stop_seconds=API_STOP_SECONDS,
+        hurried_seconds=API_HURRIED_SECONDS,
+    )
+
+
+def _drain_seconds(env: Mapping[str, str]) -> float:
+    try:
+        return max(0.0, float(env.get("MILEPOST_DRAIN_SECONDS", DRAIN_SECONDS)))
+    except ValueError:
+        return DRAIN_SECONDS  # the worker will refuse it with a sentence
 
 
 async def _until(what: str, terminal: Terminal, is_ready: Callable[[], Awaitable[bool]]) -> None:

@@ -53,15 +53,21 @@ class Terminal:
 
     def _write_all(self) -> None:
         while (line := self._lines.get()) is not None:
-            if self._gone:
-                continue
-            try:
-                if self._dropped and self._lines.empty():
-                    dropped, self._dropped = self._dropped, 0
-                    self._out.write(
-                        f"{self._prefix('milepost')} ({dropped} lines left out: too slow a terminal)\n"
-                    )
-                self._out.write(line + "\n")
-                self._out.flush()
-            except (OSError, ValueError):
-                self._gone = True  # the terminal or the pipe was closed: the jobs matter more than their log
+            self._write(line)
+            if self._dropped and self._lines.empty():
+                self._confess()
+        if self._dropped:
+            self._confess()
+
+    def _confess(self) -> None:
+        dropped, self._dropped = self._dropped, 0
+        self._write(f"{self._prefix('milepost')} ({dropped} lines left out: this terminal is too slow)")
+
+    def _write(self, line: str) -> None:
+        if self._gone:
+            return
+        try:
+            self._out.write(line + "\n")
+            self._out.flush()
+        except (OSError, ValueError):
+            self._gone = True  # the terminal or the pipe was closed: the jobs matter more than their log

@@ -14,14 +14,18 @@ from milepost.errors import JobNotFound
 from milepost.ids import new_epoch
 from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
 from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
-from milepost.log.keys import LEASES, result_key, state_key
-from milepost.log.scripts import Script
+from milepost.log.keys import LEASES, queue_key, result_key, state_key
+from milepost.log.scripts import SCRIPTS, Script
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 READ_ENTRIES = 500
-"""Events fetched at once: a long history arrives in pages, none of which blocks Redis for long."""
+READ_BYTES = 1 << 20
+"""Events fetched at once: a long history arrives in pages, none of which blocks Redis or fills memory for long.
+
+A page ends after the event that reaches the number or the size.
+"""
 
 LOST_RETRYABLE = JobError(
     code=ErrorCode.WORKER_LOST,
@@ -165,6 +169,17 @@ class JobLog:
         )
         return bool(reply[0] == b"created")
 
+    async def take(
+        self, queue: str, worker: str, slots: int, *, cover_seconds: float
+    ) -> tuple[list[str], float | None]:
+        """Return up to `slots` deliveries that are due, for `worker` alone for `cover_seconds`, to be claimed.
+
+        And the seconds until the next one is due, None when none is scheduled.
+        """
+        call = Call(SCRIPTS["take"], (queue_key(queue),), (worker, slots, round(cover_seconds * 1000)))
+        soon_ms, taken = await self.call(call)
+        return [delivery.decode() for delivery in taken], None if soon_ms < 0 else soon_ms / 1000
+
     async def claim(
         self, job_id: str, delivery: str, worker: str, *, lease_seconds: float, tasks: Iterable[str]
     ) -> Claim | Refusal:
@@ -246,7 +261,9 @@ class JobLog:
     async def read(self, job_id: str, after: Cursor | None = None) -> View:
         """Return the job and what followed `after`, read in one step. Raises `JobNotFound`."""
         epoch, seq = (after.epoch, after.seq) if after else ("", 0)
-        reply = await self.call(job_call("read", job_id, epoch, seq, READ_ENTRIES, *_STATE_FIELDS))
+        reply = await self.call(
+            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, *_STATE_FIELDS)
+        )
         if not reply:
             raise JobNotFound
         here = Cursor(reply[0].decode(), int(reply[1]))

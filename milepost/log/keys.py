@@ -8,6 +8,12 @@ LEASES = "mp:leases"
 LIFECYCLE = "mp:lifecycle"
 """Stream of every `status` and `end` event, for the recorder."""
 
+CARETAKER = "mp:caretaker"
+"""Lock of the one process that looks after old leases."""
+
+KEEPSAKE = "mp:keepsake"
+"""Set once, never expires: when it is gone, so is everything else that Redis had."""
+
 TASKS = "mp:tasks"
 """Hash: task name → its catalogue entry as JSON."""
 

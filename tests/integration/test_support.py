@@ -7,7 +7,7 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
@@ -15,10 +15,11 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.ports import free_port
-from tests.support.process import ROOT, Process
+from tests.support.process import ROOT, Process, python_environment
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.sse import open_stream
+from tests.support.stack import Stack
 from tests.support.wait import eventually, eventually_sync
 
 pytestmark = pytest.mark.anyio
@@ -160,6 +161,47 @@ async def test_a_process_that_leaves_too_early_is_reported_with_its_output(tmp_p
         process.wait_until(lambda: False)
 
 
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("", ["1 passed", "2 skipped"]), ("1", ["1 error", "1 failed", "1 passed"])]
+)
+def test_a_skip_is_a_failure_in_ci(tmp_path: Path, ci: str, outcome: list[str]) -> None:
+    """What is not run there is not known to work; elsewhere a developer may leave something out."""
+    hooks = "from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport\n"
+    (tmp_path / "conftest.py").write_text(hooks)
+    skip = "import pytest\npytest.skip('no', allow_module_level=True)\n"
+    (tmp_path / "test_file.py").write_text(skip)
+    skip = "import pytest\ndef test_a(): pytest.skip('no')\ndef test_b(): pass\n"
+    (tmp_path / "test_some.py").write_text(skip)
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-c",
+        "/dev/null",
+        "--continue-on-collection-errors",
+        str(tmp_path),
+    ]
+    environment = {**python_environment({}), "CI": ci}
+    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    summary = done.stdout.splitlines()[-1].strip("= ").partition(" in ")[0]
+    assert sorted(summary.split(", ")) == outcome, done.stdout
+    assert ("Skipped in CI" in done.stdout) == bool(ci)
+    assert done.returncode == (1 if ci else 0)
+
+
 async def test_free_ports_differ() -> None:
     """Two servers that are started together do not meet."""
     assert len({free_port() for _ in range(20)}) > 1
+
+
+async def test_the_whole_service_starts_and_carries_a_job_to_its_end(
+    stack: Callable[..., Awaitable[Stack]],
+) -> None:
+    """API and worker as processes of their own: submitted, streamed, ended."""
+    running = await stack()
+    job = await running.submit("demo.count", steps=3, delay_seconds=0)
+    async with open_stream(running.stream_url(job["id"])) as stream:
+        events = await stream.until("end")
+    assert events[-1]["status"] == "succeeded"
+    assert (await running.job(job["id"]))["done"] is True
+    assert all(process.stop() == 0 for process in (*running.workers, *running.apis))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 
 from fastapi import APIRouter
@@ -37,15 +38,9 @@ async def list_tasks(services: ServicesDep) -> Response:
     """List every task that was announced, with the JSON Schemas of its params and its result."""
     async with redis_answers(services.settings.redis_answer_seconds):
         tasks, workers = await services.catalogue.tasks(), await services.catalogue.workers()
-    offering = [set(worker.tasks) for worker in workers]
-    return JsonResponse(
-        {
-            "items": [
-                asdict(task) | {"workers": sum(name in one for one in offering)}
-                for name, task in tasks.items()
-            ]
-        }
-    )
+    offering = Counter(name for worker in workers for name in set(worker.tasks))
+    items = [asdict(task) | {"workers": offering[name]} for name, task in tasks.items()]
+    return JsonResponse({"items": items})
 
 
 @router.get(

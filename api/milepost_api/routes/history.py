@@ -14,12 +14,12 @@ from milepost.errors import JobNotFound
 from milepost.events import Snapshot, to_wire
 from milepost.job import Json, Status
 from milepost.log import View
+from milepost.times import utc_now
 from milepost_api.lookup import Found, redis_answers
 from milepost_api.problems import Problem, describe
 from milepost_api.responses import JsonResponse
 from milepost_api.routes.status import CursorText
 from milepost_api.services import JobId, Services, ServicesDep
-from milepost_api.times import utc_now
 from milepost_api.views import retry_after_seconds
 
 router = APIRouter(tags=["jobs"])
@@ -55,7 +55,7 @@ async def get_job_result(job_id: JobId, services: ServicesDep) -> Response:
         wait = retry_after_seconds(seen.job, utc_now())
         raise Problem(
             "not-ready",
-            f"The job is {seen.job.status}; its result comes when it has succeeded. Ask again, or follow its stream.",
+            f"The job is {seen.job.status}; its result comes when it succeeds. Ask again, or follow it.",
             headers={"Retry-After": str(wait)},
             job_status=seen.job.status,
         )
@@ -120,7 +120,7 @@ async def _without_log(services: Services, job_id: str, after: str | None) -> Re
     if record is None:
         raise JobNotFound
     if record.done:
-        raise Problem("expired", "The history of this job is no longer kept. GET the job for its outcome.")
+        raise Problem("expired", "The history of this job is no longer kept; its outcome is.")
     return JsonResponse({"items": [], "next": after, "more": False, "gap": None})
 
 

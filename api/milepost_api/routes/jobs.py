@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query
 from pydantic import AwareDatetime
 from pydantic import StringConstraints as Text
 from starlette.responses import Response
@@ -13,13 +13,12 @@ from starlette.responses import Response
 from milepost.errors import JobNotFound
 from milepost.ids import JOB_ID
 from milepost.job import Status
+from milepost.times import utc_now
 from milepost_api.lookup import redis_answers
 from milepost_api.problems import describe
-from milepost_api.records import JobFilter
+from milepost_api.records import JobFilter, new_job
 from milepost_api.responses import JsonResponse
-from milepost_api.services import JobId, Services, ServicesDep, root_of
-from milepost_api.submit import new_job
-from milepost_api.times import utc_now
+from milepost_api.services import JobId, RootPath, Services, ServicesDep
 from milepost_api.views import JobResource, job_wire, retry_after_seconds
 
 router = APIRouter(tags=["jobs"])
@@ -38,7 +37,7 @@ class JobPage:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """`cancelled`: it ended at once. `requested`: its worker was asked. `already_done`: nothing was changed."""
+    """`cancelled`: it ended at once. `requested`: its worker was asked. `already_done`: nothing changed."""
 
     id: str
     outcome: Literal["cancelled", "requested", "already_done"]
@@ -51,8 +50,8 @@ class Cancellation:
     responses={200: {"model": JobPage}, **describe("invalid-request")},
 )
 async def list_jobs(
-    request: Request,
     services: ServicesDep,
+    root_path: RootPath,
     status: Annotated[list[Status] | None, Query(description="May be given several times.")] = None,
     task: Word | None = None,
     queue: Word | None = None,
@@ -84,9 +83,7 @@ async def list_jobs(
     # The records are a moment behind: a job that has left the wanted status since is not shown.
     shown = [job for job in jobs if not status or job.status in status]
     following = records[most - 1].id if len(records) > most else None
-    return JsonResponse(
-        {"items": [job_wire(root_of(request), job) for job in shown], "next_cursor": following}
-    )
+    return JsonResponse({"items": [job_wire(root_path, job) for job in shown], "next_cursor": following})
 
 
 @router.get(
@@ -101,8 +98,8 @@ async def list_jobs(
 )
 async def get_job(
     job_id: JobId,
-    request: Request,
     services: ServicesDep,
+    root_path: RootPath,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return the whole job; never behind an event that was already seen."""
@@ -112,7 +109,7 @@ async def get_job(
         headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
     if _matches(if_none_match, seen.etag):
         return Response(status_code=304, headers={**headers, "Cache-Control": "private, no-cache"})
-    return JsonResponse(job_wire(root_of(request), seen.job), headers=headers)
+    return JsonResponse(job_wire(root_path, seen.job), headers=headers)
 
 
 @router.post(

@@ -11,12 +11,13 @@ from starlette.responses import Response
 
 from milepost.codec import Cursor
 from milepost.job import Job, JobError, Json, Progress, Status
+from milepost.times import utc_now
 from milepost_api.lookup import Found
 from milepost_api.problems import describe
 from milepost_api.responses import JsonResponse
 from milepost_api.services import JobId, ServicesDep
-from milepost_api.times import utc_now
 from milepost_api.views import retry_after_seconds
+from milepost_api.waiting import wait_for_change
 
 router = APIRouter(tags=["jobs"])
 
@@ -56,7 +57,7 @@ async def get_job_status(
     services: ServicesDep,
     wait: Annotated[
         float,
-        Query(ge=0, allow_inf_nan=False, description="Seconds to wait for news; long waits are cut short."),
+        Query(ge=0, allow_inf_nan=False, description="Seconds to wait for news; at most a minute."),
     ] = 0,
     after: Annotated[CursorText | None, Query(description="Answer when the job is past this cursor.")] = None,
 ) -> Response:
@@ -69,7 +70,7 @@ async def get_job_status(
     seconds = min(wait, services.settings.long_poll_seconds_max)
     known = Cursor.parse(after) if after else seen.cursor
     if seconds and not seen.job.done and seen.cursor == known:
-        await services.wait_for_change(job_id, known, seconds)
+        await wait_for_change(services.hub, job_id, known, seconds)
         seen = await services.lookup.find(job_id)
     headers = {} if seen.job.done else {"Retry-After": str(retry_after_seconds(seen.job, utc_now()))}
     return JsonResponse(_wire(seen), headers=headers)

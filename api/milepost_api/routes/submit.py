@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header
 from starlette.responses import Response
 
+from milepost.times import utc_now
 from milepost_api.lookup import Found, found
 from milepost_api.prefer import wait_seconds
 from milepost_api.problems import describe
 from milepost_api.responses import JsonResponse
-from milepost_api.services import Services, ServicesDep, root_of
+from milepost_api.services import RootPath, Services, ServicesDep
 from milepost_api.submit import Submission
-from milepost_api.times import utc_now
 from milepost_api.views import JobResource, job_wire, retry_after_seconds, urls_of
+from milepost_api.waiting import wait_for_change
 
 router = APIRouter(tags=["jobs"])
-IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Plain ASCII.")
+]
 
 
 @router.post(
@@ -45,9 +48,9 @@ IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255, pattern=r"^
 )
 async def submit_job(
     submission: Submission,
-    request: Request,
     services: ServicesDep,
-    idempotency_key: IdempotencyKey | None = None,
+    root_path: RootPath,
+    idempotency_key: IdempotencyKey = None,
     prefer: Annotated[
         list[str] | None, Header(description="`wait=N`: answer when done, for N seconds.")
     ] = None,
@@ -59,7 +62,7 @@ async def submit_job(
     """
     record, replayed = await services.desk.accept(submission, utc_now(), idempotency_key)
     seconds = wait_seconds(prefer or (), services.settings.long_poll_seconds_max)
-    headers = {"Location": urls_of(root_of(request), record.id)["self"]}
+    headers = {"Location": urls_of(root_path, record.id)["self"]}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
     if seconds is not None:
@@ -67,9 +70,9 @@ async def submit_job(
     waited = seconds is not None or replayed
     seen = await _outcome(services, record.id, seconds or 0) if waited else found(record)
     if seen.job.done and seconds is not None:
-        return JsonResponse(job_wire(root_of(request), seen.job), 200, headers)
+        return JsonResponse(job_wire(root_path, seen.job), 200, headers)
     headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
-    return JsonResponse(job_wire(root_of(request), seen.job), 202, headers)
+    return JsonResponse(job_wire(root_path, seen.job), 202, headers)
 
 
 async def _outcome(services: Services, job_id: str, seconds: float) -> Found:
@@ -77,6 +80,6 @@ async def _outcome(services: Services, job_id: str, seconds: float) -> Found:
     deadline = asyncio.get_running_loop().time() + seconds
     seen = await services.lookup.find(job_id)
     while not seen.job.done and (left := deadline - asyncio.get_running_loop().time()) > 0:
-        await services.wait_for_change(job_id, seen.cursor, left)
+        await wait_for_change(services.hub, job_id, seen.cursor, left)
         seen = await services.lookup.find(job_id)
     return seen

@@ -1,0 +1,94 @@
+"""Moves lifecycle events from the log into the records: in batches, acknowledged after the commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from milepost.events import Ended, StatusChanged
+from milepost.log.lifecycle import Lifecycle, LifecycleEntry, Outcome
+from milepost_api.records import JobRecord, JobStore
+from milepost_api.records.advance import NO_OUTCOME, advance, lifecycle_event
+
+BATCH = 200
+WAIT_MS = 2000
+DEAD_MS = 30_000  # a batch takes milliseconds; a recorder that holds one for so long is gone
+LOOK_SECONDS = 10.0  # how often to look for what the dead have left
+log = structlog.get_logger()
+
+
+class Recorder:
+    """One consumer. Killed at any moment, its events are applied by itself later or by another one."""
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        store: JobStore,
+        *,
+        dead_ms: int = DEAD_MS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lifecycle, self._store, self._dead_ms, self._clock = lifecycle, store, dead_ms, clock
+
+    async def run(self) -> None:
+        """Record for ever. Raises what Redis or the database raise when they are away; begin again then."""
+        await self._lifecycle.join()
+        while owed := await self._lifecycle.owed(BATCH):
+            await self.record(owed)
+        look_at = 0.0
+        while True:
+            if self._clock() >= look_at:
+                await self.take_over()
+                look_at = self._clock() + LOOK_SECONDS
+            await self.record(await self._lifecycle.fresh(BATCH, wait_ms=WAIT_MS))
+
+    async def take_over(self) -> None:
+        """Record what dead recorders have left."""
+        while entries := await self._lifecycle.abandoned(BATCH, idle_ms=self._dead_ms):
+            await self.record(entries)
+
+    async def record(self, entries: Sequence[LifecycleEntry]) -> None:
+        """Apply these events and acknowledge them. Raises `StoreUnavailable`; then none is acknowledged."""
+        try:
+            await self._apply(entries)
+        except SQLAlchemyError:
+            if len(entries) > 1:  # one of them: find it, the others must not wait for it
+                for entry in entries:
+                    await self.record([entry])
+                return
+            # Given up after it was refused alone: it would come back for ever, and never be accepted.
+            log.exception("an event could not be recorded", lifecycle_event=entries[0].event)
+        await self._lifecycle.recorded(entries)
+
+    async def _apply(self, entries: Sequence[LifecycleEntry]) -> None:
+        events = [event for entry in entries if (event := _readable(entry)) is not None]
+        if not events:
+            return
+        ended = [event.job_id for event in events if isinstance(event, Ended)]
+        outcomes = await self._lifecycle.outcomes(ended)
+        await self._store.change(
+            [event.job_id for event in events], lambda records: _advance_all(records, events, outcomes)
+        )
+
+
+def _readable(entry: LifecycleEntry) -> StatusChanged | Ended | None:
+    event = lifecycle_event(entry.event)
+    if event is None:
+        log.error("a lifecycle event cannot be read and is left out", entry=entry.id)
+    return event
+
+
+def _advance_all(
+    records: Mapping[str, JobRecord],
+    events: Sequence[StatusChanged | Ended],
+    outcomes: Mapping[str, Outcome],
+) -> None:
+    for event in events:
+        record = records.get(event.job_id)
+        if record is None:
+            log.warning("an event of a job without a record is left out", job_id=event.job_id)
+        else:
+            advance(record, event, outcomes.get(event.job_id, NO_OUTCOME))

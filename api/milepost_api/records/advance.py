@@ -1,0 +1,93 @@
+"""What an event of the log changes in a record. Pure, and harmless when an event comes twice or late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from milepost.codec import Cursor
+from milepost.events import Ended, Event, StatusChanged, from_wire
+from milepost.job import Job, Status
+from milepost.log.lifecycle import Outcome
+from milepost.log.peek import Peek
+from milepost.times import parse
+from milepost_api.records.table import JobRecord
+
+NO_OUTCOME = Outcome(result=None, traceback=None, expires_at=None)
+
+
+def lifecycle_event(wire: Mapping[str, Any] | None) -> StatusChanged | Ended | None:
+    """Return the event that a recorder can apply, None for what is none."""
+    try:
+        event = from_wire(wire or {})
+        if not isinstance(event, StatusChanged | Ended):
+            return None
+        for moment in (event.at, getattr(event, "run_at", None), getattr(event, "finished_at", None)):
+            if moment is not None:
+                parse(moment)
+    except (TypeError, ValueError):
+        return None
+    return event if Cursor.parse(event.cursor) else None
+
+
+def end_of(seen: Peek) -> Ended:
+    """Return the end of a finished job as its snapshot tells it, for when its event went missing."""
+    job: Job = seen.job
+    return Ended(
+        job_id=job.id,
+        seq=seen.cursor.seq,
+        cursor=str(seen.cursor),
+        at=job.finished_at or job.created_at or "",
+        status=job.status,
+        attempt=job.attempt,
+        progress=job.progress,
+        result=job.result,
+        result_omitted=job.result_omitted,
+        error=job.error,
+        finished_at=job.finished_at,
+    )
+
+
+def advance(record: JobRecord, event: StatusChanged | Ended, outcome: Outcome = NO_OUTCOME) -> None:
+    """Apply one event, if it is news."""
+    cursor = Cursor.parse(event.cursor)
+    if cursor is None or record.done:
+        return
+    record.dispatched_at = record.dispatched_at or parse(event.at)  # it is in the log
+    if not _is_news(record, cursor, event):
+        _start_late(record, cursor, event)
+        return
+    if record.epoch != cursor.epoch:
+        record.started_at = None  # another history: the job was begun anew
+    record.epoch, record.version, record.updated_at = cursor.epoch, cursor.seq, parse(event.at)
+    record.status, record.attempt = str(event.status), event.attempt
+    record.error = event.error.to_wire() if event.error else None
+    if isinstance(event, Ended):
+        _end(record, event, outcome)
+    else:
+        record.run_at = parse(event.run_at) if event.run_at else None
+        _start_late(record, cursor, event)
+
+
+def _is_news(record: JobRecord, cursor: Cursor, event: Event) -> bool:
+    if record.epoch == cursor.epoch:
+        return cursor.seq > record.version
+    # Two histories of one job (Redis lost the first): their numbers do not compare, their times do.
+    return record.updated_at is None or parse(event.at) >= record.updated_at
+
+
+def _start_late(record: JobRecord, cursor: Cursor, event: StatusChanged | Ended) -> None:
+    """The first `running` tells when the job began, even when two recorders took its events out of order."""
+    if event.status == Status.RUNNING and record.epoch == cursor.epoch:
+        began = parse(event.at)
+        record.started_at = min(record.started_at, began) if record.started_at else began
+
+
+def _end(record: JobRecord, event: Ended, outcome: Outcome) -> None:
+    record.done, record.run_at = True, None
+    record.finished_at = parse(event.finished_at or event.at)
+    record.progress = event.progress.to_wire()
+    record.result = outcome.result
+    record.expires_at = parse(outcome.expires_at) if outcome.expires_at else None
+    if outcome.traceback:
+        record.traceback = outcome.traceback.replace("\0", "\\x00")  # PostgreSQL's text cannot hold a NUL

@@ -1,0 +1,69 @@
+"""A record as the rest of Milepost knows jobs: to show it, and to hand it to the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from milepost.events import INLINE_RESULT_BYTES
+from milepost.job import Job
+from milepost.log import NewJob
+from milepost.times import rfc3339
+from milepost_api.records.table import JobRecord
+
+
+def job_of(record: JobRecord) -> Job:
+    """Return the job as its record has it."""
+    large = record.result is not None and len(record.result) > INLINE_RESULT_BYTES
+    return Job.from_wire(
+        {
+            "id": record.id,
+            "task": record.task,
+            "status": record.status,
+            "done": record.done,
+            "version": record.version,
+            "attempt": record.attempt,
+            "max_attempts": record.max_attempts,
+            "queue": record.queue,
+            "priority": record.priority,
+            "tags": record.tags,
+            "metadata": record.meta,
+            "progress": record.progress,
+            "result": None if large else _parsed(record.result),
+            "result_omitted": large,
+            "error": record.error,
+            "batch_id": record.batch_id,
+            "parent_id": record.parent_id,
+            **_moments(record),
+        }
+    )
+
+
+def new_job(record: JobRecord) -> NewJob:
+    """Return what the log needs of a record, at submit time or when the dispatcher brings it later."""
+    return NewJob(
+        id=record.id,
+        task=record.task,
+        params=record.params,
+        queue=record.queue,
+        priority=record.priority,
+        max_attempts=record.max_attempts,
+        timeout_seconds=record.timeout_seconds,
+        tags=record.tags,
+        metadata=record.meta,
+        created_at=rfc3339(record.created_at),
+        due_ms=None if record.run_at is None else round(record.run_at.timestamp() * 1000),
+        batch_id=record.batch_id,
+        parent_id=record.parent_id,
+    )
+
+
+def _moments(record: JobRecord) -> Mapping[str, str | None]:
+    names = ("created_at", "run_at", "started_at", "finished_at", "expires_at")
+    values = {name: getattr(record, name) for name in names}
+    return {name: rfc3339(value) if value else None for name, value in values.items()}
+
+
+def _parsed(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

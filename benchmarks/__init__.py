@@ -1,0 +1,1 @@
+"""Milepost beside its peers: same machine, same run, server on one core and client on the other."""

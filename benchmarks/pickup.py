@@ -1,0 +1,95 @@
+"""Row about latency: from the submission to `running` seen on the stream."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import statistics
+import sys
+import time
+import urllib.request
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from benchmarks.processes import CLIENT_CORE, SERVER_CORE, free_port, run, wait_for_port
+
+
+@dataclass(frozen=True)
+class PickUp:
+    """Seconds from the request's first byte to the event's arrival; `lost` streams never saw it."""
+
+    side: str
+    median: float
+    p95: float
+    lost: int
+
+
+def measure(side: str, url: str, data_dir: str, rounds: int) -> PickUp:
+    """Submit `rounds` no-op jobs, one after the other, to an idle worker."""
+    port = free_port()
+    env = {
+        "MILEPOST_REDIS_URL": url,
+        "MILEPOST_PORT": str(port),
+        "MILEPOST_DATA_DIR": data_dir,
+        "MILEPOST_LOG_LEVEL": "error",
+    }
+    api = "milepost_api" if side == "milepost" else "benchmarks.tutorial"
+    worker = "milepost_worker" if side == "milepost" else "benchmarks.tutorial_worker"
+    with ExitStack() as stack:
+        stack.enter_context(run(sys.executable, "-m", worker, core=CLIENT_CORE, env=env))
+        stack.enter_context(run(sys.executable, "-m", api, core=SERVER_CORE, env=env))
+        wait_for_port(port)
+        _wait_for_worker(side, port)
+        seen = []
+        for _ in range(rounds):
+            # At a random moment of a poller's rhythm: one job right after the other would always hit the same one.
+            time.sleep(random.uniform(0.1, 0.6))
+            seen.append(_once(side, port))
+    times = sorted(one for one in seen if one is not None)
+    return PickUp(
+        side,
+        statistics.median(times) if times else float("nan"),
+        times[int(len(times) * 0.95)] if times else float("nan"),
+        len(seen) - len(times),
+    )
+
+
+def _wait_for_worker(side: str, port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if _once(side, port) is not None:
+                return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise RuntimeError(f"no worker of {side} took a job within 30 s")
+
+
+def _once(side: str, port: int) -> float | None:
+    began = time.monotonic()
+    job_id = _submit(side, port)
+    path = f"/v1/jobs/{job_id}/status/stream" if side == "milepost" else f"/stream/{job_id}"
+    with socket.create_connection(("127.0.0.1", port), 5) as stream:
+        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: b\r\nAccept: text/event-stream\r\n\r\n".encode())
+        stream.settimeout(3)
+        received = b""
+        try:
+            while data := stream.recv(65536):
+                received += data
+                if b'"status":"running"' in received or b'"status":"succeeded"' in received:
+                    return time.monotonic() - began
+        except TimeoutError:
+            return None
+    return None
+
+
+def _submit(side: str, port: int) -> str:
+    body = {"task": "demo.count", "params": {"steps": 1, "delay_seconds": 0.05}}
+    path = "/v1/jobs" if side == "milepost" else "/jobs"
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return str(json.load(answer)["id"])

@@ -1,0 +1,78 @@
+"""Publishes marked progress at a steady rate: through Milepost's job log, or as the tutorial does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+from milepost import times
+from milepost.job import Progress
+from milepost.log import Claim, JobLog, NewJob
+from milepost.redis import connect
+
+
+async def publish_milepost(url: str, jobs: list[str], events: int, per_second: float) -> None:
+    """Report `events` progresses in all, round robin over `jobs`, which are made and claimed first."""
+    redis = connect(url)
+    log = JobLog(redis)
+    reports = []
+    for job_id in jobs:
+        claim = await log.claim(job_id, "1", "bench", lease_seconds=600, tasks=["bench"])
+        assert isinstance(claim, Claim), claim
+        reports.append(log.reports(claim))
+    await _ready()
+    began = time.monotonic()
+    for n in range(events):
+        await _pace(began, n, per_second)
+        mark = f"@{time.monotonic_ns()}@"
+        await log.call(
+            reports[n % len(jobs)].progress(Progress(current=n, total=events, percent=50.0, message=mark))
+        )
+    await redis.aclose()
+
+
+async def publish_tutorial(url: str, jobs: list[str], events: int, per_second: float) -> None:
+    """Publish the same, without history."""
+    redis = connect(url)
+    await _ready()
+    began = time.monotonic()
+    for n in range(events):
+        await _pace(began, n, per_second)
+        progress = {"current": n, "total": events, "percent": 50.0, "message": f"@{time.monotonic_ns()}@"}
+        event = {"type": "progress", "seq": n, "progress": progress}
+        await redis.publish(f"job:{jobs[n % len(jobs)]}", json.dumps(event))
+    await redis.aclose()
+
+
+async def create(url: str, jobs: list[str]) -> None:
+    """Make the jobs, so that streams can be opened before anything is published."""
+    redis = connect(url)
+    log = JobLog(redis)
+    for job_id in jobs:
+        await log.create(NewJob(id=job_id, task="bench", queue="bench", created_at=times.now()))
+    await redis.aclose()
+
+
+async def _ready() -> None:
+    """Say so, and wait for the word."""
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+async def _pace(began: float, n: int, per_second: float) -> None:
+    ahead = began + n / per_second - time.monotonic()
+    if ahead > 0.001:
+        await asyncio.sleep(ahead)
+
+
+def main() -> None:
+    side, url, prefix, count, events, per_second = sys.argv[1:]
+    jobs = [f"{prefix}{n}" for n in range(int(count))]
+    publish = publish_milepost if side == "milepost" else publish_tutorial
+    asyncio.run(publish(url, jobs, int(events), float(per_second)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+/**
+ * How long to wait before the next try: exponential, with full jitter, so that a thousand tabs do not come back in
+ * the same instant (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+ */
+export class Backoff {
+  #tries = 0
+
+  /**
+   * @param {{base?: number, cap?: number, random?: () => number}} [options]  milliseconds
+   */
+  constructor({ base = 500, cap = 30_000, random = Math.random } = {}) {
+    this.base = base
+    this.cap = cap
+    this.random = random
+  }
+
+  /** How often it has waited since the last success. */
+  get tries() {
+    return this.#tries
+  }
+
+  /** @returns {number} milliseconds */
+  next() {
+    return this.random() * Math.min(this.cap, this.base * 2 ** this.#tries++)
+  }
+
+  reset() {
+    this.#tries = 0
+  }
+}

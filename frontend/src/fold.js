@@ -1,0 +1,91 @@
+/**
+ * State is what is left after folding events: one pure function, the same in Python and JavaScript.
+ * @module
+ */
+
+import { NO_PROGRESS, readError, readJob, readProgress } from "./job.js"
+
+/** @typedef {import("./job.js").Job} Job */
+
+/**
+ * An event as SSE, NDJSON and long-poll carry it. `ping`, `gap` and `reconnect` are about the connection and
+ * have no `seq`; all others have one, dense per job.
+ * @typedef {{type: string, job_id?: string, seq?: number, cursor?: string, at?: string} & Record<string, any>} JobEvent
+ */
+
+/**
+ * Return `job` after `event`; the same object when the event changes nothing.
+ *
+ * A snapshot replaces everything. An event at or before the job's `version` is a duplicate and changes
+ * nothing; neither does anything after the end: a late report must not reopen a closed job.
+ * @param {Job | null} job  null before the first snapshot
+ * @param {JobEvent} event
+ * @returns {Job | null}
+ */
+export function fold(job, event) {
+  if (event.type === "snapshot") return readJob(event.job)
+  if (job === null || job.done || !Object.hasOwn(APPLY, event.type)) return job
+  if (event.seq === undefined || event.seq <= job.version) return job
+  return { ...job, ...APPLY[event.type](job, event), version: event.seq }
+}
+
+/** What each kind of event changes. Those which change no state still move the version. */
+const APPLY = /** @type {Record<string, (job: Job, event: JobEvent) => Partial<Job>>} */ ({
+  status: (job, event) =>
+    event.status === "running" && event.attempt > job.attempt ? attempted(job, event) : moved(event),
+  progress: (job, event) => (event.attempt >= job.attempt ? { progress: readProgress(event.progress) } : {}),
+  stalled: (_job, event) => ({ stalled: !event.recovered }),
+  end: (_job, event) => ended(event),
+  log: () => ({}),
+  output: () => ({}),
+})
+
+/**
+ * A new attempt begins at nothing: percent is monotonic within an attempt, not across them.
+ * @param {Job} job
+ * @param {JobEvent} event
+ * @returns {Partial<Job>}
+ */
+function attempted(job, event) {
+  return {
+    ...moved(event),
+    progress: { ...NO_PROGRESS, steps: [] },
+    started_at: job.started_at ?? event.at ?? null,
+    run_at: null,
+    error: null,
+  }
+}
+
+/**
+ * @param {JobEvent} event
+ * @returns {Partial<Job>}
+ */
+function moved(event) {
+  return {
+    status: event.status,
+    attempt: event.attempt ?? 0,
+    run_at: event.run_at ?? null,
+    error: readError(event.error),
+    stalled: false,
+    cancel_requested: event.cancel_requested ?? false,
+  }
+}
+
+/**
+ * @param {JobEvent} event
+ * @returns {Partial<Job>}
+ */
+function ended(event) {
+  return {
+    status: event.status,
+    done: true,
+    attempt: event.attempt ?? 0,
+    progress: readProgress(event.progress),
+    result: event.result ?? null,
+    result_omitted: event.result_omitted ?? false,
+    error: readError(event.error),
+    run_at: null,
+    stalled: false,
+    finished_at: event.finished_at ?? event.at ?? null,
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * What a job is, as the API shows it: shapes and what follows from them. Pure, no I/O, no clock.
+ * Times are RFC 3339 UTC text. Statuses, codes and fields that are not known here come from a newer server:
+ * they are kept or ignored, never refused.
+ * @module
+ */
+
+/**
+ * @typedef {"scheduled" | "queued" | "running" | "retrying" | "succeeded" | "failed" | "cancelled" | "expired"} Status
+ */
+
+/**
+ * What went wrong, for whom it concerns.
+ * @typedef {object} JobError
+ * @property {string} code  exception, timeout, worker_lost, cancelled, start_timeout, serialization, unknown_task, lost
+ * @property {string} message
+ * @property {string | null} type  the name of the exception
+ * @property {number} attempt
+ * @property {boolean} retryable
+ */
+
+/**
+ * The step under way: the `index`-th (from 1) of `count`, where the count is known.
+ * @typedef {{key: string, name: string, index: number, count: number | null}} StepRef
+ */
+
+/**
+ * @typedef {{key: string, name: string, status: string, percent: number | null, weight: number}} Step
+ */
+
+/**
+ * How far an attempt is: always whole, never a delta. `percent` is 0–100, or null when nobody can know.
+ * @typedef {object} Progress
+ * @property {number | null} current
+ * @property {number | null} total
+ * @property {string | null} unit
+ * @property {number | null} percent
+ * @property {string | null} message
+ * @property {StepRef | null} step
+ * @property {Step[]} steps
+ * @property {number | null} rate  units per second
+ * @property {number | null} eta_seconds
+ * @property {string | null} updated_at
+ */
+
+/**
+ * The public shape of a job; `version` is the `seq` of the last event folded in.
+ * @typedef {object} Job
+ * @property {string} id
+ * @property {string} task
+ * @property {Status | string} status
+ * @property {boolean} done
+ * @property {number} version
+ * @property {number} attempt
+ * @property {number} max_attempts
+ * @property {string} queue
+ * @property {number} priority
+ * @property {string[]} tags
+ * @property {Record<string, unknown>} metadata
+ * @property {Progress} progress
+ * @property {number | null} queue_position
+ * @property {string | null} heartbeat_at
+ * @property {boolean} stalled
+ * @property {boolean} cancel_requested
+ * @property {unknown} result
+ * @property {boolean} result_omitted  the result is too large to be here; GET /v1/jobs/{id}/result has it
+ * @property {JobError | null} error
+ * @property {string | null} created_at
+ * @property {string | null} run_at
+ * @property {string | null} started_at
+ * @property {string | null} finished_at
+ * @property {string | null} expires_at
+ * @property {string | null} batch_id
+ * @property {string | null} parent_id
+ */
+
+/** @type {Readonly<Progress>} */
+export const NO_PROGRESS = Object.freeze({
+  current: null,
+  total: null,
+  unit: null,
+  percent: null,
+  message: null,
+  step: null,
+  steps: [],
+  rate: null,
+  eta_seconds: null,
+  updated_at: null,
+})
+
+/** @type {Readonly<Omit<Job, "id" | "task">>} */
+const DEFAULTS = Object.freeze({
+  status: "queued",
+  done: false,
+  version: 0,
+  attempt: 0,
+  max_attempts: 1,
+  queue: "default",
+  priority: 0,
+  tags: [],
+  metadata: {},
+  progress: NO_PROGRESS,
+  queue_position: null,
+  heartbeat_at: null,
+  stalled: false,
+  cancel_requested: false,
+  result: null,
+  result_omitted: false,
+  error: null,
+  created_at: null,
+  run_at: null,
+  started_at: null,
+  finished_at: null,
+  expires_at: null,
+  batch_id: null,
+  parent_id: null,
+})
+
+/** @type {Readonly<Omit<JobError, "code" | "message">>} */
+const ERROR_DEFAULTS = Object.freeze({ type: null, attempt: 0, retryable: false })
+
+/** Statuses after which nothing follows. A status that is not known here says so by `done` alone. */
+export const TERMINAL = Object.freeze(new Set(["succeeded", "failed", "cancelled", "expired"]))
+
+/**
+ * Read a job as an older or newer server sends it: what is missing is filled in, what is unknown is dropped.
+ * @param {Partial<Job> & {id: string, task: string}} wire
+ * @returns {Job}
+ */
+export function readJob(wire) {
+  const job = known({ id: wire.id, task: wire.task, ...DEFAULTS }, wire)
+  job.progress = readProgress(job.progress)
+  job.error = readError(job.error)
+  job.tags = [...(job.tags ?? [])]
+  job.metadata = { ...job.metadata }
+  return job
+}
+
+/**
+ * @param {Partial<Progress> | null | undefined} wire
+ * @returns {Progress}
+ */
+export function readProgress(wire) {
+  const progress = known({ ...NO_PROGRESS }, wire ?? {})
+  if (progress.step) progress.step = known({ key: "", name: "", index: 0, count: null }, progress.step)
+  progress.steps = (progress.steps ?? []).map((step) =>
+    known({ key: "", name: "", status: "", percent: null, weight: 1 }, step),
+  )
+  return progress
+}
+
+/**
+ * @param {Partial<JobError> | null | undefined} wire
+ * @returns {JobError | null}
+ */
+export function readError(wire) {
+  return wire ? known({ code: "", message: "", ...ERROR_DEFAULTS }, wire) : null
+}
+
+/**
+ * Return `defaults` with the fields of `wire` that have the same names.
+ * @template {object} T
+ * @param {T} defaults
+ * @param {object} wire
+ * @returns {T}
+ */
+function known(defaults, wire) {
+  const names = Object.keys(defaults).filter((name) => Object.hasOwn(wire, name))
+  return Object.assign(defaults, Object.fromEntries(names.map((name) => [name, Reflect.get(wire, name)])))
+}

@@ -1,0 +1,210 @@
+"""`milepost submit`, `watch`, `cancel`, `result`, `list` and `tasks`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from milepost.cli import exits, wording
+from milepost.cli.options import Common, common, print_json
+from milepost.cli.params import read_params
+from milepost.job import Job, Status
+
+if TYPE_CHECKING:
+    from milepost.client import SubmitOptions, TaskEntry
+
+
+@click.command()
+@click.argument("task")
+@click.option(
+    "-p",
+    "--param",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One param; may be given several times.",
+)
+@click.option(
+    "--params-json", metavar="JSON", help="All params as a JSON object; - reads it from standard input."
+)
+@click.option("-f", "--follow", "follow_it", is_flag=True, help="Watch the job until it ends.")
+@click.option("--tag", "tags", multiple=True, help="A word to find the job by; may be given several times.")
+@click.option("--queue", help="The queue [that of the task].")
+@click.option("--priority", type=int, help="Higher goes first.")
+@click.option("--delay-seconds", type=float, help="Start it that much later.")
+@click.option("--run-at", metavar="TIME", help="Start it then (RFC 3339, as 2030-01-31T08:00:00Z).")
+@click.option("--timeout-seconds", type=float, help="How long one attempt may take.")
+@click.option("--max-attempts", type=int, help="How often it is tried.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key again starts no second job.")
+@common
+def submit(
+    *,
+    task: str,
+    pairs: tuple[str, ...],
+    params_json: str | None,
+    follow_it: bool,
+    idempotency_key: str | None,
+    common: Common,
+    **options: Any,
+) -> int:
+    """Submit a job for TASK and print its id.
+
+    A VALUE that is JSON is taken as JSON, anything else as text: steps=5 is a number, path=a.csv a text.
+    To send digits as text, quote them for JSON: --param 'zip="01234"'.
+    """
+    params = read_params(pairs, params_json, sys.stdin.read)
+    how: SubmitOptions = {name: value for name, value in options.items() if value not in (None, ())}  # type: ignore[assignment]
+    with common.client() as client:
+        try:
+            job = client.submit(task, params, idempotency_key=idempotency_key, **how)
+        except KeyboardInterrupt:
+            common.hint(
+                "\nInterrupted before the server had answered; `milepost list` shows whether it took the job."
+            )
+            return exits.INTERRUPTED
+        if follow_it:
+            from milepost.cli.follow import follow
+
+            if not common.as_json:
+                common.hint(f"Job {job.id}")
+            return follow(client, job.id, common)
+    if common.as_json:
+        print_json(job.to_wire())
+    else:
+        click.echo(job.id)
+        common.hint(f"Watch it: {common.command('watch', job.id)}")
+    return exits.OK
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@click.option(
+    "--give-up-seconds",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    show_default=True,
+    help="How long the server may be away, once it was there.",
+)
+@common
+def watch(job_id: str, give_up_seconds: float, common: Common) -> int:
+    """Watch a job until it ends. Ctrl-C stops the watching, never the job."""
+    from milepost.cli.follow import follow
+
+    with common.client() as client:
+        return follow(client, job_id, common, give_up_seconds=give_up_seconds)
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@common
+def cancel(job_id: str, common: Common) -> int:
+    """Cancel a job.
+
+    One that waits is cancelled at once; of one that runs the worker is asked to stop it.
+    """
+    with common.client() as client:
+        outcome = client.cancel(job_id)
+    if common.as_json:
+        print_json({"id": job_id, "outcome": outcome})
+    elif not common.quiet:
+        click.echo(_CANCEL.get(outcome, outcome))
+    return exits.OK
+
+
+_CANCEL = {
+    "cancelled": "Cancelled.",
+    "requested": "Its worker was asked to stop it.",
+    "already_done": "It had ended already; nothing was changed.",
+}
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@common
+def result(job_id: str, common: Common) -> int:
+    """Print what a job returned, as JSON."""
+    with common.client() as client:
+        print_json(client.result(job_id))
+    return exits.OK
+
+
+@click.command("list")
+@click.option(
+    "--status",
+    multiple=True,
+    type=click.Choice([status.value for status in Status]),
+    help="Only these; may be given several times.",
+)
+@click.option("--task", help="Only jobs of this task.")
+@click.option("--queue", help="Only jobs of this queue.")
+@click.option("--tag", help="Only jobs with this tag.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
+@click.option("--cursor", help="Go on where an earlier list ended.")
+@common
+def list_jobs(
+    *,
+    status: tuple[str, ...],
+    task: str | None,
+    queue: str | None,
+    tag: str | None,
+    limit: int,
+    cursor: str | None,
+    common: Common,
+) -> int:
+    """List jobs, newest first."""
+    with common.client() as client:
+        page = client.list(status=status, task=task, queue=queue, tag=tag, limit=limit, cursor=cursor)
+    if common.as_json:
+        print_json({"items": [job.to_wire() for job in page.items], "next_cursor": page.next_cursor})
+        return exits.OK
+    if page.items:
+        _table(("ID", "STATUS", "DONE", "CREATED", "TASK"), [_row(job) for job in page.items])
+    else:
+        common.hint("No jobs.")
+    if page.next_cursor:
+        common.hint(f"There are more: --cursor {page.next_cursor}")
+    return exits.OK
+
+
+@click.command()
+@common
+def tasks(common: Common) -> int:
+    """List the tasks that can be submitted."""
+    from dataclasses import asdict
+
+    with common.client() as client:
+        found = client.tasks()
+    if common.as_json:
+        print_json({"items": [asdict(task) for task in found]})
+    elif found:
+        _table(("TASK", "PARAMS", "WHAT IT DOES"), [_task_row(task) for task in found])
+    else:
+        common.hint("No worker has offered a task yet: milepost worker MODULE")
+    return exits.OK
+
+
+def _row(job: Job) -> tuple[str, ...]:
+    created = (job.created_at or "")[:19].replace("T", " ")
+    return (job.id, str(job.status), wording.percent(job.progress), created, wording.clean(job.task))
+
+
+def _task_row(task: TaskEntry) -> tuple[str, ...]:
+    required = task.params_schema.get("required", ())
+    names = [
+        f"{name}" if name in required else f"[{name}]" for name in task.params_schema.get("properties", {})
+    ]
+    first_line = task.description.strip().partition("\n")[0]
+    absent = " (no worker offers it now)" if task.workers == 0 else ""
+    return tuple(wording.clean(text) for text in (task.name, " ".join(names), first_line + absent))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns by spaces: they read well and cut well (`awk`); the last one is as long as it is."""
+    lines = [head, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(head) - 1)]
+    for line in lines:
+        padded = (f"{text:<{width}}" for text, width in zip(line, [*widths, 0], strict=True))
+        click.echo("  ".join(padded).rstrip())

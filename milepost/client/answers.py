@@ -1,0 +1,83 @@
+"""What the server answers, read: pure functions from JSON to values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from milepost.client.errors import BadAnswer
+from milepost.events import AnyEvent, from_wire
+from milepost.job import Job, Json
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """One page of a list of jobs; `next_cursor` asks for the next one, None on the last."""
+
+    items: tuple[Job, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """A piece of a history. `next` is the `after` of the next request; `more`: there is more already.
+
+    `gap` says why what followed `after` could not be given; then the one item is a snapshot to go on from.
+    """
+
+    items: tuple[AnyEvent, ...]
+    next: str | None
+    more: bool
+    gap: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEntry:
+    """One task that can be submitted. The schemas are JSON Schema; `workers` is how many offer it now."""
+
+    name: str
+    description: str = ""
+    params_schema: Mapping[str, Json] = field(default_factory=dict)
+    result_schema: Mapping[str, Json] = field(default_factory=dict)
+    queue: str = "default"
+    timeout_seconds: float | None = None
+    max_attempts: int = 1
+    workers: int | None = None
+
+
+def read(what: str, reader: Callable[[Json], T], wire: Json) -> T:
+    """Return `reader(wire)`. Raises `BadAnswer` if the answer does not have the shape of `what`."""
+    try:
+        return reader(wire)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise BadAnswer(f"The server sent {what} that cannot be read ({error}). Is it a Milepost?") from error
+
+
+def job_page(wire: Json) -> JobPage:
+    """Read what `GET /v1/jobs` answers."""
+    return JobPage(tuple(Job.from_wire(item) for item in wire["items"]), wire.get("next_cursor"))
+
+
+def event_page(wire: Json) -> EventPage:
+    """Read what `GET /v1/jobs/{id}/events` answers; unknown events are passed over."""
+    events = tuple(event for item in wire["items"] if (event := from_wire(item)) is not None)
+    return EventPage(events, wire.get("next"), bool(wire.get("more")), wire.get("gap"))
+
+
+def tasks(wire: Json) -> tuple[TaskEntry, ...]:
+    """Read what `GET /v1/tasks` answers."""
+    known = {f.name for f in fields(TaskEntry)}
+    return tuple(TaskEntry(**{name: item[name] for name in item if name in known}) for item in wire["items"])
+
+
+def outcome(wire: Json) -> str:
+    """Read what a cancel answers."""
+    return str(wire["outcome"])
+
+
+def anything(wire: Json) -> Any:
+    """Read a result, which may be any JSON."""
+    return wire

@@ -1,0 +1,126 @@
+"""Each call to the API as a value: what to send, and how to read the answer. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypedDict, TypeVar
+
+from milepost.client import answers
+from milepost.client.errors import BadAnswer
+from milepost.codec import dumps
+from milepost.errors import JobNotFound
+from milepost.ids import is_job_id, new_job_id
+from milepost.job import Job, Json
+
+T = TypeVar("T")
+
+
+class SubmitOptions(TypedDict, total=False):
+    """What may be said about a job besides its task and params. Times in seconds; `run_at` is RFC 3339."""
+
+    queue: str
+    priority: int
+    delay_seconds: float
+    run_at: str
+    timeout_seconds: float
+    start_timeout_seconds: float
+    max_attempts: int
+    tags: Sequence[str]
+    metadata: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    """One request, and `read`, which turns the JSON of a success into a value. `what` names the answer."""
+
+    method: str
+    path: str
+    what: str
+    read: Callable[[Json], T]
+    query: Sequence[tuple[str, str]] = ()
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def answer(self, body: bytes) -> T:
+        """Read the body of a success. Raises `BadAnswer`."""
+        try:
+            wire = json.loads(body)
+        except ValueError:
+            raise BadAnswer(
+                f"The server did not send {self.what} but something else. Is it a Milepost?"
+            ) from None
+        return answers.read(self.what, self.read, wire)
+
+
+def submit(
+    task: str, params: Mapping[str, Json], options: SubmitOptions, idempotency_key: str | None
+) -> Call[Job]:
+    """Submit a job. Raises `BadReport` for params that JSON cannot say.
+
+    Every submission carries a key, so that sending it again after a lost answer cannot start a second job.
+    """
+    body: dict[str, Json] = {"task": task, "params": dict(params), **options}
+    if "tags" in options:
+        body["tags"] = list(options["tags"])
+    return Call(
+        method="POST",
+        path="/v1/jobs",
+        what="a job",
+        read=Job.from_wire,
+        body=dumps(body).encode("ascii"),
+        headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key or new_job_id()},
+    )
+
+
+def get(job_id: str) -> Call[Job]:
+    """Read one job."""
+    return Call(method="GET", path=job_path(job_id), what="a job", read=Job.from_wire)
+
+
+def cancel(job_id: str) -> Call[str]:
+    """Ask a job to stop."""
+    return Call(
+        method="POST", path=job_path(job_id, "/cancel"), what="the outcome of a cancel", read=answers.outcome
+    )
+
+
+def result(job_id: str) -> Call[Json]:
+    """Read what the task returned."""
+    return Call(method="GET", path=job_path(job_id, "/result"), what="a result", read=answers.anything)
+
+
+def tasks() -> Call[tuple[answers.TaskEntry, ...]]:
+    """List what can be submitted."""
+    return Call(method="GET", path="/v1/tasks", what="a list of tasks", read=answers.tasks)
+
+
+def events(job_id: str, after: str | None, limit: int) -> Call[answers.EventPage]:
+    """Read a page of a job's history."""
+    query = [("limit", str(limit)), *([("after", after)] if after else [])]
+    path = job_path(job_id, "/events")
+    return Call(method="GET", path=path, what="a page of events", read=answers.event_page, query=query)
+
+
+def jobs(
+    *,
+    status: Sequence[str],
+    task: str | None,
+    queue: str | None,
+    tag: str | None,
+    limit: int,
+    cursor: str | None,
+) -> Call[answers.JobPage]:
+    """List jobs, newest first."""
+    single = {"task": task, "queue": queue, "tag": tag, "cursor": cursor}
+    query = [("status", one) for one in status] + [("limit", str(limit))]
+    query += [(name, value) for name, value in single.items() if value is not None]
+    return Call(method="GET", path="/v1/jobs", what="a list of jobs", read=answers.job_page, query=query)
+
+
+def job_path(job_id: str, rest: str = "") -> str:
+    """Return the path of a job. Raises `JobNotFound` for what can be no id: it may hold a slash, or dots."""
+    if not is_job_id(job_id):
+        raise JobNotFound(f"{job_id[:80]!r} is not the id of a job.")
+    return f"/v1/jobs/{job_id}{rest}"

@@ -1,0 +1,63 @@
+"""What the API's background work needs of Redis besides the life of jobs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from redis.exceptions import LockError
+
+from milepost.codec import dumps
+from milepost.job import ErrorCode, JobError
+from milepost.log.calls import job_call
+from milepost.log.keys import CARETAKER, KEEPSAKE
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from milepost.log.joblog import JobLog
+
+NOT_STARTED = JobError(
+    code=ErrorCode.START_TIMEOUT, message="No worker began this job within its start_timeout_seconds."
+)
+
+
+async def expire_unstarted(joblog: JobLog, job_id: str) -> str:
+    """End a job that was not begun in time. Says what it did: expired, begun or gone."""
+    error = dumps(NOT_STARTED.to_wire())
+    reply = await joblog.call(job_call("expire", job_id, joblog.history_limit, joblog.retention_ms, error))
+    return str(reply.decode())
+
+
+class Turn:
+    """Whose turn it is: at most one process holds it, and a dead one loses it after `seconds`."""
+
+    def __init__(self, redis: Redis, *, seconds: float) -> None:
+        self._lock = redis.lock(CARETAKER, timeout=seconds, blocking=False, thread_local=False)
+
+    async def take_or_keep(self) -> bool:
+        """Hold the turn for `seconds` from now on. False when another process has it."""
+        try:
+            if await self._lock.owned():
+                return bool(await self._lock.reacquire())
+        except LockError:
+            pass  # lost between the two commands: perhaps it can be had again
+        return bool(await self._lock.acquire())
+
+    async def give_up(self) -> None:
+        """Let another process have it at once."""
+        with suppress(LockError):  # it was not ours any more, which is what giving up wants
+            await self._lock.release()
+
+
+async def has_forgotten(redis: Redis) -> bool:
+    """Whether Redis lost everything since the last call of any process: a flush, a restart without its data.
+
+    True on the very first call too.
+    """
+    return bool(await redis.set(KEEPSAKE, "1", nx=True))
+
+
+async def uptime_seconds(redis: Redis) -> float:
+    """Return how long this Redis has been up."""
+    return float((await redis.info("server"))["uptime_in_seconds"])
