@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 READ_ENTRIES = 500
-"""Events fetched at once: a long history arrives in pages, none of which blocks Redis for long."""
+READ_BYTES = 1 << 20
+"""Events fetched at once: a long history arrives in pages, none of which blocks Redis or fills memory for long.
+
+A page ends after the event that reaches the number or the size.
+"""
 
 LOST_RETRYABLE = JobError(
     code=ErrorCode.WORKER_LOST,
@@ -257,7 +261,9 @@ class JobLog:
     async def read(self, job_id: str, after: Cursor | None = None) -> View:
         """Return the job and what followed `after`, read in one step. Raises `JobNotFound`."""
         epoch, seq = (after.epoch, after.seq) if after else ("", 0)
-        reply = await self.call(job_call("read", job_id, epoch, seq, READ_ENTRIES, *_STATE_FIELDS))
+        reply = await self.call(
+            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, *_STATE_FIELDS)
+        )
         if not reply:
             raise JobNotFound
         here = Cursor(reply[0].decode(), int(reply[1]))

@@ -1,7 +1,7 @@
 """The hub: one Redis subscription per process, any number of streams; each event encoded once (DESIGN §4)."""
 
 from milepost_api.hub.frames import Frame, ping, reconnect
-from milepost_api.hub.hub import Hub, Memory, Recalled, open_hub
+from milepost_api.hub.hub import Hub, Memory, Recalled, Times, open_hub
 from milepost_api.hub.subscription import AlreadyEnded, Subscription, Wishes, subscribe
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Memory",
     "Recalled",
     "Subscription",
+    "Times",
     "Wishes",
     "open_hub",
     "ping",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from milepost.codec import dumps, encode_frame
+from milepost.codec import dumps, encode_frame, encode_retry
 from milepost.events import Control, Ended, Event, Gap, Ping, Progressed, Reconnect, Snapshot, to_wire
 
 
@@ -59,7 +59,9 @@ def gap(job_id: str, requested: str, reason: str) -> Frame:
 
 
 def reconnect(reason: str, retry_ms: int) -> Frame:
-    return control(Reconnect(reason=reason, retry_ms=retry_ms))
+    """Frame a goodbye. An EventSource does not look into events: it waits as long as the `retry` field says."""
+    said = control(Reconnect(reason=reason, retry_ms=retry_ms))
+    return Frame(0, said.kind, said.data, encode_retry(retry_ms) + said.sse)
 
 
 def conflate(frames: list[Frame]) -> list[Frame]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from milepost.codec import Cursor
-from milepost.errors import JobNotFound, StoreUnavailable
+from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
 from milepost.log import JobLog, View, live_channel
 from milepost.redis import UNREACHABLE
@@ -22,12 +22,22 @@ from milepost_api.hub.reader import Reader
 from milepost_api.hub.topic import Topic
 
 log = structlog.get_logger("milepost.hub")
+T = TypeVar("T")
 
-RECONCILE_SECONDS = 3.0
-"""A lost last message has no successor to betray it, so watched jobs are compared with the history so often."""
+RECONCILED_AT_ONCE = 1000
+"""Jobs compared in one round trip: neither Redis nor this process is held up for long."""
 
-LINGER_SECONDS = 20.0
-"""A topic without readers stays for so long: a page that reloads finds it warm."""
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long the hub waits for what, in seconds."""
+
+    reconcile: float = 3.0
+    """A lost last message has no successor to betray it, so watched jobs are compared with the history so often."""
+    linger: float = 20.0
+    """A topic without readers stays for so long: a page that reloads finds it warm."""
+    answer: float = 3.0
+    """A stream that opens waits so long for Redis; then its reader is asked to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +59,22 @@ class Hub:
     """Opened by `open_hub`. `present` turns a job into what clients are shown (with its urls)."""
 
     def __init__(
-        self, joblog: JobLog, subscriber: Redis, memory: Memory, present: Callable[[Job], dict[str, Any]]
+        self,
+        joblog: JobLog,
+        subscriber: Redis,
+        memory: Memory,
+        present: Callable[[Job], dict[str, Any]],
+        times: Times,
     ) -> None:
-        self.joblog, self.memory, self.present = joblog, memory, present
+        self.memory, self.present = memory, present
         self.draining = asyncio.Event()
+        self._joblog, self._times = joblog, times
         self._topics: dict[bytes, Topic] = {}
-        self._opening: dict[str, asyncio.Task[Topic]] = {}
-        self._reading: dict[str, asyncio.Task[View]] = {}
+        self._opening: dict[Topic, asyncio.Task[None]] = {}
+        self._reading: dict[tuple[str, Cursor | None], asyncio.Task[View]] = {}
         self._filling: dict[Topic, asyncio.Task[None]] = {}
         self._linger: dict[Topic, asyncio.TimerHandle] = {}
-        self._chores: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._reader = Reader(subscriber, self._heard, self._resynced)
 
     @property
@@ -70,6 +86,10 @@ class Hub:
     def streams(self) -> int:
         return sum(topic.readers for topic in self._topics.values())
 
+    @property
+    def topics(self) -> int:
+        return len(self._topics)
+
     # Topics: who watches what.
 
     async def watch(self, job_id: str) -> Topic:
@@ -77,60 +97,88 @@ class Hub:
 
         Raises `JobNotFound` when Redis does not have the job, `StoreUnavailable` when it does not answer.
         """
-        topic = self._topics.get(live_channel(job_id).encode())
-        if topic is None or not topic.started:
-            # Shared by all who come meanwhile, and not cancelled with any of them.
-            opening = self._opening.get(job_id) or asyncio.create_task(self._open(job_id))
-            self._opening[job_id] = opening
-            topic = await asyncio.shield(opening)
-        topic.readers += 1
+        topic = self._topics.get(_key(job_id)) or self._new_topic(job_id)
+        topic.readers += 1  # before it is open: whoever is cancelled meanwhile leaves like everybody else
         if timer := self._linger.pop(topic, None):
             timer.cancel()
+        try:
+            if opening := self._opening.get(topic):
+                await asyncio.shield(
+                    opening
+                )  # all who come meanwhile share it; it is cancelled with none of them
+        except BaseException:
+            self.leave(topic)
+            raise
         return topic
 
     def leave(self, topic: Topic) -> None:
         topic.readers -= 1
         if topic.readers == 0:
-            delay = 0 if topic.done else LINGER_SECONDS
+            delay = self._times.linger if topic.started and not topic.done else 0
             self._linger[topic] = asyncio.get_running_loop().call_later(delay, self._drop, topic)
 
-    async def _open(self, job_id: str) -> Topic:
-        topic = Topic(job_id)
-        name = live_channel(job_id)
-        self._topics[name.encode()] = topic
+    def _new_topic(self, job_id: str) -> Topic:
+        topic = self._topics[_key(job_id)] = Topic(job_id)
+        self._once(self._opening, topic, self._open(topic))
+        return topic
+
+    async def _open(self, topic: Topic) -> None:
         try:
             # Acknowledged first, read second: what is published after the read is heard, what was before is read.
-            await self._reader.subscribe(name)
-            view = await self.joblog.read(job_id)
+            await self._reader.subscribe(live_channel(topic.job_id), self._times.answer)
+            view = await self._read(topic.job_id, None)
         except BaseException:
-            del self._topics[name.encode()]
-            self._chore(self._reader.unsubscribe(name))
+            self._forget(topic)
             raise
-        finally:
-            del self._opening[job_id]
         topic.start(view.cursor, done=view.job.done)
         if topic.suspect:
             self._fill(topic)
-        return topic
 
     def _drop(self, topic: Topic) -> None:
         self._linger.pop(topic, None)
-        if topic.readers == 0 and self._topics.get(live_channel(topic.job_id).encode()) is topic:
-            del self._topics[live_channel(topic.job_id).encode()]
-            self._chore(self._reader.unsubscribe(live_channel(topic.job_id)))
+        if topic.readers == 0:
+            self._forget(topic)
+            if opening := self._opening.get(topic):
+                opening.cancel()  # everybody who waited for it has gone
 
-    # Reading: one read at a time per job, whoever asks.
+    def _forget(self, topic: Topic) -> None:
+        if self._topics.get(_key(topic.job_id)) is topic:
+            del self._topics[_key(topic.job_id)]
+            self._spawn(self._reader.unsubscribe(live_channel(topic.job_id)))
 
-    async def view(self, job_id: str) -> View:
-        """Return the job as read for this or another stream that opens now: a thousand of them cost one read.
+    # Reading. Never by the task of a stream, which may be cancelled in the middle of a reply.
+
+    async def read(self, job_id: str, after: Cursor | None = None) -> View:
+        """Return the job and what followed `after`: a thousand streams that ask the same at once cost one read.
 
         It may be older than this call; what came since is in the topic, which was subscribed before.
+        Raises `JobNotFound`, `StoreUnavailable`.
         """
-        reading = self._reading.get(job_id)
+        reading = self._reading.get((job_id, after))
         if reading is None:
-            reading = self._reading[job_id] = asyncio.create_task(self.joblog.read(job_id))
-            reading.add_done_callback(lambda _: self._reading.pop(job_id, None))
+            reading = self._once(self._reading, (job_id, after), self._read(job_id, after))
         return await asyncio.shield(reading)
+
+    async def _read(self, job_id: str, after: Cursor | None) -> View:
+        try:
+            async with asyncio.timeout(self._times.answer):
+                return await self._joblog.read(job_id, after)
+        except (RedisError, *UNREACHABLE) as error:  # the timeout is among them
+            raise StoreUnavailable("Redis cannot be reached at the moment; try again shortly.") from error
+
+    async def view_in_step(self, topic: Topic) -> View:
+        """Return the job as read in the history that the topic follows.
+
+        A reader may see a new epoch before its topic does. The epoch of its snapshot and that of the events that
+        follow must be one. Raises `JobNotFound`, `StoreUnavailable`.
+        """
+        for _ in range(3):
+            generation = topic.generation
+            view = await self.read(topic.job_id)
+            if view.cursor.epoch == topic.epoch and generation == topic.generation:
+                return view
+            await self._compare(topic)
+        raise StoreUnavailable("The history of this job is being restored; try again in a few seconds.")
 
     def snapshot(self, view: View) -> Frame:
         """Frame the job as a snapshot.
@@ -149,14 +197,14 @@ class Hub:
             return
         place, _, rest = message.partition(b" ")
         kind, _, data = rest.partition(b" ")
-        cursor = Cursor.parse(place.decode())
-        if cursor is not None and not topic.hear(cursor, kind.decode(), data or None):
+        cursor = Cursor.parse(place.decode("ascii", "replace"))
+        if cursor is not None and not topic.hear(cursor, kind.decode("ascii", "replace"), data or None):
             topic.suspect = True
             if topic.started:
                 self._fill(topic)
 
     def _resynced(self) -> None:
-        self._chore(self._reconcile())
+        self._spawn(self._reconcile())
 
     async def run(self) -> None:
         """Read, and look after the watched jobs, for ever."""
@@ -165,56 +213,89 @@ class Hub:
             group.create_task(_for_ever("reconcile", self._reconcile_and_rest))
 
     async def _reconcile_and_rest(self) -> None:
-        await asyncio.sleep(RECONCILE_SECONDS)
+        await asyncio.sleep(self._times.reconcile)
         await self._reconcile()
 
     async def _reconcile(self) -> None:
-        topics = [topic for topic in self._topics.values() if topic.started and not topic.done]
-        if not topics:
-            return
+        watched = [topic for topic in self._topics.values() if topic.started and not topic.done]
         try:
-            places = await self.joblog.positions([topic.job_id for topic in topics])
+            for start in range(0, len(watched), RECONCILED_AT_ONCE):
+                await self._reconcile_some(watched[start : start + RECONCILED_AT_ONCE])
         except (RedisError, *UNREACHABLE) as error:
             log.debug("hub.reconcile_failed", error=str(error))  # the reader reports the same outage
-            return
+
+    async def _reconcile_some(self, topics: list[Topic]) -> None:
+        async with asyncio.timeout(self._times.answer):
+            places = await self._joblog.positions([topic.job_id for topic in topics])
         for topic, place in zip(topics, places, strict=True):
-            if place is None or place[0] != topic.epoch or place[1] != topic.last:
+            if place is None or Cursor(place[0], place[1]) != topic.cursor:
                 self._fill(topic)
+
+    async def _compare(self, topic: Topic) -> None:
+        """Return when the topic has been compared with the history as of now, if Redis answers."""
+        self._fill(topic)
+        await asyncio.shield(self._filling[topic])
 
     def _fill(self, topic: Topic) -> None:
         topic.suspect = True
-        if topic not in self._filling:
-            task = self._filling[topic] = asyncio.create_task(self._fill_now(topic))
-            task.add_done_callback(lambda _: self._filling.pop(topic, None))
+        filling = self._filling.get(topic)
+        if filling is None or filling.done():  # done: it has looked at `suspect` for the last time
+            self._once(self._filling, topic, self._fill_now(topic))
 
     async def _fill_now(self, topic: Topic) -> None:
         """Read what the topic lacks, until it lacks nothing. One task per topic, so nothing is taken twice."""
         while topic.suspect:
             topic.suspect = False  # what is heard from here on may not be in the answer
             try:
-                view = await self.joblog.read(topic.job_id, topic.cursor)
+                view = await self._read(topic.job_id, topic.cursor)
             except JobNotFound:
                 await self._vanished(topic)
                 return
-            except (RedisError, *UNREACHABLE) as error:
-                log.debug("hub.fill_failed", job_id=topic.job_id, error=str(error))
+            except StoreUnavailable as error:
+                log.debug("hub.fill_failed", job_id=topic.job_id, error=str(error.__cause__))
                 return  # the reconciliation comes back to it
             if view.gap is not None:
-                topic.start(view.cursor, done=view.job.done)
+                topic.start(view.cursor, done=view.job.done, reason=view.gap)
             else:
                 topic.fill(view.cursor.epoch, view.entries)
-            topic.suspect = topic.suspect or view.more or topic.has_hole
+            topic.suspect = topic.suspect or view.more
 
     async def _vanished(self, topic: Topic) -> None:
         """Redis lost a job that is being watched: its readers are told what SQL knows, or wait for it."""
-        recalled = await self.memory.recall(topic.job_id)
+        try:
+            recalled = await self.memory.recall(topic.job_id)
+        except (StoreUnavailable, RedisError, *UNREACHABLE) as error:
+            log.debug("hub.recall_failed", job_id=topic.job_id, error=str(error))
+            return  # the reconciliation comes back to it
         if recalled is not None and recalled.job.done and not topic.done:
             topic.start(recalled.cursor, done=True)
 
-    def _chore(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+    # Tasks: whoever started one keeps it, sees how it ended, and can wait for it.
+
+    def _once(
+        self, running: dict[Any, asyncio.Task[T]], key: Any, work: Coroutine[Any, Any, T]
+    ) -> asyncio.Task[T]:
+        task = running[key] = self._spawn(work)
+
+        def forget(_: object) -> None:
+            if running.get(key) is task:  # and not the one that followed it already
+                del running[key]
+
+        task.add_done_callback(forget)
+        return task
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        # Our own errors are for whoever waits for the task, and they have them.
+        if error is not None and not isinstance(error, MilepostError):
+            log.error("hub.bug", exc_info=error)
 
     # Leaving.
 
@@ -227,10 +308,14 @@ class Hub:
     async def close(self) -> None:
         for timer in self._linger.values():
             timer.cancel()
-        tasks = [*self._opening.values(), *self._reading.values(), *self._filling.values(), *self._chores]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _key(job_id: str) -> bytes:
+    return live_channel(job_id).encode()
 
 
 async def _for_ever(name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -256,12 +341,19 @@ def snapshot_of(job: Job, cursor: Cursor, at: str, present: Callable[[Job], dict
     return snapshot(cursor.seq, cursor.epoch, data)
 
 
+DEFAULT_TIMES = Times()
+
+
 @asynccontextmanager
 async def open_hub(
-    joblog: JobLog, subscriber: Redis, memory: Memory, present: Callable[[Job], dict[str, Any]]
+    joblog: JobLog,
+    subscriber: Redis,
+    memory: Memory,
+    present: Callable[[Job], dict[str, Any]],
+    times: Times = DEFAULT_TIMES,
 ) -> AsyncIterator[Hub]:
     """One hub per process; it lives exactly as long as this block."""
-    hub = Hub(joblog, subscriber, memory, present)
+    hub = Hub(joblog, subscriber, memory, present, times)
     running = asyncio.create_task(hub.run(), name="hub")
     try:
         yield hub
@@ -270,6 +362,3 @@ async def open_hub(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await hub.close()
-
-
-__all__ = ["Hub", "Memory", "Recalled", "StoreUnavailable", "open_hub", "snapshot_of"]

@@ -18,7 +18,6 @@ log = structlog.get_logger("milepost.hub.reader")
 LOOK_AROUND_SECONDS = 5.0
 """After so much silence the connection is asked whether it lives; a half-open one never says that it died."""
 
-ACKNOWLEDGE_SECONDS = 5.0
 OWN_CHANNEL = b"mp:hub"
 
 
@@ -34,10 +33,12 @@ class Reader:
     ) -> None:
         self._redis, self._heard, self._resynced = redis, heard, resynced
         self._channels: dict[bytes, asyncio.Future[None]] = {}
+        self._asked: dict[bytes, int] = {}
+        """How many SUBSCRIBEs of a channel are sent and not answered: only the answer to the last one counts."""
         self._pubsub: PubSub | None = None
-        self.connected = False
+        self.connected = self._was_connected = False
 
-    async def subscribe(self, channel: str) -> None:
+    async def subscribe(self, channel: str, timeout_seconds: float) -> None:
         """Return when Redis has acknowledged: nothing published from then on is missed.
 
         Raises `StoreUnavailable` when that takes too long; the channel stays wanted.
@@ -48,7 +49,7 @@ class Reader:
             acknowledged = self._channels[name] = asyncio.get_running_loop().create_future()
             await self._tell("subscribe", channel)
         try:
-            async with asyncio.timeout(ACKNOWLEDGE_SECONDS):
+            async with asyncio.timeout(timeout_seconds):
                 await asyncio.shield(acknowledged)
         except TimeoutError:
             raise StoreUnavailable(
@@ -67,21 +68,25 @@ class Reader:
                 await self._listen()
                 failures = 0
             except (RedisError, *UNREACHABLE) as error:
-                failures = 1 if self.connected else failures + 1
+                failures = 1 if self._was_connected else failures + 1
                 if failures == 1 or failures % 60 == 0:
                     log.warning("reader.redis_trouble", error=str(error), failures=failures)
-                self._disconnected()
-                await asyncio.sleep(min(2.0, 0.05 * 2 ** min(failures, 6)))
+                await asyncio.sleep(min(2.0, 0.05 * 2 ** min(failures - 1, 6)))
 
     async def _listen(self) -> None:
         pubsub = self._redis.pubsub()
         try:
             # One channel of our own, last: its acknowledgement says that all the others have theirs.
             wanted = set(self._channels)
+            self._asked = dict.fromkeys(wanted, 1)
             await pubsub.subscribe(*(name.decode() for name in wanted), OWN_CHANNEL.decode())
             self._pubsub = pubsub
-            if late := [name.decode() for name in self._channels if name not in wanted]:
-                await pubsub.subscribe(*late)
+            # What was asked for and given up while the connection was being made was told to nobody.
+            for name in self._channels.keys() ^ wanted:
+                if name in self._channels and name not in self._asked:
+                    await self._tell("subscribe", name.decode())
+                elif name in wanted and name not in self._channels:
+                    await self._tell("unsubscribe", name.decode())
             while True:
                 message = await pubsub.get_message(timeout=LOOK_AROUND_SECONDS)
                 if message is None:
@@ -89,7 +94,7 @@ class Reader:
                 else:
                     self._take(message["type"], message["channel"], message["data"])
         finally:
-            self._pubsub = None
+            self._disconnected()
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
     async def _probe(self, pubsub: PubSub) -> None:
@@ -107,6 +112,10 @@ class Reader:
             self.connected = True
             self._resynced()
         elif kind == "subscribe":
+            self._asked[channel] = self._asked.get(channel, 1) - 1
+            if self._asked[channel] > 0:
+                return  # given up and asked for again: this is the answer to the first time
+            del self._asked[channel]
             acknowledged = self._channels.get(channel)
             if acknowledged is not None and not acknowledged.done():
                 acknowledged.set_result(None)
@@ -115,6 +124,8 @@ class Reader:
         pubsub = self._pubsub
         if pubsub is None:
             return  # said when the connection is up again
+        if verb == "subscribe":
+            self._asked[channel.encode()] = self._asked.get(channel.encode(), 0) + 1
         try:
             await getattr(pubsub, verb)(channel)
         except (RedisError, *UNREACHABLE) as error:
@@ -123,7 +134,7 @@ class Reader:
             )  # the loop that reads sees it too, and reconnects
 
     def _disconnected(self) -> None:
-        self.connected = False
+        self._pubsub, self._was_connected, self.connected = None, self.connected, False
         loop = asyncio.get_running_loop()
         for name, acknowledged in self._channels.items():
             if acknowledged.done():

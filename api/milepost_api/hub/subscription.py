@@ -7,10 +7,13 @@ import random
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import structlog
+
 from milepost import times
 from milepost.codec import Cursor
-from milepost.errors import JobNotFound
+from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.events import Ended, Gap, Reconnect, Snapshot
+from milepost.job import Job
 from milepost.log import View
 from milepost_api.hub.frames import Frame, conflate, durable, ended, gap, reconnect
 from milepost_api.hub.hub import Hub, Recalled, snapshot_of
@@ -19,8 +22,11 @@ from milepost_api.hub.topic import Topic
 CONFLATE_FRAMES = 32
 """A reader that is further behind gets only the latest progress."""
 
-DRAIN_SPREAD_MS = 5000
+RETRY_MS = (500, 5500)
+"""When to come back, in ms: spread, so that a restart is not followed by a stampede."""
+
 ALWAYS = frozenset({Snapshot.type, Ended.type, Gap.type, Reconnect.type})
+log = structlog.get_logger("milepost.hub")
 
 
 class AlreadyEnded(Exception):
@@ -29,7 +35,10 @@ class AlreadyEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a reader asked for: only some kinds of events, and at most one delivery per interval."""
+    """What a reader asked for: only some kinds of events, and at most one delivery per interval.
+
+    The end, and what a reader must be told about its connection, come at once and always.
+    """
 
     kinds: Collection[str] | None = None
     min_interval_seconds: float = 0.0
@@ -41,29 +50,30 @@ class Subscription:
     def __init__(self, hub: Hub, topic: Topic | None, first: list[Frame], seq: int, wishes: Wishes) -> None:
         self._hub, self._topic, self._first, self._seq, self._wishes = hub, topic, first, seq, wishes
         self._generation = topic.generation if topic else 0
+        self._missed = topic.last if topic else 0
+        """What it missed before it came is all replayed; only later it can be too slow."""
+        self._due = 0.0
         self.finished = False
 
     async def next(self, timeout_seconds: float) -> list[Frame]:
         """Return what is new, at least one frame; [] when nothing was for `timeout_seconds`."""
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_seconds
         while not self.finished:
-            topic = self._topic
-            pulse = topic.pulse if topic else None
-            if frames := await self._take():
+            pulse = self._topic.pulse if self._topic else None  # first this, then look, then wait for it
+            if frames := await self._look(clock()):
+                self._due = clock() + self._wishes.min_interval_seconds
                 return frames
-            if topic is None or pulse is None:
+            if pulse is None:
                 self.finished = True
                 break
-            if self._hub.draining.is_set():
-                self.finished = True
-                return [reconnect("shutdown", 500 + int(random.random() * DRAIN_SPREAD_MS))]
+            until = min(deadline, self._due) if clock() < self._due else deadline
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(until):
                     await pulse.wait()
-                    if self._wishes.min_interval_seconds and not topic.done:
-                        await asyncio.sleep(self._wishes.min_interval_seconds)
             except TimeoutError:
-                return []
+                if clock() >= deadline:
+                    return []
         return []
 
     def close(self) -> None:
@@ -72,46 +82,68 @@ class Subscription:
         if topic is not None:
             self._hub.leave(topic)
 
+    async def _look(self, now: float) -> list[Frame]:
+        leaving = self._hub.draining.is_set()
+        if now < self._due and not leaving and self._topic and not self._topic.done:
+            return []
+        try:
+            frames = await self._take()
+        except (JobNotFound, StoreUnavailable) as error:
+            log.info("stream.interrupted", reason=str(error))
+            return self._goodbye("unavailable")
+        if leaving and not self.finished:
+            return [*frames, *self._goodbye("shutdown")]
+        return frames
+
+    def _goodbye(self, reason: str) -> list[Frame]:
+        self.finished = True
+        return [reconnect(reason, random.randint(*RETRY_MS))]
+
     async def _take(self) -> list[Frame]:
+        while frames := await self._more():
+            if wanted := self._wanted(frames):
+                return wanted
+        return []
+
+    async def _more(self) -> list[Frame]:
         if self._first:
             frames, self._first = self._first, []
-            return self._wanted(frames)
+            return frames
         topic = self._topic
         if topic is None:
             return []
         if topic.generation != self._generation:
-            return self._wanted(await self._again(topic, "epoch"))
+            return await self._again(topic, topic.reason)
         held = topic.after(self._seq)
-        return self._wanted(await self._caught_up(topic) if held is None else held)
+        return await self._caught_up(topic) if held is None else held
 
     async def _caught_up(self, topic: Topic) -> list[Frame]:
         """The reader fell off the ring: what it missed is in the history, unless it is very far behind."""
-        view = await self._hub.joblog.read(topic.job_id, Cursor(topic.epoch or "", self._seq))
-        if view.gap is not None:
-            return await self._again(topic, view.gap)
-        return [durable(entry.seq, entry.kind, entry.data, view.cursor.epoch) for entry in view.entries]
+        view = await self._hub.read(topic.job_id, Cursor(topic.epoch or "", self._seq))
+        if view.gap is not None or topic.generation != self._generation:
+            return await self._again(topic, view.gap or topic.reason)
+        return _framed(view)
 
     async def _again(self, topic: Topic, reason: str) -> list[Frame]:
         """Start again from a snapshot, and say so."""
         lost = gap(topic.job_id, f"{topic.epoch}-{self._seq}", reason)
-        self._generation = topic.generation
         try:
-            first = await from_view(self._hub, await self._hub.view(topic.job_id))
+            view = await self._hub.view_in_step(topic)
         except JobNotFound:
             recalled = await self._hub.memory.recall(topic.job_id)
-            if recalled is None:
+            if recalled is None or not recalled.job.done:
                 raise
-            first = from_record(self._hub, recalled)
-        return [lost, *first]
+            return [lost, *from_record(self._hub, recalled)]
+        self._generation, self._missed = topic.generation, 0
+        return [lost, *await from_view(self._hub, view)]
 
     def _wanted(self, frames: list[Frame]) -> list[Frame]:
-        if not frames:
-            return frames
-        self._seq = max((frame.seq for frame in frames if frame.seq), default=self._seq)
-        if any(frame.kind == Snapshot.type for frame in frames):
-            self._seq = next(frame.seq for frame in reversed(frames) if frame.seq)
+        for frame in frames:
+            if frame.kind == Snapshot.type or frame.seq > self._seq:  # a snapshot may lead back
+                self._seq = frame.seq
         self.finished = frames[-1].is_end
-        if len(frames) > CONFLATE_FRAMES or self._wishes.min_interval_seconds:
+        behind = len(frames) > CONFLATE_FRAMES and frames[0].seq > self._missed
+        if behind or self._wishes.min_interval_seconds:
             frames = conflate(frames)
         if self._wishes.kinds is not None:
             frames = [frame for frame in frames if frame.kind in self._wishes.kinds or frame.kind in ALWAYS]
@@ -131,7 +163,12 @@ async def subscribe(
     try:
         topic = await hub.watch(job_id)
     except JobNotFound:
-        return await _remembered(hub, job_id, cursor, cursor_text, wishes)
+        recalled = await hub.memory.recall(job_id)
+        if recalled is None:
+            raise
+        if recalled.job.done:
+            return _remembered(hub, recalled, cursor, cursor_text, wishes)
+        topic = await _brought_back(hub, job_id)
     try:
         first = await _opening(hub, topic, cursor, cursor_text)
     except BaseException:
@@ -141,41 +178,63 @@ async def subscribe(
     return Subscription(hub, topic, first, seq, wishes)
 
 
+async def _brought_back(hub: Hub, job_id: str) -> Topic:
+    """Recalling an accepted job that has not run brings it to Redis; one that was running takes a moment more."""
+    try:
+        return await hub.watch(job_id)
+    except JobNotFound:
+        raise StoreUnavailable(
+            "Redis has lost this job and it is being brought back; try again shortly."
+        ) from None
+
+
 async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | None) -> list[Frame]:
-    if cursor is not None and cursor.epoch == topic.epoch:
-        if topic.done and not topic.has_hole and cursor.seq == topic.last:
-            raise AlreadyEnded
-        if topic.floor <= cursor.seq <= topic.last:
+    reason = "invalid"
+    if cursor is not None:
+        if cursor.epoch == topic.epoch and topic.floor <= cursor.seq <= topic.last:
+            if topic.done and cursor.seq == topic.last:
+                raise AlreadyEnded
             return topic.after(cursor.seq) or []  # the ring has all of it: no read
-    view = await (hub.joblog.read(topic.job_id, cursor) if cursor else hub.view(topic.job_id))
-    if cursor is not None and view.gap is None:
-        if view.job.done and cursor.seq == view.cursor.seq:
-            raise AlreadyEnded
-        return [durable(entry.seq, entry.kind, entry.data, view.cursor.epoch) for entry in view.entries]
+        generation = topic.generation
+        view = await hub.read(topic.job_id, cursor)
+        if view.gap is None and view.cursor.epoch == topic.epoch and topic.generation == generation:
+            if view.job.done and cursor.seq == view.cursor.seq:
+                raise AlreadyEnded
+            return _framed(view)
+        reason = view.gap or topic.reason
+    view = await hub.view_in_step(topic)
     first = await from_view(hub, view)
-    return [gap(topic.job_id, text, view.gap or "invalid"), *first] if text else first
+    return [gap(topic.job_id, text, reason), *first] if text else first
+
+
+def _framed(view: View) -> list[Frame]:
+    return [durable(entry.seq, entry.kind, entry.data, view.cursor.epoch) for entry in view.entries]
 
 
 async def from_view(hub: Hub, view: View) -> list[Frame]:
     """Return a snapshot, and the end if it has come."""
     frames = [hub.snapshot(view)]
     if view.job.done:
-        last = await hub.joblog.read(view.job.id, Cursor(view.cursor.epoch, view.cursor.seq - 1))
-        frames += [durable(e.seq, e.kind, e.data, last.cursor.epoch) for e in last.entries]
+        last = await hub.read(view.job.id, Cursor(view.cursor.epoch, view.cursor.seq - 1))
+        frames += [frame for frame in _framed(last) if frame.is_end] or [_end(view.job, view.cursor, view.at)]
     return frames
 
 
 def from_record(hub: Hub, recalled: Recalled) -> list[Frame]:
-    """Return snapshot and, if the job has ended, end, of a job that only SQL remembers."""
+    """Return snapshot and end of a finished job that only SQL remembers."""
     job, cursor = recalled.job, recalled.cursor
     at = job.finished_at or job.created_at or times.now()
-    if not job.done:
-        return [snapshot_of(job, cursor, at, hub.present)]
+    before = Cursor(cursor.epoch, max(0, cursor.seq - 1))
+    return [snapshot_of(job, before, at, hub.present), _end(job, cursor, at)]
+
+
+def _end(job: Job, cursor: Cursor, at: str) -> Frame:
+    """Frame the end of a job whose history is gone."""
     end = Ended(
         job_id=job.id,
         seq=cursor.seq,
         cursor=str(cursor),
-        at=at,
+        at=job.finished_at or at,
         status=job.status,
         attempt=job.attempt,
         progress=job.progress,
@@ -184,23 +243,14 @@ def from_record(hub: Hub, recalled: Recalled) -> list[Frame]:
         error=job.error,
         finished_at=job.finished_at,
     )
-    before = Cursor(cursor.epoch, max(0, cursor.seq - 1))
-    return [snapshot_of(job, before, at, hub.present), ended(cursor.seq, cursor.epoch, end)]
+    return ended(cursor.seq, cursor.epoch, end)
 
 
-async def _remembered(
-    hub: Hub, job_id: str, cursor: Cursor | None, text: str | None, wishes: Wishes
+def _remembered(
+    hub: Hub, recalled: Recalled, cursor: Cursor | None, text: str | None, wishes: Wishes
 ) -> Subscription:
-    recalled = await hub.memory.recall(job_id)
-    if recalled is None:
-        raise JobNotFound
-    if not recalled.job.done:
-        # Accepted, and not (or no longer) in Redis: recalling it has brought it there.
-        topic = await hub.watch(job_id)
-        first = await from_view(hub, await hub.view(job_id))
-        return Subscription(hub, topic, first, first[-1].seq, wishes)
     if cursor == recalled.cursor:
         raise AlreadyEnded
     first = from_record(hub, recalled)
-    lost = [gap(job_id, text, "trimmed" if cursor else "invalid")] if text else []
+    lost = [gap(recalled.job.id, text, "trimmed" if cursor else "invalid")] if text else []
     return Subscription(hub, None, [*lost, *first], first[-1].seq, wishes)

@@ -19,7 +19,7 @@ RING_BYTES = 262_144
 class Topic:
     """The tail of one job's history, without holes: `floor` < seq of every frame held ≤ `last`.
 
-    What arrives out of order is not kept; it only moves `known`, and the hub reads what is missing.
+    What arrives out of order is not kept: the hub reads what is missing.
     A new epoch (or a history that went back) begins a new `generation`: readers of the old one start again.
     """
 
@@ -28,7 +28,9 @@ class Topic:
         self.readers = 0
         self.epoch: str | None = None
         self.generation = 0
-        self.floor = self.last = self.known = 0
+        self.reason = "epoch"
+        """Why the present generation began, as a `gap` tells it."""
+        self.floor = self.last = 0
         self.done = False
         self.suspect = False
         """Something was heard that is not held: the history is to be read."""
@@ -42,19 +44,15 @@ class Topic:
         return self.epoch is not None
 
     @property
-    def has_hole(self) -> bool:
-        return self.known > self.last
-
-    @property
     def cursor(self) -> Cursor:
         return Cursor(self.epoch or "", self.last)
 
-    def start(self, at: Cursor, *, done: bool) -> None:
+    def start(self, at: Cursor, *, done: bool, reason: str = "epoch") -> None:
         """Begin at a place in the history; what is held from before is dropped."""
         if self.started:
             self.generation += 1
         self.epoch, self.floor, self.last = at.epoch, at.seq, at.seq
-        self.known, self.done = at.seq, done
+        self.done, self.reason = done, reason
         self._ring.clear()
         self._bytes = 0
         self.wake()
@@ -67,7 +65,6 @@ class Topic:
             return False
         if cursor.seq <= self.last:
             return True
-        self.known = max(self.known, cursor.seq)
         if cursor.seq != self.last + 1 or data is None:
             return False
         self._append(durable(cursor.seq, kind, data, cursor.epoch))
@@ -96,7 +93,6 @@ class Topic:
         self._ring.append(frame)
         self._bytes += len(frame.sse)
         self.last = frame.seq
-        self.known = max(self.known, frame.seq)
         self.done = self.done or frame.is_end
         while len(self._ring) > 1 and (len(self._ring) > RING_EVENTS or self._bytes > RING_BYTES):
             dropped = self._ring.popleft()

@@ -1,12 +1,22 @@
--- Snapshot and history after a cursor, of one moment. ARGV: id, epoch or '', seq, most entries, then state fields.
-local state = redis.call('HMGET', STATE, unpack(ARGV, 5))
+-- Snapshot and history after a cursor, of one moment.
+-- ARGV: id, epoch or '', seq, most entries, most bytes of them (the entry that reaches it is the last), then state fields.
+local state = redis.call('HMGET', STATE, unpack(ARGV, 6))
 local epoch, seq = unpack(redis.call('HMGET', STATE, 'epoch', 'seq'))
 if not epoch then return {} end
 local first = redis.call('XRANGE', EVENTS, '-', '+', 'COUNT', 1)
 local oldest = first[1] and string.match(first[1][1], '^%d+') or tostring(seq + 1) -- a stream that is gone holds nothing
 local entries = {}
-local after = tonumber(ARGV[3])
+local after, most, room = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if ARGV[2] == epoch and after < tonumber(seq) and tonumber(oldest) <= after + 1 then
-  entries = redis.call('XRANGE', EVENTS, string.format('%.0f-0', after + 1), '+', 'COUNT', ARGV[4])
+  local step = 32 -- few at a time: each may be megabytes long
+  repeat
+    local page = redis.call('XRANGE', EVENTS, string.format('%.0f-0', after + 1), '+', 'COUNT', math.min(step, most))
+    for _, entry in ipairs(page) do
+      entries[#entries + 1] = entry
+      room, most = room - #entry[2][4], most - 1
+      if room <= 0 then break end
+    end
+    after = after + #page
+  until room <= 0 or most <= 0 or #page < step
 end
 return { epoch, seq, oldest, AT, state, entries }

@@ -1,0 +1,447 @@
+"""Streams that open while something else happens: the end, a lost connection, another history, a goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from milepost_api.hub import Recalled, Times, subscribe
+from milepost_api.hub.reader import Reader
+from redis.asyncio import Redis
+
+from milepost.codec import Cursor
+from milepost.errors import JobNotFound, StoreUnavailable
+from milepost.job import Job, Status
+from milepost.log import JobLog, live_channel
+from milepost.log.keys import events_key, state_key
+from milepost.redis import connect, connect_subscriber
+from tests.support.hub import (
+    PATIENT,
+    Records,
+    all_frames,
+    assert_whole,
+    frames_of,
+    hub_on,
+    kinds,
+    next_frames,
+    seqs,
+    value,
+)
+from tests.support.jobs import PlayedJob
+from tests.support.proxy import TcpProxy
+from tests.support.redis import RedisServer
+from tests.support.wait import DEADLINE_SECONDS, eventually
+
+BRISK = Times(reconcile=0.2, linger=0.05, answer=DEADLINE_SECONDS)
+
+
+@pytest.fixture
+def joblog(redis: Redis) -> JobLog:
+    return JobLog(redis)
+
+
+async def live_channels(redis: Redis) -> int:
+    return len(await redis.pubsub_channels("mp:*:live"))
+
+
+# --- the end ---------------------------------------------------------------------------------------
+
+
+async def test_a_stream_that_opens_while_its_job_ends_ends(redis_server: RedisServer, joblog: JobLog) -> None:
+    """2,000 times, with nothing that would find a missed end later."""
+    async with hub_on(redis_server.url, joblog, times=PATIENT) as hub:
+        chance = random.Random(20261121)
+
+        async def race() -> None:
+            job = await PlayedJob.running(joblog)
+
+            async def end() -> None:
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                await job.end()
+
+            async def read() -> None:
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                assert_whole(await frames_of(hub, job.id))
+
+            await asyncio.gather(end(), read(), read())
+
+        for _ in range(40):
+            await asyncio.gather(*(race() for _ in range(25)))
+
+
+async def test_streams_end_though_the_subscription_is_killed(
+    redis_server: RedisServer, joblog: JobLog
+) -> None:
+    """`CLIENT KILL TYPE pubsub` at any moment around the end, 120 rounds: found after the reconnection."""
+    async with hub_on(redis_server.url, joblog, times=PATIENT) as hub, connect(redis_server.url) as killer:
+        chance = random.Random(5)
+        for _ in range(120):
+            jobs = [await PlayedJob.running(joblog) for _ in range(3)]
+            opened = [await subscribe(hub, job.id, None) for job in jobs]
+
+            async def kill() -> None:
+                await asyncio.sleep(chance.uniform(0, 0.004))
+                await killer.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+            async def play(job: PlayedJob) -> None:
+                await job.log("one")
+                await asyncio.sleep(chance.uniform(0, 0.004))
+                await job.end()
+
+            late = jobs[0].id
+            streams = asyncio.gather(*map(all_frames, opened), frames_of(hub, late))
+            await asyncio.gather(kill(), *map(play, jobs))
+            for frames in await asyncio.wait_for(streams, 5):
+                assert_whole(frames)
+
+
+async def test_an_end_that_was_never_published_is_found(redis_server: RedisServer, redis: Redis) -> None:
+    """A lost last message has no successor to betray it; looking again finds it."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog, times=BRISK) as hub:
+        job = await PlayedJob.running(joblog)
+        subscription = await subscribe(hub, job.id, None)
+        await next_frames(subscription)
+        end = f'{{"type":"end","job_id":"{job.id}","seq":3,"status":"succeeded"}}'
+        async with redis.pipeline() as pipe:  # what the script does, without its last step
+            pipe.hset(state_key(job.id), mapping={"seq": 3, "status": "succeeded"})
+            pipe.xadd(events_key(job.id), {"t": "end", "e": end}, id="3-0")
+            await pipe.execute()
+        assert kinds(await all_frames(subscription)) == ["end"]
+
+
+async def test_a_message_without_its_predecessor_brings_both(redis_server: RedisServer, redis: Redis) -> None:
+    """A hole in the numbers is filled from the history before anything after it is shown."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog) as hub:
+        job = await PlayedJob.running(joblog)
+        subscription = await subscribe(hub, job.id, None)
+        await next_frames(subscription)
+        await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        for i in range(5):
+            await job.log(str(i))
+        await eventually(lambda: hub.connected, "the hub listens again")
+        await job.end()
+        assert seqs(await all_frames(subscription)) == [3, 4, 5, 6, 7, 8]
+
+
+async def test_what_others_publish_on_a_channel_does_no_harm(redis_server: RedisServer, redis: Redis) -> None:
+    """Neither bytes that are no text nor a place in the far future silence or confuse a stream."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog) as hub:
+        job = await PlayedJob.running(joblog)
+        subscription = await subscribe(hub, job.id, None)
+        epoch = (await joblog.read(job.id)).cursor.epoch
+        for junk in (
+            b"\xff\xfe \xff",
+            b"",
+            b" ",
+            f"{epoch}-99 end".encode(),
+            b"zz-1 log {}",
+            b"\xff-1 log {}",
+        ):
+            await redis.publish(live_channel(job.id), junk)
+        before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        await job.log("real")
+        await job.end()
+        assert_whole(await all_frames(subscription))
+        # A place that the history never reaches is looked for once, and not again and again.
+        calls = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] - before
+        assert calls < 20
+
+
+# --- another history -------------------------------------------------------------------------------
+
+
+async def test_a_history_that_begins_anew_is_a_gap_for_all(redis_server: RedisServer, redis: Redis) -> None:
+    """Redis lost the job and it was brought back: who watches, who resumes and who comes late see one history."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog) as hub:
+        old = await PlayedJob.running(joblog)
+        for i in range(9):
+            await old.log(str(i))
+        cursor = (await joblog.read(old.id)).cursor
+        watching = await subscribe(hub, old.id, None)
+        await next_frames(watching)
+        await redis.delete(state_key(old.id), events_key(old.id))
+        new = await PlayedJob.running(joblog, old.id)
+        resumed = await subscribe(hub, old.id, str(cursor))
+        fresh = await subscribe(hub, old.id, None)
+        await new.log("new")
+        await new.end()
+        epoch = (await joblog.read(old.id)).cursor.epoch
+        assert epoch != cursor.epoch
+        for subscription, first in ((watching, "gap"), (resumed, "gap"), (fresh, "snapshot")):
+            frames = await all_frames(subscription)
+            assert kinds(frames)[0] == first
+            assert kinds(frames).count("gap") == (first == "gap")
+            assert_whole([frame for frame in frames if frame.kind != "gap"])
+            assert {value(frame)["cursor"].split("-")[0] for frame in frames if frame.seq} == {epoch}
+
+
+async def test_the_epoch_of_a_snapshot_and_of_what_follows_is_one(
+    redis_server: RedisServer, redis: Redis
+) -> None:
+    """100 streams open at every moment of a change of history, and none mixes the two."""
+    joblog, chance = JobLog(redis), random.Random(3)
+    async with hub_on(redis_server.url, joblog) as hub:
+        for _ in range(10):
+            old = await PlayedJob.running(joblog)
+            keep = await subscribe(hub, old.id, None)
+
+            async def stream(job_id: str) -> None:
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                try:
+                    frames = await frames_of(hub, job_id)
+                except (JobNotFound, StoreUnavailable):
+                    return  # for a moment there is no such job
+                after_gap = frames[
+                    max((i for i, f in enumerate(frames) if f.kind == "gap"), default=-1) + 1 :
+                ]
+                if frames[-1].kind != "reconnect":
+                    assert_whole(after_gap)
+                    assert len({value(frame)["cursor"].split("-")[0] for frame in after_gap}) == 1
+
+            async def change(job: PlayedJob) -> None:
+                for i in range(4):
+                    await job.log(str(i))
+                await redis.delete(state_key(job.id), events_key(job.id))
+                new = await PlayedJob.running(joblog, job.id)
+                for i in range(4):
+                    await new.log(str(i))
+                await new.end()
+
+            await asyncio.gather(change(old), *(stream(old.id) for _ in range(10)))
+            keep.close()
+
+
+async def test_a_history_that_went_back_is_a_gap(redis_server: RedisServer, redis: Redis) -> None:
+    """Redis came back without the last events: readers that saw them start again, and miss nothing that follows."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog, times=BRISK) as hub:
+        job = await PlayedJob.running(joblog)
+        before = await redis.dump(state_key(job.id)), await redis.dump(events_key(job.id))
+        subscription = await subscribe(hub, job.id, None)
+        for i in range(5):
+            await job.log(str(i))
+        [topic] = hub._topics.values()
+        await eventually(lambda: topic.last == 7, "the hub has heard all")
+        for key, dump in zip((state_key(job.id), events_key(job.id)), before, strict=True):
+            await redis.restore(key, 0, dump, replace=True)
+        await eventually(lambda: topic.generation == 1, "the hub has noticed")
+        await job.log("another sixth")  # the log begins a new epoch: reports are missing
+        await job.end()
+        frames = await all_frames(subscription)
+        assert_whole(frames[max(i for i, f in enumerate(frames) if f.kind == "gap") + 1 :])
+
+
+async def test_a_job_that_redis_lost_and_sql_has_ends_for_who_watches(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """The recorder had its end: a gap, what SQL knows, the end."""
+    job = await PlayedJob.running(joblog)
+    ended = Job(id=job.id, task="played", status=Status.SUCCEEDED, done=True, version=9)
+    records = Records()
+    async with hub_on(redis_server.url, joblog, records, BRISK) as hub:
+        subscription = await subscribe(hub, job.id, None)
+        await next_frames(subscription)
+        await redis.delete(state_key(job.id), events_key(job.id))
+        records.known[job.id] = Recalled(ended, Cursor("abcd1234", 9))
+        assert kinds(await all_frames(subscription)) == ["gap", "snapshot", "end"]
+
+
+async def test_a_job_that_is_on_its_way_back_is_no_unknown_job(
+    redis_server: RedisServer, joblog: JobLog
+) -> None:
+    """404 would close an EventSource for good; the reader is asked to come again, and nothing is left open."""
+    job = Job(id="1", task="played", status=Status.RUNNING, version=0)
+    async with hub_on(redis_server.url, joblog, Records(Recalled(job, Cursor("0", 0))), BRISK) as hub:
+        with pytest.raises(StoreUnavailable):
+            await subscribe(hub, "1", None)
+        with pytest.raises(JobNotFound):
+            await subscribe(hub, "2", None)
+        await eventually(lambda: hub.topics == 0, "no topic is left")
+
+
+async def test_a_stream_whose_job_vanishes_says_goodbye(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """The history is begun anew and lost again while a reader starts over: it is asked to come back."""
+    job = await PlayedJob.running(joblog)
+    async with hub_on(redis_server.url, joblog) as hub:
+        subscription = await subscribe(hub, job.id, None)
+        await next_frames(subscription)
+        [topic] = hub._topics.values()
+        await redis.delete(state_key(job.id), events_key(job.id))
+        topic.start(Cursor("zzzzzzzz", 1), done=False)
+        assert kinds(await all_frames(subscription)) == ["reconnect"]
+
+
+# --- those who leave -------------------------------------------------------------------------------
+
+
+async def test_readers_that_leave_before_their_first_frame_leave_nothing(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """500 are cancelled at every moment of opening: topics, subscriptions and tasks return to what they were."""
+    chance = random.Random(7)
+    async with hub_on(redis_server.url, joblog, times=BRISK) as hub:
+        before = len(asyncio.all_tasks())
+        jobs = [await PlayedJob.running(joblog) for _ in range(20)]
+
+        async def come_and_go() -> None:
+            opening = asyncio.create_task(subscribe(hub, chance.choice(jobs).id, None))
+            for _ in range(chance.randrange(12)):
+                await asyncio.sleep(0)
+            opening.cancel()
+            done = (await asyncio.gather(opening, return_exceptions=True))[0]
+            if not isinstance(done, BaseException):
+                done.close()
+
+        for _ in range(10):
+            await asyncio.gather(*(come_and_go() for _ in range(50)))
+        await eventually(lambda: hub.topics == hub.streams == 0, "no topic is left")
+
+        async def nothing_is_subscribed() -> bool:
+            return await live_channels(redis) == 0
+
+        await eventually(nothing_is_subscribed, "no subscription is left")
+        await eventually(lambda: len(asyncio.all_tasks()) == before, "no task is left")
+
+
+async def test_5000_viewers_leave_no_subscription(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """One after the other, of running and of finished jobs: everything returns to what it was."""
+    async with hub_on(redis_server.url, joblog, times=BRISK) as hub:
+        before = len(asyncio.all_tasks())
+        jobs = [await PlayedJob.running(joblog) for _ in range(50)]
+        for job in jobs[:25]:
+            await job.end()
+
+        async def view(jobs: list[PlayedJob]) -> None:
+            for i in range(500):
+                with closing(await subscribe(hub, jobs[i % len(jobs)].id, None)) as subscription:
+                    await next_frames(subscription)
+
+        await asyncio.gather(*(view(jobs[n::10]) for n in range(10)))
+
+        async def nothing_is_subscribed() -> bool:
+            return await live_channels(redis) == 0
+
+        await eventually(nothing_is_subscribed, "no subscription is left")
+        assert (hub.topics, hub.streams) == (0, 0)
+        await eventually(lambda: len(asyncio.all_tasks()) == before, "no task is left")
+
+
+async def test_what_is_given_up_while_connecting_is_not_subscribed(
+    redis_server: RedisServer, redis: Redis
+) -> None:
+    """A channel that nobody wants any more when the connection is up is not listened to; one asked for is."""
+    heard: list[bytes] = []
+    async with TcpProxy(redis_server.url) as proxy:
+        url = proxy.url
+        async with connect_subscriber(url) as client:
+            reader = Reader(client, lambda channel, _: heard.append(channel), lambda: None)
+            proxy.blackhole()
+            running = asyncio.create_task(reader.run())
+            given_up = asyncio.create_task(reader.subscribe("given up", DEADLINE_SECONDS))
+            await eventually(lambda: proxy.connections == 1, "it is connecting")
+            wanted = asyncio.create_task(reader.subscribe("wanted", DEADLINE_SECONDS))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await reader.unsubscribe("given up")
+            proxy.restore()
+            await wanted
+            await eventually(lambda: reader.connected, "it listens")
+
+            async def only_one() -> bool:
+                return set(await redis.pubsub_channels()) == {b"wanted", b"mp:hub"}
+
+            await eventually(only_one, "it listens to what is wanted")
+            running.cancel()
+            await asyncio.gather(running, given_up, return_exceptions=True)
+
+
+async def test_a_channel_asked_for_again_waits_for_its_own_answer(
+    redis_server: RedisServer, redis: Redis
+) -> None:
+    """The answer to a subscription that was given up meanwhile says nothing about the next one."""
+    heard = asyncio.Event()
+    async with TcpProxy(redis_server.url) as proxy, connect_subscriber(proxy.url) as client:
+        reader = Reader(client, lambda *_: heard.set(), lambda: None)
+        running = asyncio.create_task(reader.run())
+        await eventually(lambda: reader.connected, "it listens")
+        for _ in range(50):
+            heard.clear()
+            first = asyncio.create_task(reader.subscribe("again", DEADLINE_SECONDS))
+            await asyncio.sleep(0)
+            await reader.unsubscribe("again")
+            await reader.subscribe("again", DEADLINE_SECONDS)
+            assert await redis.publish("again", "x") == 1
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await heard.wait()
+            first.cancel()
+            await reader.unsubscribe("again")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+# --- Redis away ------------------------------------------------------------------------------------
+
+
+async def test_streams_outlive_a_restart_of_redis(redis_server: RedisServer, joblog: JobLog) -> None:
+    """The hub comes back by itself and what happened meanwhile is there, once and in order."""
+    async with hub_on(redis_server.url, joblog, times=replace(BRISK, reconcile=3600)) as hub:
+        job = await PlayedJob.running(joblog)
+        subscription = await subscribe(hub, job.id, None)
+        reading = asyncio.create_task(all_frames(subscription))
+        await job.log("before")
+        redis_server.stop()
+        await eventually(lambda: not hub.connected, "the hub has noticed")
+        redis_server.start()
+        await job.log("after")
+        await job.end()
+        assert_whole(await reading)
+
+
+async def test_a_frozen_redis_hangs_nobody(redis_server: RedisServer, joblog: JobLog) -> None:
+    """Who opens a stream is asked to come back; who has one gets the rest when Redis goes on."""
+    impatient = Times(reconcile=0.2, linger=0.05, answer=0.3)
+    async with hub_on(redis_server.url, joblog, times=impatient) as hub:
+        job, other = await PlayedJob.running(joblog), await PlayedJob.running(joblog)
+        subscription = await subscribe(hub, job.id, None)
+        await next_frames(subscription)
+        redis_server.pause()
+        try:
+            with pytest.raises(StoreUnavailable):
+                await subscribe(hub, other.id, None)
+            with pytest.raises(StoreUnavailable):
+                await subscribe(hub, job.id, "zzzzzzzz-1")
+        finally:
+            redis_server.resume()
+        await job.end()
+        assert kinds(await all_frames(subscription)) == ["end"]
+        await eventually(lambda: hub.topics == 0, "what could not be opened is gone")
+
+
+async def test_a_reader_that_fell_behind_while_redis_is_away_is_asked_to_come_back(
+    redis_server: RedisServer, joblog: JobLog
+) -> None:
+    """What it needs is in the history, which cannot be read: a goodbye, not a broken body."""
+    async with hub_on(redis_server.url, joblog, times=Times(reconcile=3600, answer=0.3)) as hub:
+        job = await PlayedJob.running(joblog)
+        slow = await subscribe(hub, job.id, None)
+        await next_frames(slow)
+        for i in range(300):
+            await job.log(str(i))
+        [topic] = hub._topics.values()
+        await eventually(lambda: topic.last == 302, "the hub has heard all")
+        redis_server.pause()
+        try:
+            assert kinds(await all_frames(slow)) == ["reconnect"]
+        finally:
+            redis_server.resume()
