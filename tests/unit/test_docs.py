@@ -327,6 +327,12 @@ def test_python_in_the_pages_is_python(path: Path, code: str) -> None:
             assert [name.name for name in node.names if not hasattr(module, name.name)] == []
 
 
+def test_the_task_of_the_quickstart_is_the_example() -> None:
+    """What a reader copies is what stands in examples/."""
+    first = blocks(page("quickstart.md"), "python")[0]
+    assert first == (ROOT / "examples" / "mytasks.py").read_text()
+
+
 def test_json_in_the_pages_is_json() -> None:
     """Every block parses."""
     for _, text in JSON:
