@@ -78,7 +78,9 @@ async def test_parallel_submissions_are_accepted_once_and_end_once(production):
     assert await histories() == [1] * 200
 
     async def recorded():
-        found = await production.rows("SELECT status, done, attempt, count(*) AS n FROM jobs GROUP BY 1, 2, 3")
+        found = await production.rows(
+            "SELECT status, done, attempt, count(*) AS n FROM jobs GROUP BY 1, 2, 3"
+        )
         return [tuple(row) for row in found] == [("succeeded", True, 1, 200)]
 
     await eventually(recorded, "all ends are in the database")
