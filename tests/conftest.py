@@ -123,9 +123,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[assignment]
     _refuse_skip(report)
     if report.failed:
-        report.sections.extend((f"output of {p.name} ({p.log})", p.output()) for p in Process.seen)
+        report.sections.extend((f"output of {p.name} ({p.log})", p.fresh_output()) for p in Process.seen)
     if report.when == "teardown":
         Process.seen[:] = [process for process in Process.seen if process.alive]
+        for process in Process.seen:
+            process.mark()
     return report  # type: ignore[return-value]
 
 

@@ -65,7 +65,7 @@ export class Card {
     if (error && status !== "cancelled") return [explained(this.job)]
     if (omitted) return [make("a", { href: this.client.resultUrl(this.job.id).href }, "Open the result"), " (too large to show here)"]
     if (status !== "succeeded" || result === null) return []
-    return [make("span", { class: "hint" }, "Result"), value(result)]
+    return [make("span", { class: "hint" }, "Result"), " ", value(result)]
   }
 
   #about() {

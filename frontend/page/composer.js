@@ -83,18 +83,18 @@ export class Composer {
   }
 
   async #submit() {
+    if (this.#button.ariaDisabled === "true") return
     this.#problem.textContent = ""
     const params = this.#form?.read()
     if (!params) return this.#form?.focusProblem()
-    this.#button.disabled = true
+    this.#button.ariaDisabled = "true" // not `disabled`, which would throw the focus away
     try {
       this.started(await this.client.submit(this.#task.value, params))
     } catch (error) {
       if (!(error instanceof Problem)) throw error
       this.#complain(error)
     } finally {
-      this.#button.disabled = false
-      if (document.activeElement === document.body) this.#button.focus() // a disabled button loses it
+      this.#button.ariaDisabled = "false"
     }
   }
 

@@ -37,9 +37,9 @@ export const STYLE = `
 .percent, .count { color: var(--milepost-ink, inherit); }
 .percent { min-inline-size: 2.6em; font-weight: 600; }
 .percent:empty { min-inline-size: 0; }
-.facts :empty, .attempt:empty { display: none; }
+.facts :empty:not(.break), .attempt:empty { display: none; }
 :host([data-tone="failed"]) .message { color: var(--bad); }
-.step::after { content: ":"; }
+.step:not(:has(+ .message:empty))::after { content: ":"; }
 
 progress {
   appearance: none; display: block; inline-size: 100%; block-size: var(--milepost-bar-height, .5rem);
@@ -57,28 +57,33 @@ progress:indeterminate {
 }
 @keyframes flow { to { background-position-x: calc(200% / 3); } } /* one period: .4 of the width, of the .6 left over */
 
-.trouble { color: var(--warning); font-size: .875em; animation: appear .2s 1.2s backwards; }
-.trouble:empty { display: none; }
-@keyframes appear { from { opacity: 0; } }
+.trouble { color: var(--warning); flex: 1 1 0; } /* instead of what was said before the connection broke */
+.trouble:not(:empty) ~ :is(.step, .message) { display: none; }
 
 button {
   font: inherit; font-size: .875em; color: inherit; cursor: pointer;
   padding: .2em .8em; border: 1px solid var(--milepost-line, light-dark(#cfd4db, #454d59)); border-radius: .5em;
   background: transparent;
 }
-button:hover:not(:disabled) { border-color: currentColor; }
+button:hover:not([aria-disabled="true"]) { border-color: currentColor; }
 button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-button:disabled { color: var(--muted); cursor: default; }
+button[aria-disabled="true"] { color: var(--muted); cursor: default; }
 button[hidden] { display: none; }
 
 .announcement {
   position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
 }
-@container (max-width: 28rem) {
+.break { display: none; }
+@container (max-width: 28rem) { /* two lines of facts, always: percent, count, time left; then step, message, rate */
   .row { flex-wrap: wrap; }
   .label { flex: 1 1 0; }
   .head .status { order: 1; flex-basis: 100%; text-align: start; }
-  .message { flex-basis: 100%; order: 1; }
+  .facts { min-height: 2.9em; align-content: start; line-height: 1.45; }
+  .facts .count { flex: 1 1 0; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .pace { display: contents; }
+  .break { display: block; flex-basis: 100%; order: 1; }
+  .step, .message, .trouble { order: 2; }
+  .rate { order: 3; }
 }
 @media (prefers-reduced-motion: reduce) {
   progress::-webkit-progress-value { transition: none; }
@@ -87,7 +92,6 @@ button[hidden] { display: none; }
     animation: none;
     background: repeating-linear-gradient(90deg, var(--tone) 0 .5rem, var(--track) .5rem 1rem);
   }
-  .trouble { animation-duration: 1ms; }
 }
 @media (forced-colors: active) {
   progress { border: 1px solid CanvasText; forced-color-adjust: none; background: Canvas; color: Highlight; }

@@ -26,14 +26,15 @@ const SKELETON = `
   <div class="row facts" part="facts">
     <span class="percent" part="percent"></span>
     <span class="count" part="count"></span>
+    <span class="trouble" part="trouble"></span>
     <span class="step" part="step"></span>
     <span class="message" part="message"></span>
+    <span class="break"></span>
     <span class="pace">
-      <span part="rate"></span>
+      <span class="rate" part="rate"></span>
       <span part="time-left"></span>
     </span>
   </div>
-  <div class="trouble" part="trouble"></div>
   <div class="announcement" part="announcement" role="status"></div>
 `
 
@@ -65,7 +66,9 @@ export class ProgressElement extends Base {
   /** @type {Update} */
   #update = { job: null, event: null, connection: "connecting", problem: null }
   #progressAt = 0
+  #lostAt = 0
   #complaint = ""
+  #cancelling = false
   /** @type {string | null} */
   #state = null
   #tick = () => this.#draw()
@@ -122,7 +125,9 @@ export class ProgressElement extends Base {
 
   /** Ask for the job to be cancelled; what comes of it is seen in the job. */
   async cancel() {
-    this.#button.disabled = true
+    if (this.#button.ariaDisabled === "true") return
+    this.#cancelling = true
+    this.#draw()
     try {
       await this.#client().cancel(this.getAttribute("job") ?? "")
       this.#complaint = ""
@@ -130,7 +135,7 @@ export class ProgressElement extends Base {
       if (!(error instanceof Problem)) throw error
       this.#complaint = `Not cancelled: ${error.message}`
     } finally {
-      this.#button.disabled = false
+      this.#cancelling = false
     }
     this.#draw()
   }
@@ -169,14 +174,27 @@ export class ProgressElement extends Base {
   /** @param {Update} update */
   #show(update) {
     if (update.job?.progress !== this.#update.job?.progress) this.#progressAt = performance.now()
+    if (this.#update.connection !== "reconnecting") this.#lostAt = performance.now()
     this.#update = update
+    const focused = this.shadowRoot?.activeElement === this.#button
     this.#draw()
     this.dispatchEvent(new CustomEvent("milepost-update", { detail: update, bubbles: true }))
     if (update.job?.done) this.dispatchEvent(new CustomEvent("milepost-end", { detail: update, bubbles: true }))
+    if (focused && this.#button.hidden) this.#handOn()
+  }
+
+  /** The button goes away with the focus on it: on to the next action, or who uses a keyboard starts from the top. */
+  #handOn() {
+    const actions = /** @type {HTMLElement[]} */ (this.shadowRoot?.querySelector("slot")?.assignedElements() ?? [])
+    actions.find((action) => !action.hidden)?.focus()
   }
 
   #draw() {
-    const view = describe(this.#update, { age: (performance.now() - this.#progressAt) / 1000 })
+    const now = performance.now()
+    const view = describe(this.#update, {
+      age: (now - this.#progressAt) / 1000,
+      lost: (now - this.#lostAt) / 1000,
+    })
     const { job } = this.#update
     this.dataset.tone = view.tone
     this.#text("label", this.getAttribute("label") ?? job?.task ?? "Job")
@@ -185,7 +203,9 @@ export class ProgressElement extends Base {
     this.#parts.message.title = view.message
     if (view.value === null) this.#bar.removeAttribute("value")
     else this.#bar.value = view.value
-    this.#button.hidden = !this.hasAttribute("cancel") || job === null || job.done || job.cancel_requested
+    this.#button.hidden = !this.hasAttribute("cancel") || job === null || job.done
+    // Not `disabled`, which would throw the focus away, nor hidden, which would also move its neighbours.
+    this.#button.setAttribute("aria-disabled", String(this.#cancelling || (job?.cancel_requested ?? false)))
     this.#announce(view)
   }
 

@@ -1,8 +1,13 @@
+<<<<<<< HEAD
 """One service for the tests that leave it as they found it: starting one takes seconds."""
+=======
+"""One service and one browser for the tests of a file: they only ever look at their own jobs."""
+>>>>>>> main
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+<<<<<<< HEAD
 from pathlib import Path
 
 import pytest
@@ -30,3 +35,37 @@ async def service(tmp_path_factory: pytest.TempPathFactory, files_root: Path) ->
     with RedisServer(folder / "redis") as redis:
         async with Stack(folder, redis, apis=2, modules=modules, settings=settings) as running:
             yield running
+=======
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.browser import launched_chromium
+from tests.support.redis import RedisServer
+from tests.support.stack import BUILTIN_TASKS, Stack
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+
+@pytest.fixture(scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A service that runs as long as the tests of this file; for tests that break nothing."""
+    folder = tmp_path_factory.mktemp("house")
+    modules = (BUILTIN_TASKS, "tests.support.page_tasks")
+    with RedisServer(folder / "redis") as redis:
+        async with Stack(
+            folder,
+            redis,
+            modules=modules,
+            settings={"MILEPOST_CONCURRENCY": "20", "MILEPOST_LOG_LEVEL": "info"},
+        ) as stack:
+            yield stack
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium for the tests of this file; every test has a profile of its own."""
+    async with launched_chromium() as running:
+        yield running
+>>>>>>> main

@@ -234,5 +234,5 @@ def test_the_log_agrees_with_the_model(redis_server: RedisServer) -> None:
     with asyncio.Runner() as runner:
         machine = type("Life", (LifeOfAJob,), {"url": redis_server.url, "runner": runner})
         run_state_machine_as_test(
-            machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None)
+            machine, settings=settings(max_examples=30, stateful_step_count=25, deadline=None)
         )

@@ -61,6 +61,7 @@ class Process:
         self.name, self.argv, self.log, self.cwd = name, [str(a) for a in argv], log, cwd
         self._env, self._user = env, user if os.geteuid() == 0 else None
         self._child: subprocess.Popen[bytes] | None = None
+        self._marked = 0
 
     @classmethod
     def python(cls, name: str, *argv: str, log: Path, settings: Mapping[str, str]) -> Self:
@@ -107,9 +108,18 @@ class Process:
 
     def output(self) -> str:
         """Return the end of what it has written so far."""
-        if not self.log.exists():
-            return ""
-        return self.log.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
+        return self._written()[-_TAIL_BYTES:].decode("utf-8", "replace")
+
+    def fresh_output(self) -> str:
+        """Return the end of what it has written since `mark`: servers live longer than a test."""
+        return self._written()[self._marked :][-_TAIL_BYTES:].decode("utf-8", "replace")
+
+    def mark(self) -> None:
+        """Begin a new page: the next test does not care about what was written before."""
+        self._marked = len(self._written())
+
+    def _written(self) -> bytes:
+        return self.log.read_bytes() if self.log.exists() else b""
 
     def send(self, number: int) -> None:
         """Send a signal to this process alone (its children are its own business)."""

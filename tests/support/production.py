@@ -25,7 +25,13 @@ from tests.support.sse import open_stream
 from tests.support.wait import eventually
 
 KEY = "production-test-key"
-SECRETS = {"MILEPOST_API_KEYS": f"another-key,{KEY}", "POSTGRES_PASSWORD": "unused"}
+VARIABLES = {
+    "MILEPOST_API_KEYS": f"another-key,{KEY}",
+    "POSTGRES_PASSWORD": "unused",
+    # Two cores run all of it and the tests: what waits for a core is not to be taken for a Redis that is away.
+    "MILEPOST_REDIS_ANSWER_SECONDS": "30",
+}
+START_SECONDS = 120.0  # a process takes three seconds to start, and six start at once
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 HEALTHCHECK = compose.ROOT / "deploy" / "healthcheck.py"
 
@@ -42,7 +48,7 @@ class Production:
         self.folder, self.database_url = folder, database_url
         self._redis_server, self._wanted = redis_server, (apis, workers)
         self._redis_port, self._exit = free_port(), AsyncExitStack()
-        self._services = compose.services(SECRETS)
+        self._services = compose.services(VARIABLES)
         self.redis_url = f"redis://127.0.0.1:{self._redis_port}/0"
         self.apis: list[Process] = []
         self.workers: list[Process] = []
@@ -54,7 +60,7 @@ class Production:
         apis, workers = self._wanted
         try:
             self.redis = self._start_redis()
-            self.migration = self._migrate()
+            self.migration = self.migrate()
             for _ in range(apis):
                 await self._add_api()
             for number in range(workers):
@@ -132,7 +138,9 @@ class Production:
             self.apis[number].check_alive()
             return bool((await self.http[number].get("/readyz")).status_code == 200)
 
-        await eventually(ready, f"api {number} is ready", ignoring=(httpx2.HTTPError,))
+        await eventually(
+            ready, f"api {number} is ready", deadline=START_SECONDS, ignoring=(httpx2.HTTPError,)
+        )
 
     def _settings(self, name: str) -> dict[str, str]:
         given: Mapping[str, str] = self._services[name]["environment"]
@@ -166,7 +174,8 @@ class Production:
             except RedisError:
                 return False
 
-    def _migrate(self) -> str:
+    def migrate(self) -> str:
+        """Run the migration to its end and return what it says."""
         command = self._services["migrate"]["command"]
         done = subprocess.run(
             [sys.executable, "-m", "milepost.cli.main", *command],
@@ -186,7 +195,7 @@ class Production:
         self.apis.append(process.start())
         self.ports.append(port)
         client = httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=60, trust_env=False
+            base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=120, trust_env=False
         )
         self.http.append(await self._exit.enter_async_context(client))
 
@@ -200,7 +209,7 @@ class Production:
             return pids == {info.pid for info in await Catalogue(redis).workers()}
 
         try:
-            await eventually(announced, "the workers have announced themselves")
+            await eventually(announced, "the workers have announced themselves", deadline=START_SECONDS)
         finally:
             await redis.aclose()
 

@@ -113,6 +113,10 @@ class TcpProxy:
     def next_cut(self) -> int | None:
         return self._cuts.pop(0) if self._cuts else self._cut_always
 
+    def retarget(self, target: str | tuple[str, int]) -> None:
+        """Forward later connections there: what a load balancer does when a server leaves."""
+        self._host, self._target_port, _ = _endpoint(target)
+
     def blackhole(self) -> None:
         """Swallow everything from now on, both ways, and keep the connections open."""
         self.flowing.clear()

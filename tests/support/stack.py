@@ -24,7 +24,8 @@ class Stack:
 
     Leaves when the test leaves. `settings` go to every process (`{"MILEPOST_LEASE_SECONDS": "3"}`);
     `modules` are what the workers load; without `database_url` records are in SQLite below `folder`.
-    `redis_url` replaces the server's own, to put a proxy between.
+    `redis_url` replaces the server's own, to put a proxy between. `http` is a client of the first API, with
+    the first of `MILEPOST_API_KEYS` if they are set.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Stack:
         self._settings = {
             "MILEPOST_REDIS_URL": redis_url or redis.url,
             "MILEPOST_DATA_DIR": str(folder / "data"),
-            "MILEPOST_LOG_LEVEL": "debug",
+            "MILEPOST_LOG_LEVEL": "info",
             **({"MILEPOST_DATABASE_URL": database_url} if database_url else {}),
             **(settings or {}),
         }
@@ -54,18 +55,17 @@ class Stack:
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        apis, workers = self._wanted
         try:
-            apis, workers = self._wanted
+            # Without TLS to set up: loading certificates takes longer than all that is asked.
+            client = httpx2.AsyncClient(timeout=30, trust_env=False, verify=False, headers=self._headers())
+            self.http = await self._exit.enter_async_context(client)
+            for _ in range(workers):
+                self.add_worker()  # they start while the first API does, which brings the database up to date
             for _ in range(apis):
                 await self.add_api()
-            for _ in range(workers):
-                self.add_worker()
             for worker in self.workers:
                 await self.wait_for_worker(worker)
-            if self.urls:
-                self.http = await self._exit.enter_async_context(
-                    httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False)
-                )
         except BaseException:
             await self.__aexit__()
             raise
@@ -89,6 +89,7 @@ class Stack:
         process = Process.python(name, "-m", "milepost_api", log=self.folder / f"{name}.log", settings=given)
         self.apis.append(process.start())
         self.urls.append(f"http://127.0.0.1:{port}")
+        self.http.base_url = self.url
         await self.wait_for_api(process)
         return process
 
@@ -107,13 +108,12 @@ class Stack:
     async def wait_for_api(self, process: Process) -> None:
         """Wait until `/readyz` says 200."""
         url = self.urls[self.apis.index(process)]
-        async with httpx2.AsyncClient(timeout=5, trust_env=False) as http:
 
-            async def ready() -> bool:
-                process.check_alive()
-                return bool((await http.get(f"{url}/readyz")).status_code == 200)
+        async def ready() -> bool:
+            process.check_alive()
+            return bool((await self.http.get(f"{url}/readyz")).status_code == 200)
 
-            await eventually(ready, f"{process.name} is ready", ignoring=(httpx2.HTTPError,))
+        await eventually(ready, f"{process.name} is ready", ignoring=(httpx2.HTTPError,))
 
     async def wait_for_worker(self, process: Process) -> str:
         """Wait until the worker has announced itself and the APIs list it; return its id."""
@@ -148,10 +148,12 @@ class Stack:
     def stream_url(self, job_id: str) -> str:
         return f"{self.url}/v1/jobs/{job_id}/status/stream"
 
+    def _headers(self) -> dict[str, str]:
+        key = self._settings.get("MILEPOST_API_KEYS", "").partition(",")[0]
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
     async def _listed(self, url: str, worker_id: str) -> None:
-        async with httpx2.AsyncClient(timeout=5, trust_env=False) as http:
+        async def listed() -> bool:
+            return worker_id in (await self.http.get(f"{url}/v1/workers")).text
 
-            async def listed() -> bool:
-                return worker_id in (await http.get(f"{url}/v1/workers")).text
-
-            await eventually(listed, f"{url} lists {worker_id}", ignoring=(httpx2.HTTPError,))
+        await eventually(listed, f"{url} lists {worker_id}", ignoring=(httpx2.HTTPError,))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 """Generous, because it is only ever reached by a test that fails."""
 
 _POLL_SECONDS = 0.02
@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.02
 
 @overload
 async def eventually(
-    predicate: Callable[[], Coroutine[Any, Any, T]],
+    predicate: Callable[[], Coroutine[Any, Any, T | None]],
     message: str,
     *,
     deadline: float = ...,
@@ -26,7 +26,7 @@ async def eventually(
 ) -> T: ...
 @overload
 async def eventually(
-    predicate: Callable[[], T],
+    predicate: Callable[[], T | None],
     message: str,
     *,
     deadline: float = ...,
@@ -57,7 +57,7 @@ async def eventually(
 
 
 def eventually_sync(
-    predicate: Callable[[], T],
+    predicate: Callable[[], T | None],
     message: str,
     *,
     deadline: float = DEADLINE_SECONDS,

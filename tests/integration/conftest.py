@@ -1,0 +1,44 @@
+"""Fixtures of the tests with real worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.support.process import Process
+from tests.support.redis import RedisServer
+from tests.support.workers import TASKS, Fleet
+
+
+@pytest.fixture
+async def fleet(redis: Redis, redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """No worker yet; those that the test starts are killed after it."""
+    fleet = Fleet(redis, redis_server.url, tmp_path)
+    yield fleet
+    for worker in fleet.workers:
+        worker.kill()
+
+
+@pytest.fixture(scope="module")
+def patient_worker(
+    redis_servers: Callable[[str], RedisServer], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Process]:
+    """One worker for all tests of a module that do it no harm."""
+    folder = tmp_path_factory.mktemp("worker")
+    settings = {"MILEPOST_REDIS_URL": redis_servers("embedded").url, "MILEPOST_STOP_GRACE_SECONDS": "1"}
+    with Process.python(
+        "worker", "-m", "milepost_worker", TASKS, log=folder / "worker.log", settings=settings
+    ) as process:
+        process.wait_until(lambda: "worker.ready" in process.output())
+        yield process
+
+
+@pytest.fixture
+def shared(redis: Redis, redis_server: RedisServer, tmp_path: Path, patient_worker: Process) -> Fleet:
+    """An empty Redis and that worker."""
+    Process.seen.append(patient_worker)  # what it says belongs into the report of this test, too
+    patient_worker.check_alive()
+    return Fleet(redis, redis_server.url, tmp_path)

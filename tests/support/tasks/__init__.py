@@ -1,0 +1,1 @@
+"""Tasks for the tests of workers: each behaves in one way, well or badly."""
