@@ -10,10 +10,5 @@ import { sharedClient } from "./src/client.js"
 const client = sharedClient()
 const board = new Board(client, get("#jobs"))
 const composer = new Composer(client, get("#composer"), (job) => board.add(job, { show: true }))
-const pulse = new Pulse(client, {
-  workersChanged: () => composer.load(),
-  beat: () => board.refresh(),
-})
 
-await Promise.allSettled([composer.load(), board.load()]) // what fails is told by the pulse, which goes on trying
-pulse.start()
+await new Pulse(client, { workersChanged: () => composer.load(), beat: () => board.refresh() }).start()

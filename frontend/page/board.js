@@ -17,6 +17,8 @@ export class Board {
   /** @type {Map<string, Card>} by job id */
   #cards = new Map()
   #dismissed = new Set(remembered())
+  /** @type {string | null} the id of the newest job that was listed; null before anything was */
+  #newest = null
   #list
   #empty = get("#empty")
   #clear = get("#clear")
@@ -32,20 +34,25 @@ export class Board {
     place.addEventListener("milepost-end", () => this.#count())
   }
 
-  /** Show what the server has: this is how a page finds its jobs again after a reload. */
-  async load() {
+  /** Show what the server has, and from then on what others submit: this is how a page finds its jobs again. */
+  async refresh() {
+    await (this.#newest === null ? this.#load() : this.#addNewer(this.#newest))
+    this.#count()
+  }
+
+  async #load() {
     const underWay = await this.client.list({ status: UNDER_WAY, limit: UNDER_WAY_SHOWN })
     const recent = await this.client.list({ limit: RECENT_SHOWN })
     for (const job of [...recent.items, ...underWay.items]) this.add(job)
     get("#more").hidden = underWay.next_cursor === null
-    this.#count()
+    this.#newest = recent.items[0]?.id ?? ""
   }
 
-  /** Show what others have submitted since. */
-  async refresh() {
-    const { items } = await this.client.list({ limit: RECENT_SHOWN })
-    for (const job of items) this.add(job)
-    this.#count()
+  /** @param {string} newest */
+  async #addNewer(newest) {
+    const { items } = await this.client.list({ limit: UNDER_WAY_SHOWN })
+    for (const job of items) if (!job.done || job.id > newest) this.add(job)
+    this.#newest = items[0]?.id ?? newest
   }
 
   /**
@@ -57,7 +64,7 @@ export class Board {
     const card = new Card(this.client, job, () => this.#dismiss(job.id))
     this.#cards.set(job.id, card)
     // Ids begin with their time, so later ones sort after: newest first, whatever came in which order.
-    const next = [...this.#list.children].find((other) => (other.id.localeCompare(card.element.id) < 0))
+    const next = [...this.#list.children].find((other) => other.id < card.element.id)
     this.#list.insertBefore(card.element, next ?? null)
     this.#trim()
     this.#count()

@@ -11,7 +11,7 @@ const NO_WORKER =
   "everything at once with `milepost up`."
 
 export class Pulse {
-  /** @type {number | null} */
+  /** @type {number | null} null before anybody was counted, and after the server was away */
   #count = null
   #notice = get("#notice")
   #workers = get("#workers")
@@ -26,7 +26,7 @@ export class Pulse {
   }
 
   /** Begin; a page nobody sees asks nothing, and asks at once when it is seen again. */
-  start() {
+  async start() {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer
     const beat = async () => {
@@ -37,18 +37,18 @@ export class Pulse {
       timer = setTimeout(beat, BEAT_MS)
     }
     document.addEventListener("visibilitychange", beat)
-    beat()
+    await beat()
   }
 
   async #beat() {
     try {
       const workers = await this.client.workers()
-      if (this.#count !== null && this.#count !== workers.length) await this.tell.workersChanged()
+      if (this.#count !== workers.length) await this.tell.workersChanged()
       await this.tell.beat()
       this.#found(workers.length)
     } catch (error) {
       if (!(error instanceof Problem)) throw error
-      this.#count = -1 // whoever is there when it answers again has changed
+      this.#count = null
       this.#say(error.temporary ? `${error.message} Trying again.` : error.message)
       this.#workers.textContent = ""
     }

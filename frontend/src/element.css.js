@@ -39,7 +39,7 @@ export const STYLE = `
 .percent:empty { min-inline-size: 0; }
 .facts :empty:not(.break), .attempt:empty { display: none; }
 :host([data-tone="failed"]) .message { color: var(--bad); }
-.step::after { content: ":"; }
+.step:not(:has(+ .message:empty))::after { content: ":"; }
 
 progress {
   appearance: none; display: block; inline-size: 100%; block-size: var(--milepost-bar-height, .5rem);
@@ -57,9 +57,8 @@ progress:indeterminate {
 }
 @keyframes flow { to { background-position-x: calc(200% / 3); } } /* one period: .4 of the width, of the .6 left over */
 
-.trouble { color: var(--warning); font-size: .875em; animation: appear .2s 1.2s backwards; }
-.trouble:empty { display: none; }
-@keyframes appear { from { opacity: 0; } }
+.trouble { color: var(--warning); flex: 1 1 0; } /* instead of what was said before the connection broke */
+.trouble:not(:empty) ~ :is(.step, .message) { display: none; }
 
 button {
   font: inherit; font-size: .875em; color: inherit; cursor: pointer;
@@ -83,7 +82,7 @@ button[hidden] { display: none; }
   .facts .count { flex: 1 1 0; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .pace { display: contents; }
   .break { display: block; flex-basis: 100%; order: 1; }
-  .step, .message { order: 2; }
+  .step, .message, .trouble { order: 2; }
   .rate { order: 3; }
 }
 @media (prefers-reduced-motion: reduce) {
@@ -93,7 +92,6 @@ button[hidden] { display: none; }
     animation: none;
     background: repeating-linear-gradient(90deg, var(--tone) 0 .5rem, var(--track) .5rem 1rem);
   }
-  .trouble { animation-duration: 1ms; }
 }
 @media (forced-colors: active) {
   progress { border: 1px solid CanvasText; forced-color-adjust: none; background: Canvas; color: Highlight; }

@@ -26,6 +26,7 @@ const SKELETON = `
   <div class="row facts" part="facts">
     <span class="percent" part="percent"></span>
     <span class="count" part="count"></span>
+    <span class="trouble" part="trouble"></span>
     <span class="step" part="step"></span>
     <span class="message" part="message"></span>
     <span class="break"></span>
@@ -34,7 +35,6 @@ const SKELETON = `
       <span part="time-left"></span>
     </span>
   </div>
-  <div class="trouble" part="trouble"></div>
   <div class="announcement" part="announcement" role="status"></div>
 `
 
@@ -66,6 +66,7 @@ export class ProgressElement extends Base {
   /** @type {Update} */
   #update = { job: null, event: null, connection: "connecting", problem: null }
   #progressAt = 0
+  #lostAt = 0
   #complaint = ""
   #cancelling = false
   /** @type {string | null} */
@@ -173,6 +174,7 @@ export class ProgressElement extends Base {
   /** @param {Update} update */
   #show(update) {
     if (update.job?.progress !== this.#update.job?.progress) this.#progressAt = performance.now()
+    if (this.#update.connection !== "reconnecting") this.#lostAt = performance.now()
     this.#update = update
     const focused = this.shadowRoot?.activeElement === this.#button
     this.#draw()
@@ -188,7 +190,11 @@ export class ProgressElement extends Base {
   }
 
   #draw() {
-    const view = describe(this.#update, { age: (performance.now() - this.#progressAt) / 1000 })
+    const now = performance.now()
+    const view = describe(this.#update, {
+      age: (now - this.#progressAt) / 1000,
+      lost: (now - this.#lostAt) / 1000,
+    })
     const { job } = this.#update
     this.dataset.tone = view.tone
     this.#text("label", this.getAttribute("label") ?? job?.task ?? "Job")

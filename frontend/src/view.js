@@ -48,14 +48,18 @@ const TONES = {
   expired: "cancelled",
 }
 
+/** A connection that is back so soon was no trouble: servers and proxies renew them now and then. */
+const PATIENCE_SECONDS = 1.5
+
 /**
  * @param {Pick<Update, "job" | "connection" | "problem">} update
- * @param {{age?: number, now?: number}} [times]  `age`: seconds since the progress arrived; `now`: ms since 1970
+ * @param {{age?: number, lost?: number, now?: number}} [times]  `age`: seconds since the progress arrived; `lost`:
+ *   seconds since the connection broke; `now`: ms since 1970
  * @returns {View}
  */
-export function describe({ job, connection, problem }, { age = 0, now = Date.now() } = {}) {
+export function describe({ job, connection, problem }, { age = 0, lost = Infinity, now = Date.now() } = {}) {
   if (connection === "refused") return { ...UNKNOWN, tone: "failed", status: "Not available", value: 0, message: problem ?? "" }
-  const trouble = troubleOf(connection, problem)
+  const trouble = lost < PATIENCE_SECONDS ? "" : troubleOf(connection, problem)
   if (job === null) return { ...UNKNOWN, trouble }
   const { progress } = job
   const moving = job.status === "running"

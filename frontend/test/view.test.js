@@ -48,6 +48,11 @@ test("a silent worker is told apart from a lost connection", () => {
   assert.deepEqual([lost.tone, lost.status, lost.trouble], ["running", "Running", "The connection was lost. Trying again."])
 })
 
+test("a connection that is back at once was no trouble", () => {
+  assert.equal(view(RUNNING, { connection: "reconnecting" }, { lost: 1 }).trouble, "")
+  assert.notEqual(view(RUNNING, { connection: "reconnecting" }, { lost: 2 }).trouble, "")
+})
+
 test("a job that waits says for what", () => {
   const now = Date.parse("2026-11-21T08:00:00Z")
   const run_at = "2026-11-21T08:02:00Z"

@@ -21,7 +21,12 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     folder = tmp_path_factory.mktemp("house")
     modules = (BUILTIN_TASKS, "tests.support.page_tasks")
     with RedisServer(folder / "redis") as redis:
-        async with Stack(folder, redis, modules=modules, settings={"MILEPOST_CONCURRENCY": "20", "MILEPOST_LOG_LEVEL": "info"}) as stack:
+        async with Stack(
+            folder,
+            redis,
+            modules=modules,
+            settings={"MILEPOST_CONCURRENCY": "20", "MILEPOST_LOG_LEVEL": "info"},
+        ) as stack:
             yield stack
 
 

@@ -183,7 +183,9 @@ async def test_the_form_speaks_the_schema(house: Stack, browser: Browser) -> Non
         await page.page.fill("#param-names", "[broken")
         await page.page.locator("#submit").click()
         await page.page.get_by_text("This should be JSON").wait_for()
-        job = await page.start("page.form", text="a 'quoted' text", colour="green", ratio="0.25", names='["x", "y"]')
+        job = await page.start(
+            "page.form", text="a 'quoted' text", colour="green", ratio="0.25", names='["x", "y"]'
+        )
         await page.until(job, "Succeeded")
         done = await house.job(job)
         assert done["result"] == ["a 'quoted' text", "green", None, 0.25, True, ["x", "y"]]
@@ -209,7 +211,9 @@ async def test_the_keyboard_is_enough(house: Stack, browser: Browser) -> None:
     """From the top of the page to a started, cancelled and dismissed job; the focus can always be seen."""
     async with tab(browser) as page:
         await page.goto(house.url)
-        await page.page.select_option("#task", "demo.ticker")  # a native select is the browser's own keyboard work
+        await page.page.select_option(
+            "#task", "demo.ticker"
+        )  # a native select is the browser's own keyboard work
         await page.page.locator("h1").click()
         await _tab_to(page, "Start demo.ticker")
         before = await page.job_ids()

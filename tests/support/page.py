@@ -115,7 +115,9 @@ class WatchedPage:
 
     async def check(self) -> None:
         """Fail if the browser had anything to complain about."""
-        violations = [] if self.page.is_closed() else await self.page.evaluate("window.recorded?.violations ?? []")
+        violations = (
+            [] if self.page.is_closed() else await self.page.evaluate("window.recorded?.violations ?? []")
+        )
         assert violations == []
         assert self.complaints == []
 
@@ -136,7 +138,9 @@ class WatchedPage:
 
 
 @asynccontextmanager
-async def tab(browser: Browser, context: BrowserContext | None = None, **options: Any) -> AsyncIterator[WatchedPage]:
+async def tab(
+    browser: Browser, context: BrowserContext | None = None, **options: Any
+) -> AsyncIterator[WatchedPage]:
     """Open a tab, in a browser profile of its own unless one is given; check it at the end."""
     own = context or await browser.new_context(**options)
     await own.add_init_script(_RECORDER)
