@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from devtools.console import Stop, say
-from devtools.environment import PYTHON, ROOT, alone, ensure, keep_caches_here
+from devtools.environment import PYTHON, ROOT, VENV, alone, ensure, keep_caches_here
 
 
 def open_door(arguments: list[str], usage: str) -> int:
@@ -35,7 +35,18 @@ def open_door(arguments: list[str], usage: str) -> int:
 def hand_over(arguments: list[str], environment: dict[str, str] | None = None) -> NoReturn:
     """Become a program in .venv: signals reach it and its exit code is ours."""
     sys.stdout.flush()
-    os.execve(PYTHON, [str(PYTHON), *arguments], {**os.environ, **(environment or {})})
+    os.execve(PYTHON, [str(PYTHON), *arguments], {**compiled_once(os.environ), **(environment or {})})
+
+
+def compiled_once(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with compiled modules kept in .venv where they may not lie in the tree.
+
+    PYTHONDONTWRITEBYTECODE is common in containers; every process would compile every library anew, seconds each.
+    """
+    env = dict(environ)
+    if env.pop("PYTHONDONTWRITEBYTECODE", ""):
+        env["PYTHONPYCACHEPREFIX"] = str(VENV / "pycache")
+    return env
 
 
 def run(arguments: list[str]) -> int:

@@ -18,7 +18,7 @@ from milepost_api.auth import Auth, KeyRing
 from milepost_api.caretaker import Caretaker, StartDeadlines
 from milepost_api.catalogue import Offers
 from milepost_api.dispatcher import Dispatcher
-from milepost_api.hub import open_hub
+from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
 from milepost_api.lookup import Lookup
 from milepost_api.memory import Memory
@@ -81,7 +81,13 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
     offers, seconds = Offers(announced), settings.redis_answer_seconds
     subscriber = await stack.enter_async_context(connect_subscriber(settings.redis_url))
     hub = await stack.enter_async_context(
-        open_hub(joblog, subscriber, Memory(store, joblog), lambda job: job_wire(root_path, job))
+        open_hub(
+            joblog,
+            subscriber,
+            Memory(store, joblog),
+            lambda job: job_wire(root_path, job),
+            Times(answer=seconds),
+        )
     )
     return Services(
         settings=settings,

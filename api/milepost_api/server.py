@@ -12,13 +12,14 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from milepost_api.protocol import StreamingProtocol
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
 
 EXIT_INTERRUPTED = 130
 
 
-def config(app: FastAPI, settings: ApiSettings, *, http: Any = "auto") -> uvicorn.Config:
+def config(app: FastAPI, settings: ApiSettings, *, http: Any = StreamingProtocol) -> uvicorn.Config:
     """Return how `app` is served. `http` is a protocol class of uvicorn's, or the name of one."""
     return uvicorn.Config(
         app,
@@ -68,7 +69,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(app: FastAPI, settings: ApiSettings, *, http: Any = "auto") -> int:
+def serve(app: FastAPI, settings: ApiSettings, *, http: Any = StreamingProtocol) -> int:
     """Serve until a signal comes. Returns the exit code: 0, 130 after Ctrl-C, 1 if it could not start."""
     server = Server(config(app, settings, http=http))
     server.run()

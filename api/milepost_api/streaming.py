@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import random
+import socket
 from collections.abc import AsyncIterator, Sequence
 
 import anyio
@@ -13,26 +17,41 @@ from starlette.types import Receive, Scope, Send
 from milepost import times
 from milepost.codec import encode_line, encode_retry
 from milepost_api.hub import Frame, Subscription, ping
+from milepost_api.protocol import transport_of
 
 log = structlog.get_logger("milepost.stream")
 
 SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
 
-SEND_SECONDS = 10.0
-"""A reader that takes nothing for so long is cut; it may come back with its cursor."""
-
 RETRY_MS = (2000, 4000)
 """How long browsers wait before they reconnect: spread, so that a restart is not followed by a stampede."""
 
 HEADERS = {"Cache-Control": "no-store, no-transform"}
+
+SEND_BUFFER_BYTES = 65_536
+"""What the kernel holds for one reader (it doubles this). Left to itself it takes megabytes before anybody
+
+notices that nothing is read.
+"""
+
+LOST_AFTER_MS = 30_000
+"""A peer that acknowledges nothing for so long is gone: TCP itself would take a quarter of an hour to say so."""
+
+logging.getLogger("sse_starlette.sse").setLevel(logging.INFO)  # at DEBUG it logs every chunk whole
 
 
 class StreamResponse(EventSourceResponse):
     """A response whose body is a subscription. The subscription is closed however the response ends."""
 
     def __init__(
-        self, subscription: Subscription, *, ndjson: bool, ping_seconds: float, grace_seconds: float
+        self,
+        subscription: Subscription,
+        *,
+        ndjson: bool,
+        ping_seconds: float,
+        stalled_seconds: float,
+        grace_seconds: float,
     ) -> None:
         self._subscription = subscription
         body = _ndjson(subscription, ping_seconds) if ndjson else _sse(subscription, ping_seconds)
@@ -41,19 +60,41 @@ class StreamResponse(EventSourceResponse):
             headers=HEADERS,
             media_type=NDJSON if ndjson else SSE,
             ping=0,  # ours are events that a client can see, and only after silence
-            send_timeout=SEND_SECONDS,
+            send_timeout=stalled_seconds,
             # The hub tells the streams to end; sse-starlette only has to let them.
             shutdown_event=anyio.Event(),
             shutdown_grace_period=grace_seconds,
         )
+        del self.headers["Connection"]  # the server's business: HTTP/1.0 closes, HTTP/2 forbids it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        transport = transport_of(scope)
         try:
+            if transport is not None:
+                _tune(transport)
             await super().__call__(scope, receive, send)
         except SendTimeoutError:
-            log.info("stream.cut", reason=f"nothing was read for {SEND_SECONDS:g} s")
+            log.info("stream.cut", reason=f"nothing was read for {self.send_timeout:g} s")
+            if transport is not None:
+                await _cut(transport, receive)
         finally:
             self._subscription.close()
+
+
+def _tune(transport: asyncio.Transport) -> None:
+    connection = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # the client has gone already: there is nothing to tune
+        if connection.family in {socket.AF_INET, socket.AF_INET6}:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_AFTER_MS)
+
+
+async def _cut(transport: asyncio.Transport, receive: Receive) -> None:
+    """Drop what was written: a connection that is only closed waits for ever for its reader to take it."""
+    transport.abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _sse(subscription: Subscription, ping_seconds: float) -> AsyncIterator[bytes]:

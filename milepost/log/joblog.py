@@ -329,8 +329,7 @@ def _gap(after: Cursor, here: Cursor, *, oldest: int) -> str | None:
         return "epoch"
     if after.seq > here.seq:
         return "ahead"
-    # 0: nothing is left of the history, though it has happened.
-    return "trimmed" if after.seq < here.seq and (oldest == 0 or oldest > after.seq + 1) else None
+    return "trimmed" if after.seq < here.seq and oldest > after.seq + 1 else None
 
 
 def _is_done(status: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,3 +36,24 @@ async def browser() -> AsyncIterator[Browser]:
     """A Chromium for the tests of this file; every test has a profile of its own."""
     async with launched_chromium() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the tasks of `service` may read."""
+    return tmp_path_factory.mktemp("files")
+
+
+@pytest.fixture(scope="session")
+async def service(tmp_path_factory: pytest.TempPathFactory, files_root: Path) -> AsyncIterator[Stack]:
+    """Two APIs and a worker for all tests of streams: built-in tasks and those of `tests.support.tasks.played`."""
+    folder = tmp_path_factory.mktemp("service")
+    settings = {
+        "MILEPOST_FILES_ROOT": str(files_root),
+        "MILEPOST_CONCURRENCY": "20",
+        "MILEPOST_LOG_LEVEL": "info",
+    }
+    modules = (BUILTIN_TASKS, "tests.support.tasks.played")
+    with RedisServer(folder / "redis") as redis:
+        async with Stack(folder, redis, apis=2, modules=modules, settings=settings) as running:
+            yield running

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -299,8 +300,8 @@ def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
         running.process.send(signal.SIGKILL)
         running.process.wait()
         if sys.platform == "linux":
-            for name, (pid, known) in children.items():
-                eventually_sync(lambda pid=pid, known=known: identity(pid) != known, f"the {name} has gone")
+            for name, one in children.items():
+                eventually_sync(partial(_is_gone, *one), f"the {name} has gone")
     with Up(tmp_path) as again:
         assert again.run("list").returncode == 0
 
@@ -386,3 +387,7 @@ def test_modules_of_ones_own_are_offered_beside_the_built_in(tmp_path: Path) -> 
         done = running.run("submit", "mine.hello", "-p", "name=world", "-f")
         assert done.stdout.splitlines()[-1] == 'result: "hello world"'
         assert running.run("submit", *COUNT, "-f", "-q").returncode == 0
+
+
+def _is_gone(pid: int, known: object) -> bool:
+    return identity(pid) != known

@@ -55,6 +55,15 @@ async def test_a_job_submitted_at_one_api_is_followed_at_the_other(production):
     await eventually(recorded, "the end is in the database")
 
 
+async def test_the_worker_reads_the_folder_that_is_mounted(production):
+    """Out of the box there is a CSV file to profile, and nothing beside it to read."""
+    job = await production.submit(0, "csv.profile", path="orders.csv")
+    assert (await production.follow(job["id"]))[-1]["result"]["rows"] == 40
+    job = await production.submit(0, "csv.profile", path="../pyproject.toml")
+    end = (await production.follow(job["id"]))[-1]
+    assert (end["status"], end["error"]["type"]) == ("failed", "PathRefused")
+
+
 async def test_parallel_submissions_are_accepted_once_and_end_once(production):
     """200 jobs, each submitted to both APIs at the same moment under one key: 200 rows, 200 ends."""
     numbers = range(200)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from redis.asyncio import Redis
-
 from milepost_api.app import create_app
 from milepost_api.pages import Pages
 from milepost_api.settings import ApiSettings
+from redis.asyncio import Redis
+
 from tests.support.api import Api, announce, serving, settings
 from tests.support.redis import RedisServer
 
@@ -40,7 +40,13 @@ async def test_every_address_but_health_needs_a_key(locked: Api) -> None:
     """Closed means closed: routes, pages, documents and what is not there at all."""
     document = create_app(locked.services.settings).openapi()
     addresses = [(m, p.replace("{job_id}", "x")) for p, ops in document["paths"].items() for m in ops]
-    for method, path in [*addresses, ("get", "/"), ("get", "/docs"), ("get", "/openapi.json"), ("get", "/nope")]:
+    for method, path in [
+        *addresses,
+        ("get", "/"),
+        ("get", "/docs"),
+        ("get", "/openapi.json"),
+        ("get", "/nope"),
+    ]:
         answer = await locked.http.request(method, path)
         if path in ("/healthz", "/readyz"):
             assert answer.status_code == 200
@@ -52,7 +58,11 @@ async def test_every_address_but_health_needs_a_key(locked: Api) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    [{"authorization": "Bearer second-key"}, {"authorization": "bearer  first-key"}, {"x-api-key": "first-key"}],
+    [
+        {"authorization": "Bearer second-key"},
+        {"authorization": "bearer  first-key"},
+        {"x-api-key": "first-key"},
+    ],
 )
 async def test_each_key_opens_in_either_header(locked: Api, header: dict[str, str]) -> None:
     """Two keys are valid while one is being replaced by the other."""
@@ -238,7 +248,17 @@ async def test_pages_run_only_their_own_scripts(site: httpx2.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["/.env", "/tests/x.js", "/node_modules/x.js", "/notes.md", "/src", "/../outside.js", "/%2e%2e/outside.js", "/src/%00"]
+    "path",
+    [
+        "/.env",
+        "/tests/x.js",
+        "/node_modules/x.js",
+        "/notes.md",
+        "/src",
+        "/../outside.js",
+        "/%2e%2e/outside.js",
+        "/src/%00",
+    ],
 )
 async def test_pages_show_nothing_else(site: httpx2.AsyncClient, path: str) -> None:
     """Only what a page is made of is served, from its folder only."""

@@ -133,7 +133,7 @@ async def test_a_field_that_is_wrong_is_named(api: Api, field: str, value: objec
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
 async def test_numbers_that_json_does_not_have_are_refused(api: Api, value: str) -> None:
     """Python reads NaN as JSON; no other reader of the job would."""
-    body = '{"task":"demo.count","params":{"steps":1,"note":%s}}' % value
+    body = f'{{"task":"demo.count","params":{{"steps":1,"note":{value}}}}}'
     answer = await api.http.post("/v1/jobs", content=body, headers={"content-type": "application/json"})
 
     assert answer.status_code == 422
@@ -144,20 +144,21 @@ async def test_params_that_nest_too_deep_are_refused(api: Api) -> None:
     """Depth breaks parsers further on; the limit is said, and the server lives."""
     for depth, codes in ((65, {422}), (100_000, {400, 422})):
         nested = "[" * depth + "]" * depth
-        body = '{"task":"demo.count","params":{"steps":1,"note":%s}}' % nested
+        body = f'{{"task":"demo.count","params":{{"steps":1,"note":{nested}}}}}'
         answer = await api.http.post("/v1/jobs", content=body, headers={"content-type": "application/json"})
         assert answer.status_code in codes, answer.text[:200]
 
 
 async def test_text_that_breaks_databases_is_kept(api: Api) -> None:
-    """NUL, lone surrogates and emoji in params and metadata arrive as they were sent."""
-    body = r'{"task":"demo.count","params":{"steps":1,"note":"\u0000\ud800\ud83d\ude00"},"metadata":{"k":"\u0000\udfff"}}'
+    """NUL and emoji arrive as they were sent; half a surrogate pair, which is no text, as U+FFFD."""
+    params, metadata = r'{"steps":1,"note":"\u0000\ud800\ud83d\ude00"}', r'{"k":"\u0000\udfff"}'
+    body = f'{{"task":"demo.count","params":{params},"metadata":{metadata}}}'
     answer = await api.http.post("/v1/jobs", content=body, headers={"content-type": "application/json"})
 
     assert answer.status_code == 202, answer.text
     claim = await Hand(api.services.log).begin(answer.json()["id"])
-    assert claim.params["note"] == "\x00\ud800\U0001f600"
-    assert (await api.get(f"/v1/jobs/{claim.job_id}"))["metadata"] == {"k": "\x00\udfff"}
+    assert claim.params["note"] == "\x00\ufffd\U0001f600"
+    assert (await api.get(f"/v1/jobs/{claim.job_id}"))["metadata"] == {"k": "\x00\ufffd"}
 
 
 async def test_the_same_key_and_body_get_the_same_job(api: Api) -> None:
@@ -233,9 +234,9 @@ async def test_prefer_wait_answers_200_with_the_result_when_done_in_time(api: Ap
     hand = Hand(api.services.log)
 
     async def work() -> None:
-        async def first() -> str | None:
+        async def first() -> str:
             items = (await api.get("/v1/jobs"))["items"]
-            return items[0]["id"] if items else None
+            return items[0]["id"] if items else ""
 
         await hand.run(await eventually(first, "a job is there"))
 

@@ -113,7 +113,11 @@ async def test_a_child_that_dies_now_and_then_is_always_started_again(watched: W
     for _ in range(3):
         before = watched.pid("worker")
         os.kill(before, signal.SIGKILL)
-        await eventually(lambda before=before: watched.pid("worker") != before, "there is another one")
+
+        def replaced(before: int = before) -> bool:
+            return watched.pid("worker") != before
+
+        await eventually(replaced, "there is another one")
         watched.now += RESTART_SECONDS
     assert watched.keeper.failure is None
 
@@ -189,6 +193,7 @@ async def test_the_embedded_redis_keeps_what_it_was_given(tmp_path: Path) -> Non
     folder = tmp_path / 'a "b" \\c é'
     said: list[str] = []
     redis = EmbeddedRedis(find_server({}), folder)
+    before = 0
     for number in (signal.SIGKILL, signal.SIGTERM):
         child = await Child.start(redis.command(os.environ), said.append)
         await eventually(lambda: ready.redis(redis.url), "redis answers")

@@ -154,21 +154,25 @@ async def test_a_task_ends_while_redis_is_away(fleet: Fleet, redis_server: Redis
     await fleet.events(job_id)
 
 
-async def test_reports_wait_while_redis_refuses_to_write(fleet: Fleet, redis: Redis) -> None:
+@pytest.mark.parametrize(("option", "value"), [("maxmemory", "1"), ("min-replicas-to-write", "1")])
+async def test_reports_wait_while_redis_refuses_to_write(
+    fleet: Fleet, redis: Redis, option: str, value: str
+) -> None:
     """A full Redis is not an answer to a report: nothing is dropped, and the job ends once there is room."""
-    await fleet.worker(lease_seconds=30, silence_seconds=20)
-    marks, go = fleet.file(), fleet.file()
-    job_id = await fleet.submit("t.deaf", {"marks": str(marks), "go": str(go)})
-    await fleet.until(job_id, lambda job: job.progress.current == 1, "has reported")
-    await redis.config_set("maxmemory", "1")
+    worker = await fleet.worker(lease_seconds=30, silence_seconds=20)
+    go = fleet.file()
+    job_id = await fleet.submit("t.talk", {"lines": 5, "go": str(go)})
+    await fleet.until(job_id, lambda job: job.progress.total == 5, "has reported")
+    await redis.config_set(option, value)
     try:
         go.touch()
-        await eventually(lambda: "redis_trouble" in fleet.workers[0].output(), "Redis refuses")
+        await eventually(lambda: "courier.redis_trouble" in worker.output(), "Redis refuses")
     finally:
-        await redis.config_set("maxmemory", "0")
-    job = await fleet.ended(job_id)
-    assert (job.status, job.result) == (Status.SUCCEEDED, "too late")
-    await fleet.events(job_id)
+        await redis.config_set(option, "0")
+    assert (await fleet.ended(job_id)).status == Status.SUCCEEDED
+    assert [one["data"]["n"] for one in await fleet.events(job_id) if one["type"] == "output"] == list(
+        range(5)
+    )
 
 
 async def proxy_has_cut(proxy: TcpProxy, times: int) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx2
+from milepost_api import database
 from milepost_api.app import create_app
-from milepost_api.main import _prepare, _with_database
 from milepost_api.server import Server, config
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
@@ -72,7 +72,7 @@ def settings(folder: Path, redis_url: str, **given: Any) -> ApiSettings:
 @asynccontextmanager
 async def serving(wanted: ApiSettings) -> AsyncIterator[Api]:
     """Serve until the block ends."""
-    await _with_database(wanted, _prepare)
+    await database.prepare(wanted)
     app = create_app(wanted)
     server = _QuietServer(config(app, wanted))
     running = asyncio.create_task(server.serve())

@@ -30,7 +30,11 @@ class Exchange:
 def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of a page, in order."""
     found = _FENCE.finditer(page.read_text())
-    return [Block(*one["info"].partition(" ")[::2], one["body"]) for one in found]
+    return [
+        Block(language, how, one["body"])
+        for one in found
+        for language, _, how in [one["info"].partition(" ")]
+    ]
 
 
 def exchanges(body: str) -> list[Exchange]:

@@ -147,7 +147,9 @@ class Production:
         here = {
             "MILEPOST_REDIS_URL": self.redis_url,
             "MILEPOST_DATABASE_URL": self.database_url.replace("+asyncpg", ""),
-            "MILEPOST_FILES_ROOT": str(self.folder),
+            "MILEPOST_FILES_ROOT": str(
+                compose.ROOT / "examples"
+            ),  # what the file mounts, if nothing else is said
         }
         return {key: here.get(key, value) for key, value in given.items()}
 

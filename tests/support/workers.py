@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from milepost import times
+from milepost.background import end
 from milepost.codec import Cursor, dumps
 from milepost.ids import new_job_id
 from milepost.job import Job
@@ -151,8 +152,7 @@ class Fleet:
         try:
             yield
         finally:
-            caring.cancel()
-            await asyncio.gather(caring, return_exceptions=True)
+            await end(caring)
 
     async def _care(self) -> None:
         times: dict[str, Any] = {"lease_seconds": LEASE_SECONDS, "silence_seconds": SILENCE_SECONDS}

@@ -208,6 +208,9 @@ def test_the_proxy_asks_for_the_api_by_its_name():
     assert f"name {{$API_HOST:{SCALED[0]}}}" in CADDYFILE
     assert f"port {{$API_PORT:{port}}}" in CADDYFILE
     assert "flush_interval -1" in CADDYFILE
+    kept = re.search(r"request_buffers (\d+)MiB", CADDYFILE)
+    assert kept
+    assert int(kept[1]) << 20 > ApiSettings().body_limit_bytes
     assert service("proxy")["ports"][0].endswith(":8000")
     assert ":8000 " in CADDYFILE
 

@@ -230,3 +230,10 @@ def test_a_program_that_is_missing_or_hangs_fails_like_one_that_says_no(tmp_path
         console.quietly([tmp_path / "missing"])
     with pytest.raises(console.CommandFailed, match="sleeper failed"):
         console.quietly([executable(tmp_path / "sleeper", "exec sleep 30")], timeout_seconds=0.2)
+
+
+def test_what_is_started_compiles_its_modules_once_and_not_into_the_tree():
+    """Where the environment forbids bytecode in the tree, it goes into .venv; else nothing changes."""
+    forbidden = doors.compiled_once({"PYTHONDONTWRITEBYTECODE": "1", "A": "b"})
+    assert forbidden == {"PYTHONPYCACHEPREFIX": str(environment.VENV / "pycache"), "A": "b"}
+    assert doors.compiled_once({"A": "b"}) == {"A": "b"}

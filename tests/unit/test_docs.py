@@ -14,7 +14,7 @@ import pytest
 from milepost_api.app import create_app
 from milepost_api.hub.subscription import CONFLATE_FRAMES
 from milepost_api.settings import ApiSettings
-from milepost_api.streaming import RETRY_MS, SEND_SECONDS
+from milepost_api.streaming import RETRY_MS
 from milepost_api.submit import Submission
 from milepost_worker import builtin
 from milepost_worker.main import command as worker_command
@@ -205,7 +205,7 @@ def test_the_numbers_of_the_protocol_are_those_of_the_code() -> None:
     text = page("protocol.md")
     assert f"longer than {INLINE_RESULT_BYTES} bytes" in text
     assert f"more than {CONFLATE_FRAMES}\n   events behind" in text
-    assert f"reads nothing for {SEND_SECONDS:g} s" in text
+    assert f"reads nothing for {ApiSettings.model_fields['stalled_reader_seconds'].default:g} s" in text
     assert "wait {:g} to {:g} s before".format(*(ms / 1000 for ms in RETRY_MS)) in text
     assert f"when {PENDING_REPORTS:,} of them wait" in page("tasks.md")
 
@@ -325,6 +325,12 @@ def test_python_in_the_pages_is_python(path: Path, code: str) -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("milepost"):
             module = __import__(cast("str", node.module), fromlist=["*"])
             assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+
+
+def test_the_task_of_the_quickstart_is_the_example() -> None:
+    """What a reader copies is what stands in examples/."""
+    first = blocks(page("quickstart.md"), "python")[0]
+    assert first == (ROOT / "examples" / "mytasks.py").read_text()
 
 
 def test_json_in_the_pages_is_json() -> None:

@@ -68,7 +68,8 @@ class Listener:
                     raise RedisConnectionError(f"no answer to a ping for {LOOK_AROUND_SECONDS:.0f} s")
                 else:
                     silent = True
-                    await asyncio.wait_for(pubsub.ping(), LOOK_AROUND_SECONDS)
+                    async with asyncio.timeout(LOOK_AROUND_SECONDS):
+                        await pubsub.ping()
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 

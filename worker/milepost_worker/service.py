@@ -12,6 +12,7 @@ from arq.connections import ArqRedis
 from arq.worker import Retry as ArqRetry
 from redis.exceptions import RedisError
 
+from milepost.background import end
 from milepost.log import Catalogue, Claim, JobLog, Refusal
 from milepost.redis import UNREACHABLE, connect, connect_subscriber, connect_sync, is_transient
 from milepost.tasks import Task
@@ -175,14 +176,13 @@ async def open_service(
     try:
         yield service
     finally:
-        for running in background:
-            running.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await end(*background)
         await presence.leave()
         courier.stop()
         await asyncio.to_thread(courier.join, 5.0)
         for client in (redis, pool, subscriber):
             await client.aclose()
+        await pool.connection_pool.disconnect()  # redis-py leaves a pool that it was given to whoever made it
 
 
 def _complain(background: asyncio.Task[None]) -> None:

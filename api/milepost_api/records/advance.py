@@ -20,9 +20,14 @@ def lifecycle_event(wire: Mapping[str, Any] | None) -> StatusChanged | Ended | N
     """Return the event that a recorder can apply, None for what is none."""
     try:
         event = from_wire(wire or {})
-    except TypeError:
+        if not isinstance(event, StatusChanged | Ended):
+            return None
+        for moment in (event.at, getattr(event, "run_at", None), getattr(event, "finished_at", None)):
+            if moment is not None:
+                parse(moment)
+    except (TypeError, ValueError):
         return None
-    return event if isinstance(event, StatusChanged | Ended) else None
+    return event if Cursor.parse(event.cursor) else None
 
 
 def end_of(seen: Peek) -> Ended:

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from milepost.codec import encode_retry
 from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
 from milepost_api.hub import AlreadyEnded, Wishes, reconnect, subscribe
@@ -60,12 +59,12 @@ async def stream_job_status(
         subscription,
         ndjson=kind == NDJSON,
         ping_seconds=services.settings.ping_seconds,
-        grace_seconds=services.settings.shutdown_grace_seconds - 1,
+        stalled_seconds=services.settings.stalled_reader_seconds,
+        grace_seconds=services.settings.shutdown_grace_seconds,
     )
 
 
 def _come_back_later() -> Response:
     """Answer while Redis is away: EventSource gives up for good on a 503, and comes back after this."""
     wait = random.randint(*RETRY_MS)
-    body = encode_retry(wait) + reconnect("unavailable", wait).sse
-    return Response(body, media_type=SSE, headers=HEADERS)
+    return Response(reconnect("unavailable", wait).sse, media_type=SSE, headers=HEADERS)

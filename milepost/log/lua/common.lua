@@ -78,8 +78,8 @@ local function deliver(due)
   local delivery = ID .. '.' .. redis.call('HINCRBY', STATE, 'delivery', 1)
   local score = due
   if due <= NOW then
-    -- arq takes what is due in the order of its score: a step of priority is worth 11 days of waiting.
-    score = NOW - (10 + tonumber(priority)) * 1000000000
+    -- What is due is taken in the order of its score: a step of priority is worth 11 days of waiting (see take.lua).
+    score = due - (11 + tonumber(priority)) * 1000000000
   end
   redis.call('HSET', STATE, 'due', string.format('%.0f', due))
   redis.call('PSETEX', 'arq:job:' .. delivery, DELIVERY_TTL_MS,

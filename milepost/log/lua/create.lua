@@ -6,6 +6,7 @@ end
 local history_limit = ARGV[5]
 local due = tonumber(ARGV[4])
 if due == 0 then due = NOW + tonumber(ARGV[3]) end
+due = math.max(due, NOW)
 local later = due > NOW
 local fields = { 'id', ID, 'epoch', ARGV[2], 'fence', 0, 'reports', 0 }
 for i = 6, #ARGV do fields[#fields + 1] = ARGV[i] end

@@ -5,6 +5,14 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local worker, slots = ARGV[1], tonumber(ARGV[2])
 local taken, from, page = {}, 0, 100
+-- What was delayed has come due with a score that is its moment: from now on it waits in line with the others of its
+-- priority, as if it had been submitted then (see `deliver` in common.lua).
+local late = redis.call('ZRANGEBYSCORE', KEYS[1], now - 500000000, now, 'WITHSCORES', 'LIMIT', 0, page)
+for i = 1, #late, 2 do
+  local id = string.match(late[i], '^(.*)%.%d+$') or late[i]
+  local priority = tonumber(redis.call('HGET', 'mp:{' .. id .. '}:state', 'priority') or 0)
+  redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', late[i + 1] - (11 + priority) * 1000000000), late[i])
+end
 repeat
   local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', from, page)
   for _, delivery in ipairs(due) do

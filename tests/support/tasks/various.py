@@ -174,6 +174,10 @@ async def wait_for_file(marks: str, go: str) -> str:
 
 
 @task(name="t.talk")
-def talk(lines: int) -> None:
+def talk(lines: int, go: str | None = None) -> None:
+    """Put out so many lines, once the file `go` is there."""
+    progress(0, lines)
+    while go and not _there(go):
+        time.sleep(0.01)
     for n in range(lines):
         progress.output({"n": n})

@@ -74,12 +74,12 @@ def profile(
     and whenever their number has doubled. Without a `header` the columns are named by their place.
     """
     place = confine(path)
-    with open_regular(place) as raw:
+    with open_regular(place) as raw, BufferedReader(raw, 1 << 17) as buffered:
         size = os.fstat(raw.fileno()).st_size
         progress(0, message=path, unit="rows")
         try:
             # newline="": the csv module needs to see the line ends that are inside quotes.
-            text = TextIOWrapper(BufferedReader(raw, 1 << 17), encoding=encoding, newline="")
+            text = TextIOWrapper(buffered, encoding=encoding, newline="")
         except LookupError:
             raise BadCsv(f"There is no text encoding {encoding!r}; try utf-8, utf-16 or cp1252.") from None
         with text:

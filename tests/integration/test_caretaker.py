@@ -1,0 +1,169 @@
+"""The caretaker: jobs of lost workers go on or end, and a pause of Redis costs nobody an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from milepost_api.caretaker import LULL_SECONDS, Caretaker, StartDeadlines
+from milepost_api.records import JobRecord, JobStore, new_job, open_engines, schema
+from redis.asyncio import Redis
+
+from milepost.log import JobLog, NewJob
+from milepost.log.housekeeping import Turn
+from milepost.times import utc_now
+from tests.support.api import COUNT, Hand
+
+pytestmark = pytest.mark.anyio
+LEASE, SILENCE = 12.0, 6.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def joblog(redis: Redis) -> JobLog:
+    return JobLog(redis)
+
+
+def caretaker(joblog: JobLog, redis: Redis, clock: Clock) -> Caretaker:
+    return Caretaker(joblog, redis, lease_seconds=LEASE, silence_seconds=SILENCE, clock=clock)
+
+
+async def running(joblog: JobLog, job_id: str, *, max_attempts: int, left_ms: int, redis: Redis) -> Hand:
+    """Begin a job whose lease ends `left_ms` from now, by Redis's clock (the past if negative)."""
+    await joblog.create(
+        NewJob(id=job_id, task=COUNT.name, created_at="2026-01-01T00:00:00.000Z", max_attempts=max_attempts)
+    )
+    hand = Hand(joblog)
+    await hand.begin(job_id)
+    seconds, micros = await redis.time()
+    await redis.zadd("mp:leases", {job_id: seconds * 1000 + micros // 1000 + left_ms})
+    return hand
+
+
+async def status(joblog: JobLog, job_id: str) -> tuple[str, bool]:
+    job = (await joblog.read(job_id)).job
+    return str(job.status), job.stalled
+
+
+async def test_lost_leases_are_retried_or_ended_and_silent_ones_are_told(
+    joblog: JobLog, redis: Redis
+) -> None:
+    """Attempts left: retrying. None left: failed. Silent but within its lease: stalled. Heard: nothing."""
+    await running(joblog, "again", max_attempts=2, left_ms=-1000, redis=redis)
+    await running(joblog, "over", max_attempts=1, left_ms=-1000, redis=redis)
+    await running(joblog, "silent", max_attempts=2, left_ms=3000, redis=redis)
+    await running(joblog, "heard", max_attempts=2, left_ms=12_000, redis=redis)
+
+    await caretaker(joblog, redis, Clock()).round()
+
+    assert await status(joblog, "again") == ("retrying", False)
+    assert await status(joblog, "over") == ("failed", False)
+    assert await status(joblog, "silent") == ("running", True)
+    assert await status(joblog, "heard") == ("running", False)
+    error = (await joblog.read("over")).job.error
+    assert error is not None
+    assert error.code == "worker_lost"
+
+
+async def test_hundreds_of_lost_leases_are_dealt_with_in_one_round(joblog: JobLog, redis: Redis) -> None:
+    """A whole fleet that dies at once is not mourned at a hundred a second."""
+    for number in range(250):
+        await running(joblog, f"job{number}", max_attempts=1, left_ms=-1000, redis=redis)
+    await caretaker(joblog, redis, Clock()).round()
+    assert await redis.zcard("mp:leases") == 0
+
+
+async def test_one_caretaker_acts_at_a_time_and_a_dead_one_is_replaced(joblog: JobLog, redis: Redis) -> None:
+    """Whoever has the turn keeps it while it renews; when it is gone, the next one takes over."""
+    holder = Turn(redis, seconds=60)
+    assert await holder.take_or_keep()
+    assert await holder.take_or_keep()
+    await running(joblog, "a", max_attempts=1, left_ms=-1000, redis=redis)
+    second = caretaker(joblog, redis, Clock())
+
+    await second.round()
+    assert (await status(joblog, "a"))[0] == "running"
+
+    await redis.delete("mp:caretaker")  # what the end of its time does
+    await second.round()
+    assert (await status(joblog, "a"))[0] == "failed"
+    assert not await holder.take_or_keep()
+    await holder.give_up()
+    assert await redis.exists("mp:caretaker")
+
+
+async def test_a_pause_of_redis_costs_no_attempt(joblog: JobLog, redis: Redis) -> None:
+    """After a lull every worker has one whole lease to be heard; who is not heard then is lost."""
+    clock = Clock()
+    taker = caretaker(joblog, redis, clock)
+    await taker.round()
+    await running(joblog, "a", max_attempts=1, left_ms=-1000, redis=redis)
+
+    clock.now += LULL_SECONDS + 10  # nobody could say anything for so long
+    await taker.round()
+    assert await status(joblog, "a") == ("running", False)
+
+    elapsed = 0.0
+    while elapsed < LEASE:
+        clock.now += 1
+        elapsed += 1
+        await taker.round()
+        assert ((await status(joblog, "a"))[0] == "running") == (elapsed < LEASE)
+
+
+async def test_a_redis_that_has_just_started_is_given_a_lease(joblog: JobLog, redis: Redis) -> None:
+    """A restart of everything: workers need a moment to be heard again."""
+    clock = Clock()
+    taker = caretaker(joblog, redis, clock)
+    await running(joblog, "a", max_attempts=1, left_ms=-1000, redis=redis)
+    taker._patience.began(uptime_seconds=2)
+
+    for _ in range(10):
+        await taker.round()
+        assert (await status(joblog, "a"))[0] == "running"
+        clock.now += 1
+    await taker.round()
+    assert (await status(joblog, "a"))[0] == "failed"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[JobStore]:
+    async with open_engines(f"sqlite+aiosqlite:///{tmp_path}/records.db") as engines:
+        await schema.upgrade(engines)
+        yield JobStore(engines)
+
+
+async def test_a_job_that_nobody_begins_in_time_expires(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Past its deadline a waiting job ends as expired; one that was begun, or has time, goes on."""
+    now = utc_now()
+    for name, start_by in (("late", -1), ("begun", -1), ("early", 60), ("patient", None)):
+        record = JobRecord(
+            id=name,
+            task=COUNT.name,
+            params='{"steps":3}',
+            created_at=now,
+            start_by=None if start_by is None else now + timedelta(seconds=start_by),
+        )
+        await store.insert(record)
+        await joblog.create(new_job(record))
+    await Hand(joblog).begin("begun")
+
+    await StartDeadlines(store, joblog).round()
+
+    found = {name: (await status(joblog, name))[0] for name in ("late", "begun", "early", "patient")}
+    assert found == {"late": "expired", "begun": "running", "early": "queued", "patient": "queued"}
+    error = (await joblog.read("late")).job.error
+    assert error is not None
+    assert error.code == "start_timeout"
+    assert await redis.zcard("mp:queue:default") == 2

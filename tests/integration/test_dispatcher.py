@@ -1,0 +1,148 @@
+"""The dispatcher: what was accepted gets to Redis, whatever happened in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from milepost_api import dispatcher as module
+from milepost_api.dispatcher import Dispatcher
+from milepost_api.recorder import Recorder
+from milepost_api.records import JobRecord, JobStore, open_engines, schema
+from redis.asyncio import Redis
+
+from milepost.log import JobLog
+from milepost.log.lifecycle import Lifecycle
+from milepost.times import utc_now
+from tests.support.api import COUNT, Hand
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[JobStore]:
+    async with open_engines(f"sqlite+aiosqlite:///{tmp_path}/records.db") as engines:
+        await schema.upgrade(engines)
+        yield JobStore(engines)
+
+
+@pytest.fixture
+def joblog(redis: Redis) -> JobLog:
+    return JobLog(redis)
+
+
+@pytest.fixture
+def dispatcher(store: JobStore, joblog: JobLog, redis: Redis) -> Dispatcher:
+    return Dispatcher(store, joblog, redis, Lifecycle(redis, "c"))
+
+
+async def accept(store: JobStore, *job_ids: str, age_seconds: float = 60) -> None:
+    for job_id in job_ids:
+        created = utc_now() - timedelta(seconds=age_seconds)
+        await store.insert(JobRecord(id=job_id, task=COUNT.name, params='{"steps":3}', created_at=created))
+
+
+async def record_all(store: JobStore, redis: Redis) -> None:
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    await Recorder(lifecycle, store).record(await lifecycle.fresh(100, wait_ms=1))
+
+
+async def there(joblog: JobLog, *job_ids: str) -> list[bool]:
+    return [position is not None for position in await joblog.positions(job_ids)]
+
+
+async def test_a_committed_job_that_never_reached_redis_is_brought_there(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher
+) -> None:
+    """The process died between commit and hand-over: the job runs nevertheless, and only once."""
+    await accept(store, "a")
+    await dispatcher.round()
+    await dispatcher.round()
+
+    assert await there(joblog, "a") == [True]
+    assert (await joblog.read("a")).cursor.seq == 1
+    assert (await Hand(joblog).begin("a")).params == {"steps": 3}
+    assert await store.undispatched(created_before=utc_now(), limit=10) == []
+
+
+async def test_a_job_that_is_just_being_accepted_is_left_to_its_request(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher
+) -> None:
+    """Its own request hands it over a moment later."""
+    await accept(store, "a", age_seconds=0)
+    await dispatcher.round()
+    assert await there(joblog, "a") == [False]
+
+
+async def test_after_a_flush_every_open_job_comes_back_at_once(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One round brings all pages back; jobs that had ended stay ended."""
+    monkeypatch.setattr(module, "PAGE", 3)
+    ids = [f"job{number}" for number in range(8)]
+    await accept(store, *ids)
+    await dispatcher.round()
+    await Hand(joblog).run("job4")
+    await record_all(store, redis)
+    await redis.flushall()
+
+    await dispatcher.round()
+
+    assert dict(zip(ids, await there(joblog, *ids), strict=True)) == {one: one != "job4" for one in ids}
+
+
+async def test_one_lost_job_is_found_in_time(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any flush, every open job is compared with the log again and again, a page each round."""
+    monkeypatch.setattr(module, "PAGE", 2)
+    ids = [f"job{number}" for number in range(6)]
+    await accept(store, *ids)
+    await dispatcher.round()
+    await redis.delete("mp:{job5}:state", "mp:{job5}:events")
+
+    for _ in range(4):
+        await dispatcher.round()
+
+    assert await there(joblog, "job5") == [True]
+
+
+async def test_an_end_whose_event_was_lost_is_recorded(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """The log says done, nobody told the records: they are told."""
+    await accept(store, "a")
+    await dispatcher.round()
+    await Hand(joblog).run("a", "[1]")
+    await redis.delete("mp:lifecycle")
+
+    await dispatcher.round()
+
+    record = await store.get("a")
+    assert record is not None
+    assert (record.status, record.result, record.version) == ("succeeded", "[1]", 3)
+
+
+async def test_nothing_runs_twice_because_the_records_are_far_behind(store: JobStore, redis: Redis) -> None:
+    """A job that ended, was dropped by the log, and is not recorded yet looks like one that never was."""
+    short = JobLog(redis, retention_seconds=1)
+    dispatcher = Dispatcher(store, short, redis, Lifecycle(redis, "c"))
+    await accept(store, "a")
+    await dispatcher.round()
+    old = "0-1"  # as if the event of its end had waited since 1970
+    await redis.delete("mp:lifecycle", "mp:{a}:state", "mp:{a}:events")
+    end = (
+        '{"type":"end","job_id":"a","seq":3,"cursor":"e-3","at":"2026-01-01T00:00:00.000Z",'
+        '"status":"succeeded","attempt":1}'
+    )
+    await redis.xadd("mp:lifecycle", {"e": end}, id=old)
+
+    await dispatcher.round()
+    assert await there(short, "a") == [False]
+
+    await record_all(store, redis)
+    await dispatcher.round()
+    assert await there(short, "a") == [False]

@@ -1,0 +1,86 @@
+"""Picking up: a worker takes what is due, all it has slots for, in one round trip."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+
+from milepost.log import JobLog
+from tests.support.joblog import created
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def log(redis: Redis) -> JobLog:
+    return JobLog(redis)
+
+
+async def take(log: JobLog, worker: str = "w1", slots: int = 10, queue: str = "default") -> list[str]:
+    taken, _ = await log.take(queue, worker, slots, cover_seconds=10)
+    return [delivery.rpartition(".")[0] for delivery in taken]
+
+
+async def test_no_two_workers_take_the_same_delivery(log: JobLog) -> None:
+    """Until it is claimed, it is covered for the worker that took it."""
+    jobs = [(await created(log)).id for _ in range(5)]
+    assert await take(log, "w1", 2) == jobs[:2]
+    assert await take(log, "w2", 10) == jobs[2:]
+    assert await take(log, "w3") == []
+
+
+async def test_a_worker_that_lost_the_answer_asks_again(log: JobLog) -> None:
+    """It is given the same deliveries: nobody else could be."""
+    job = await created(log)
+    assert await take(log, "w1") == await take(log, "w1") == [job.id]
+
+
+async def test_the_older_and_the_more_urgent_come_first(log: JobLog) -> None:
+    """Whatever the number of slots."""
+    jobs = {p: (await created(log, priority=p)).id for p in (0, -10, 10)}
+    assert await take(log, slots=1) == [jobs[10]]
+    assert await take(log, "w2") == [jobs[0], jobs[-10]]
+
+
+async def test_many_covered_deliveries_do_not_hide_a_free_one(log: JobLog) -> None:
+    """A worker with one slot finds the 251st behind 250 that others are about to claim."""
+    for _ in range(250):
+        await created(log)
+    assert len(await take(log, "w1", 250)) == 250
+    last = await created(log)
+    assert await take(log, "w2", 1) == [last.id]
+
+
+async def test_a_delayed_job_is_not_taken_early_and_does_not_wait_behind_later_ones(log: JobLog) -> None:
+    """Once due, it stands in line as if it had been submitted at that moment."""
+    delayed = await created(log, delay_ms=40)
+    far = await created(log, delay_ms=3_600_000)
+    _, soon = await log.take("default", "w1", 10, cover_seconds=10)
+    assert soon is not None
+    assert soon <= 0.04
+    await eventually(lambda: _due(log, delayed.id), "the delayed job is due")
+    fresh = await created(log)
+    assert await take(log, "w2", 1) == [delayed.id]
+    assert await take(log, "w3") == [fresh.id]
+    assert far.id not in await take(log, "w4")
+
+
+async def _due(log: JobLog, job_id: str) -> bool:
+    # Looking takes it for `probe`; the cover ends at once, so that the test can take it again.
+    taken, _ = await log.take("default", "probe", 10, cover_seconds=0.001)
+    return f"{job_id}.1" in taken
+
+
+async def test_a_moment_in_the_past_is_now(log: JobLog) -> None:
+    """It does not overtake those who wait."""
+    first = await created(log)
+    late = await created(log, due_ms=1000)
+    assert await take(log) == [first.id, late.id]
+
+
+async def test_queues_are_taken_from_one_by_one(log: JobLog, redis: Redis) -> None:
+    """What waits in another queue is not seen."""
+    await created(log, queue="other")
+    assert await take(log) == []
+    assert len(await take(log, queue="other")) == 1

@@ -1,0 +1,231 @@
+"""The recorder: what happens in the log reaches the records, once, whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from milepost_api.recorder import Recorder
+from milepost_api.records import JobRecord, JobStore, new_job, open_engines, schema
+from redis.asyncio import Redis
+
+from milepost.errors import StoreUnavailable
+from milepost.job import ErrorCode, JobError
+from milepost.log import JobLog
+from milepost.log.lifecycle import Lifecycle
+from milepost.times import utc_now
+from tests.support.api import COUNT, Hand
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/records.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[JobStore]:
+    async with open_engines(database_url) as engines:
+        await schema.upgrade(engines)
+        yield JobStore(engines)
+
+
+@pytest.fixture
+def joblog(redis: Redis) -> JobLog:
+    return JobLog(redis)
+
+
+async def accepted(store: JobStore, joblog: JobLog, job_id: str) -> JobRecord:
+    record = JobRecord(id=job_id, task=COUNT.name, params='{"steps":3}', max_attempts=3, created_at=utc_now())
+    await store.insert(record)
+    await joblog.create(new_job(record))
+    return record
+
+
+async def everything(recorder: Recorder, lifecycle: Lifecycle) -> None:
+    """Record what there is, as `run` would."""
+    await lifecycle.join()
+    while entries := await lifecycle.fresh(3, wait_ms=1):
+        await recorder.record(entries)
+
+
+async def _is_done(store: JobStore, job_id: str) -> bool:
+    return (await get(store, job_id)).done
+
+
+async def get(store: JobStore, job_id: str) -> JobRecord:
+    record = await store.get(job_id)
+    assert record is not None
+    return record
+
+
+async def test_a_whole_life_reaches_the_record(store: JobStore, joblog: JobLog, redis: Redis) -> None:
+    """Status, attempt, times, the whole result and the place in the history are all there afterwards."""
+    await accepted(store, joblog, "a")
+    await Hand(joblog).run("a", '"' + "x" * 20_000 + '"')
+    lifecycle = Lifecycle(redis, "c")
+
+    await everything(Recorder(lifecycle, store), lifecycle)
+
+    record, view = await get(store, "a"), await joblog.read("a")
+    assert (record.status, record.done, record.attempt) == ("succeeded", True, 1)
+    assert (record.epoch, record.version) == (view.cursor.epoch, view.cursor.seq)
+    assert record.result == '"' + "x" * 20_000 + '"'
+    assert record.dispatched_at
+    assert record.started_at
+    assert record.finished_at
+    assert record.expires_at is not None
+    assert record.created_at <= record.finished_at < record.expires_at
+    assert await redis.xlen("mp:lifecycle") == 0
+
+
+async def test_a_failure_is_recorded_with_its_traceback(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Text that a database may refuse (NUL) does not stop the record."""
+    await accepted(store, joblog, "a")
+    hand = Hand(joblog)
+    await hand.begin("a")
+    await hand.fail(
+        JobError(code=ErrorCode.EXCEPTION, message="no\x00", attempt=1, traceback="Trace\x00back")
+    )
+    lifecycle = Lifecycle(redis, "c")
+
+    await everything(Recorder(lifecycle, store), lifecycle)
+
+    record = await get(store, "a")
+    assert (record.status, record.result, record.traceback) == ("failed", None, "Trace\\x00back")
+    assert record.error
+    assert record.error["message"] == "no\x00"
+
+
+async def test_what_a_dead_recorder_was_given_is_recorded_by_another(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """An event that was handed out and not acknowledged is handed out again."""
+    await accepted(store, joblog, "a")
+    await Hand(joblog).run("a")
+    dead = Lifecycle(redis, "dead")
+    await dead.join()
+    assert len(await dead.fresh(100, wait_ms=1)) == 3
+
+    heir = Lifecycle(redis, "heir")
+    assert await heir.fresh(100, wait_ms=1) == []
+    await Recorder(heir, store, dead_ms=0).take_over()
+
+    assert (await get(store, "a")).status == "succeeded"
+    assert await redis.xlen("mp:lifecycle") == 0
+
+
+async def test_a_recorder_that_begins_again_records_what_it_owed(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Nothing that it was given before waits for somebody else to declare it dead."""
+    await accepted(store, joblog, "a")
+    await Hand(joblog).run("a")
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    await lifecycle.fresh(100, wait_ms=1)
+
+    running = asyncio.create_task(Recorder(Lifecycle(redis, "c"), store).run())
+    try:
+        await eventually(partial(_is_done, store, "a"), "what was owed is recorded")
+    finally:
+        running.cancel()
+
+
+async def test_nothing_is_acknowledged_that_is_not_committed(
+    store: JobStore, joblog: JobLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the database is away the events stay; when it is back they are recorded."""
+    await accepted(store, joblog, "a")
+    await Hand(joblog).run("a")
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    recorder, entries = Recorder(lifecycle, store), await lifecycle.fresh(100, wait_ms=1)
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobStore, "change", away)
+        with pytest.raises(StoreUnavailable):
+            await recorder.record(entries)
+    assert await redis.xlen("mp:lifecycle") == 3
+
+    await recorder.record(await lifecycle.owed(100))
+    assert (await get(store, "a")).done
+    assert await redis.xlen("mp:lifecycle") == 0
+
+
+async def test_an_event_that_cannot_be_recorded_does_not_hold_up_the_others(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Rubbish, events of unknown jobs and one that the database refuses are left out; the rest is recorded."""
+    await accepted(store, joblog, "a")
+    await accepted(store, joblog, "b")  # PostgreSQL refuses its status below, which is too long
+    await redis.xadd("mp:lifecycle", {"e": "not json"})
+    await redis.xadd("mp:lifecycle", {"x": "y"})
+    unknown = {"type": "status", "job_id": "nobody", "seq": 1, "cursor": "e-1", "status": "running"}
+    await redis.xadd("mp:lifecycle", {"e": json.dumps({**unknown, "at": "2026-01-01T00:00:00Z"})})
+    for job_id, at, status in (("a", "never", "x"), ("b", "2026-01-01T00:00:00Z", "x" * 40)):
+        end = {"type": "end", "job_id": job_id, "seq": 9, "cursor": "e-9", "at": at, "status": status}
+        await redis.xadd("mp:lifecycle", {"e": json.dumps(end)})
+    await Hand(joblog).run("a")
+    lifecycle = Lifecycle(redis, "c")
+
+    await everything(Recorder(lifecycle, store), lifecycle)
+
+    assert (await get(store, "a")).status == "succeeded"
+    assert await redis.xlen("mp:lifecycle") == 0
+
+
+async def test_a_flush_of_redis_does_not_stop_the_recorder(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """The group is gone with everything else, and made again."""
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    await redis.flushall()
+    assert await lifecycle.fresh(10, wait_ms=1) == []
+
+    await accepted(store, joblog, "a")
+    await Hand(joblog).run("a")
+    await everything(Recorder(lifecycle, store), lifecycle)
+    assert (await get(store, "a")).done
+
+
+async def test_two_recorders_at_once_agree(store: JobStore, joblog: JobLog, redis: Redis) -> None:
+    """Events of one job may go to different recorders, and be applied in any order."""
+    ids = [f"job{number:02}" for number in range(20)]
+    for job_id in ids:
+        await accepted(store, joblog, job_id)
+        await Hand(joblog).run(job_id)
+    first, second = Lifecycle(redis, "1"), Lifecycle(redis, "2")
+    await asyncio.gather(
+        everything(Recorder(first, store), first), everything(Recorder(second, store), second)
+    )
+
+    records = [await get(store, job_id) for job_id in ids]
+    assert {(record.status, record.version, record.started_at is None) for record in records} == {
+        ("succeeded", 3, False)
+    }
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Expected errors are logged without frames drawn around them."""
+    import structlog
+
+    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+    yield
+    structlog.reset_defaults()

@@ -1,0 +1,91 @@
+"""Events change records once, in any order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from milepost_api.records import JobRecord
+from milepost_api.records.advance import advance, lifecycle_event
+
+from milepost.log.lifecycle import Outcome
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+OUTCOME = Outcome(result="[1]", traceback=None, expires_at="2026-01-02T00:00:00.000Z")
+
+
+def event(seq: int, status: str, *, epoch: str = "e", at: int | None = None, **fields: Any) -> dict[str, Any]:
+    kind = "end" if status in ("succeeded", "failed") else "status"
+    moment = f"2026-01-01T00:00:{seq if at is None else at:02}.000Z"
+    base = {"type": kind, "job_id": "a", "seq": seq, "cursor": f"{epoch}-{seq}", "at": moment, "attempt": 1}
+    return {**base, "status": status, **fields}
+
+
+LIFE = [
+    event(1, "queued", attempt=0),
+    event(2, "running"),
+    event(3, "retrying", run_at="2026-01-01T00:00:09.000Z", error={"code": "exception", "message": "x"}),
+    event(4, "running", attempt=2),
+    event(9, "succeeded", attempt=2),
+]
+
+
+def after(events: list[dict[str, Any]]) -> dict[str, Any]:
+    record = JobRecord(id="a", task="t", params="{}", created_at=START)
+    for wire in events:
+        found = lifecycle_event(wire)
+        assert found is not None
+        advance(record, found, OUTCOME)
+    return record.model_dump(exclude={"dispatched_at"})
+
+
+@given(st.lists(st.sampled_from(LIFE), max_size=12))
+def test_duplicates_change_nothing_and_the_latest_decides(seen: list[dict[str, Any]]) -> None:
+    """Whatever comes again or late, the record stands where the highest number put it."""
+    record = after(seen)
+    if seen:
+        ended = [e for e in seen if e["type"] == "end"]
+        latest = ended[0] if ended else max(seen, key=lambda e: int(e["seq"]))
+        assert (record["status"], record["version"]) == (latest["status"], latest["seq"])
+        assert record["done"] == bool(ended)
+
+
+@given(st.permutations(LIFE[:-1]))
+def test_the_order_does_not_matter_while_the_job_lives(order: list[dict[str, Any]]) -> None:
+    """Two recorders may take the events of one job in any order: the beginning is known nevertheless."""
+    ours, expected = after(order), after(LIFE[:-1])
+    # The beginning can only be told from an event that came after the record knew of this history.
+    assert {k: v for k, v in ours.items() if k != "started_at"} == {
+        k: v for k, v in expected.items() if k != "started_at"
+    }
+    assert ours["started_at"] == expected["started_at"]
+
+
+def test_another_history_begins_anew() -> None:
+    """After Redis lost the job, its numbers start again; late events of the old history are old."""
+    new = [event(1, "queued", epoch="f", at=20, attempt=0), event(2, "running", epoch="f", at=21)]
+    record = after([*LIFE[:2], *new, LIFE[3]])
+    assert (record["epoch"], record["version"], record["status"]) == ("f", 2, "running")
+    assert record["started_at"] == datetime(2026, 1, 1, 0, 0, 21, tzinfo=UTC)
+
+
+def test_the_end_fills_in_what_it_does_not_carry() -> None:
+    """Result and expiry come from the log; nothing follows an end."""
+    record = after([*LIFE, event(10, "failed")])
+    assert (record["result"], record["status"], record["run_at"]) == ("[1]", "succeeded", None)
+    assert record["expires_at"] == datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_rubbish_is_no_event() -> None:
+    """Nothing that cannot be applied gets as far as a record."""
+    for wire in (
+        None,
+        {},
+        {"type": "progress"},
+        {"type": "end"},
+        event(1, "x", cursor=":"),
+        event(1, "x", at=99),
+    ):
+        assert lifecycle_event(wire) is None

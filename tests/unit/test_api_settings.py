@@ -1,0 +1,85 @@
+"""Settings of the API: closed by default, and refused in sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from milepost_api.auth import KeyRing
+from milepost_api.settings import ApiSettings
+
+from milepost.errors import SettingsError
+from milepost.settings import load
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ApiSettings.model_fields:
+        monkeypatch.delenv(f"MILEPOST_{name.upper()}", raising=False)
+
+
+def test_by_default_only_this_machine_is_served() -> None:
+    """No setting at all: loopback, SQLite below the data directory."""
+    settings = load(ApiSettings)
+    assert (settings.host, settings.port, settings.keys) == ("127.0.0.1", 8000, ())
+    assert settings.database == f"sqlite+aiosqlite:///{Path('.milepost').resolve()}/milepost.db"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_needs_no_key(host: str) -> None:
+    """Nobody else can reach it."""
+    assert load(ApiSettings, host=host).host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "", "localhost.example.org"])
+def test_anything_else_needs_a_key(host: str) -> None:
+    """An address that others may reach is refused, until there is a key."""
+    with pytest.raises(SettingsError, match="MILEPOST_API_KEYS"):
+        load(ApiSettings, host=host)
+    assert load(ApiSettings, host=host, api_keys="k").host == host
+
+
+def test_blank_keys_are_no_keys() -> None:
+    """Commas and spaces alone open nothing, and close nothing either."""
+    with pytest.raises(SettingsError):
+        load(ApiSettings, host="0.0.0.0", api_keys=" , ,")
+
+
+def test_keys_come_from_text_and_file(tmp_path: Path) -> None:
+    """Both at once, each key once."""
+    (tmp_path / "keys").write_text("two\n\nthree\n")
+    assert load(ApiSettings, api_keys="one, two", api_keys_file=tmp_path / "keys").keys == (
+        "one",
+        "two",
+        "three",
+    )
+
+
+def test_secrets_are_not_shown() -> None:
+    """A settings object that ends up in a log tells neither key nor password."""
+    shown = repr(load(ApiSettings, api_keys="hunter2", database_url="postgres://u:hunter3@h/d"))
+    assert "hunter" not in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://u@h/d", "postgresql+asyncpg://u@h/d"),
+        ("postgresql://u@h/d", "postgresql+asyncpg://u@h/d"),
+        ("postgresql+asyncpg://u@h/d", "postgresql+asyncpg://u@h/d"),
+        ("sqlite:////tmp/x.db", "sqlite+aiosqlite:////tmp/x.db"),
+    ],
+)
+def test_the_usual_names_of_a_database_are_understood(given: str, used: str) -> None:
+    """What hosting platforms hand out works as it is."""
+    assert load(ApiSettings, database_url=given).database == used
+
+
+def test_a_ring_opens_for_its_keys_only() -> None:
+    """By value, whole, and never when it is empty."""
+    ring = KeyRing(["one", "two"])
+    assert ring.opens(b"one")
+    assert ring.opens(b"two")
+    assert not ring.opens(b"on")
+    assert not ring.opens(b"")
+    assert not KeyRing([]).opens(b"")

@@ -1,0 +1,46 @@
+"""Tasks in the background end when they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+
+from milepost.background import end
+
+
+async def test_a_task_that_loses_a_cancel_is_told_again() -> None:
+    """As asyncio.wait_for does before Python 3.12, when what it waits for is done at the same moment."""
+    lost = asyncio.Event()
+
+    async def loop() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if lost.is_set():
+                    raise
+                lost.set()
+
+    task = asyncio.create_task(loop())
+    await asyncio.sleep(0)
+    await end(task)
+    assert lost.is_set()
+    assert task.cancelled()
+
+
+async def test_tasks_that_have_ended_or_fail_meanwhile_are_fine() -> None:
+    """Their errors are for who looks at them, not for who ends them."""
+
+    async def fails() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("while ending")
+
+    async def returns() -> int:
+        return 1
+
+    failing, returning = asyncio.create_task(fails()), asyncio.create_task(returns())
+    assert await returning == 1
+    await end(failing, returning)
+    assert isinstance(failing.exception(), ValueError)
+    await end()
