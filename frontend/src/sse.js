@@ -45,7 +45,7 @@ export class SseDecoder {
   /** @type {number | null} */
   retryMs = null
 
-  #utf8 = new TextDecoder("utf-8") // drops one byte order mark by itself
+  #utf8 = new TextDecoder("utf-8", { ignoreBOM: true }) // it may arrive in pieces: taken away below, once
   #lines = new Lines()
   #atStart = true
   #event = ""
@@ -66,12 +66,12 @@ export class SseDecoder {
    * @returns {string}
    */
   #text(chunk) {
-    if (typeof chunk !== "string") return this.#utf8.decode(chunk, { stream: true })
-    if (this.#atStart && chunk) {
+    const text = typeof chunk === "string" ? chunk : this.#utf8.decode(chunk, { stream: true })
+    if (this.#atStart && text) {
       this.#atStart = false
-      return chunk.startsWith("\ufeff") ? chunk.slice(1) : chunk
+      return text.startsWith("\ufeff") ? text.slice(1) : text
     }
-    return chunk
+    return text
   }
 
   /**
