@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from arq.connections import ArqRedis
 from arq.worker import Retry, Worker, func
 from milepost_worker.arqjson import dump, load
-from milepost_worker.picker import READ_LIMIT, QueueWorker, Slots
+from milepost_worker.picker import QueueWorker
 from redis.asyncio import Redis
 
 from milepost.log import JobLog, NewJob
@@ -37,9 +38,7 @@ def test_the_keys_are_those_that_the_scripts_write() -> None:
 @pytest.mark.parametrize(
     ("method", "parameters"),
     [
-        (Worker.start_jobs, ["self", "job_ids"]),
         (Worker.run_job, ["self", "job_id", "score"]),
-        (Worker._release_sem_dec_counter_on_complete, ["self"]),
         (
             Worker.finish_job,
             [
@@ -68,11 +67,9 @@ def test_the_options_are_there() -> None:
         "queue_name",
         "redis_pool",
         "handle_signals",
-        "max_jobs",
         "job_timeout",
         "keep_result",
         "max_tries",
-        "queue_read_limit",
         "job_serializer",
         "job_deserializer",
         "log_results",
@@ -91,13 +88,13 @@ def test_the_options_are_there() -> None:
 class Bench:
     """A queue worker in this process whose deliveries are noted."""
 
-    def __init__(self, pool: ArqRedis, limit: int = 2) -> None:
+    def __init__(self, redis: Redis, pool: ArqRedis) -> None:
+        self.log = JobLog(redis)
         self.ran: list[tuple[str, str]] = []
         self.go = asyncio.Event()
         self.error: Exception | None = None
-        self.woken = 0
-        self.slots = Slots(limit)
-        self.worker = QueueWorker("default", pool, self.slots, self.run, self.wake)
+        self.finished = 0
+        self.worker = QueueWorker("default", pool, self.run)
 
     async def run(self, ctx: dict[str, Any], job_id: str) -> None:
         self.ran.append((ctx["job_id"], job_id))
@@ -105,106 +102,88 @@ class Bench:
         if self.error is not None:
             raise self.error
 
-    def wake(self) -> None:
-        self.woken += 1
+    def note(self) -> None:
+        self.finished += 1
+
+    async def take(self) -> list[str]:
+        """Take what is due and have arq run it."""
+        taken, _ = await self.log.take("default", "worker", 10, cover_seconds=10)
+        for delivery in taken:
+            self.worker.start(delivery, self.note)
+        return taken
 
     async def finish(self) -> None:
         self.go.set()
-        await asyncio.wait(self.worker.tasks.values())
+        if self.worker.tasks:
+            await asyncio.wait(self.worker.tasks.values())
 
 
 @pytest.fixture
-async def bench(redis_server: RedisServer) -> Any:
+async def bench(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Bench]:
     pool = ArqRedis(
         pool_or_conn=connect(redis_server.url).connection_pool, job_serializer=dump, job_deserializer=load
     )
-    bench = Bench(pool)
+    bench = Bench(redis, pool)
     yield bench
-    if bench.worker.tasks:
-        await bench.finish()
+    await bench.finish()
     await pool.connection_pool.disconnect()
 
 
-async def create(redis: Redis, job_id: str, **options: Any) -> None:
-    assert await JobLog(redis).create(
-        NewJob(id=job_id, task="t", created_at="2026-01-01T00:00:00Z", **options)
-    )
+async def create(bench: Bench, job_id: str) -> None:
+    assert await bench.log.create(NewJob(id=job_id, task="t", created_at="2026-01-01T00:00:00Z"))
 
 
 async def test_a_delivery_that_the_scripts_wrote_is_one_of_arqs(redis: Redis, bench: Bench) -> None:
-    """It is picked up, called with the job's id, and leaves nothing behind."""
-    await create(redis, "job")
-    assert await bench.worker.pick(0.5) > 0
+    """It is called with the job's id, and leaves nothing behind."""
+    await create(bench, "job")
+    assert await bench.take() == ["job.1"]
     await eventually(lambda: bench.ran, "the delivery runs")
     assert bench.ran == [("job.1", "job")]
-    assert bench.slots.free == 1
-    assert await redis.pttl("arq:in-progress:job.1") <= 10_000
+    assert len(bench.worker.running) == 1
+    assert 0 < await redis.pttl("arq:in-progress:job.1") <= 10_000
     await bench.finish()
-    assert bench.woken == 1
-    assert bench.slots.free == 2
+    assert (bench.finished, bench.worker.running) == (1, [])
     assert [key async for key in redis.scan_iter("arq:*")] == []
     assert await redis.zcard("mp:queue:default") == 0
 
 
-async def test_no_more_is_picked_than_there_are_slots_and_nothing_twice(redis: Redis, bench: Bench) -> None:
-    """Of all queues together, however often one looks."""
-    for n in range(5):
-        await create(redis, f"job-{n}")
-    other = QueueWorker("default", bench.worker.pool, bench.slots, bench.run, bench.wake)
-    for worker in (bench.worker, other, bench.worker):
-        await worker.pick(0.5)
-    assert bench.slots.taken == 2
-    assert bench.slots.free == 0
-    assert other.tasks == {}
+async def test_what_one_worker_has_taken_no_other_is_given(redis: Redis, bench: Bench) -> None:
+    """Until the cover ends; the same worker may ask again, when the answer was lost."""
+    await create(bench, "job")
+    assert await bench.take() == ["job.1"]
+    assert await bench.log.take("default", "other", 10, cover_seconds=10) == ([], None)
+    assert await bench.log.take("default", "worker", 10, cover_seconds=10) == (["job.1"], None)
 
 
-async def test_the_picker_is_told_when_the_next_delivery_is_due(redis: Redis, bench: Bench) -> None:
-    """So that it can wait for exactly so long; what is later than its next look is found then."""
-    await create(redis, "later", delay_ms=60_000)
-    assert await bench.worker.pick(0.5) == pytest.approx(0.5, abs=0.2)
-    await create(redis, "soon", delay_ms=5_000)
-    assert 3 < await bench.worker.pick(20) <= 5
-    assert bench.worker.tasks == {}
-
-
-async def test_a_retry_keeps_the_delivery_for_later(redis: Redis, bench: Bench) -> None:
-    """Its place in the queue moves by the delay, and the next look finds it free."""
-    await create(redis, "job")
-    bench.error = Retry(defer=30)
-    await bench.worker.pick(0.5)
+async def test_a_retry_of_arqs_gives_the_delivery_to_another(redis: Redis, bench: Bench) -> None:
+    """It keeps its place; a worker in a hurry leaves it so."""
+    await create(bench, "job")
+    bench.error = Retry(defer=0)
+    await bench.take()
     await bench.finish()
     assert await redis.exists("arq:job:job.1") == 1
-    assert await redis.exists("arq:in-progress:job.1") == 0
-    seconds, _ = await redis.time()
-    score = await redis.zscore("mp:queue:default", "job.1")
-    assert score is not None
-    assert 25_000 < score - seconds * 1000 < 35_000
+    assert await bench.log.take("default", "other", 10, cover_seconds=10) == (["job.1"], None)
 
 
 async def test_an_error_of_ours_ends_the_delivery_and_not_the_worker(redis: Redis, bench: Bench) -> None:
     """arq would stop the worker; here the next look forgets it."""
-    await create(redis, "job")
+    await create(bench, "job")
     bench.error = RuntimeError("a bug")
-    await bench.worker.pick(0.5)
+    await bench.take()
     await bench.finish()
     bench.worker.reap()
     assert bench.worker.tasks == {}
     assert await redis.zcard("mp:queue:default") == 0
 
 
-async def test_a_pick_up_that_fails_in_its_midst_costs_no_slot(redis: Redis, bench: Bench) -> None:
-    """arq counts up before it asks Redis, and not down when that raises."""
-    for n in range(20):
-        await create(redis, f"job-{n}")
-    await redis.rename("mp:queue:default", "aside")
-    await redis.set("mp:queue:default", "not a sorted set")
-    for _ in range(20):
-        with pytest.raises(Exception, match="WRONGTYPE"):
-            await bench.worker.start_jobs([b"job-0.1"])
-    assert bench.slots.free == 2
-    await redis.rename("aside", "mp:queue:default")
-    await bench.worker.pick(0.5)
-    assert bench.slots.taken == 2
+async def test_a_claimed_delivery_is_left_alone_at_its_end(redis: Redis, bench: Bench) -> None:
+    """The claim has removed it, and a round trip for each job is worth saving."""
+    await create(bench, "job")
+    await bench.take()
+    bench.worker.claimed.add("job.1")
+    await bench.finish()
+    assert await redis.exists("arq:job:job.1") == 1
+    assert bench.worker.claimed == set()
 
 
 def test_payloads_are_json_both_ways() -> None:
@@ -212,4 +191,3 @@ def test_payloads_are_json_both_ways() -> None:
     payload: dict[str, Any] = {"t": None, "f": "attempt", "a": ["job"], "k": {}, "et": 1}
     assert load(dump(payload)) == payload
     assert json.loads(dump({"r": ValueError("no JSON")})) == {"r": "no JSON"}
-    assert READ_LIMIT >= 100

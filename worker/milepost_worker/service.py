@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from arq.connections import ArqRedis
@@ -25,6 +25,8 @@ from milepost_worker.presence import Presence, new_worker_id
 from milepost_worker.settings import WorkerSettings
 
 log = structlog.get_logger("milepost.worker")
+
+T = TypeVar("T")
 
 UNKNOWN_TASK_SECONDS = 2.0
 """A delivery whose task this worker does not know waits so long for one that does (a deploy under way)."""
@@ -50,30 +52,46 @@ class Service:
             case Claim():
                 self.picker.claimed(ctx["job_id"])
                 await self._run(claim)
-            case Refusal("early", wait_ms):
-                raise ArqRetry(defer=wait_ms / 1000)
-            case Refusal("unknown", task=task):
-                log.warning("delivery.unknown_task", job_id=job_id, task=task)
-                raise ArqRetry(defer=UNKNOWN_TASK_SECONDS)
+            case Refusal("early" | "unknown" as reason, task=task):
+                if reason == "unknown":
+                    log.warning("delivery.unknown_task", job_id=job_id, task=task)
+                await self._put_back(job_id, UNKNOWN_TASK_SECONDS if reason == "unknown" else 0)
             case Refusal(reason):
                 log.debug("delivery.refused", job_id=job_id, reason=reason)
 
     async def _claim(self, job_id: str, delivery: str) -> Claim | Refusal:
-        """Ask until Redis answers: the job may be ours since the first time, and only asking again tells.
+        """Begin the next attempt, or hear why not.
 
-        A claim that is repeated by the same worker is answered as the first was (see claim.lua).
+        The job may be ours since a claim whose answer was lost, and only asking again tells: a claim that is
+        repeated by the same worker is answered as the first was (see claim.lua).
         """
+        return await self._ask(
+            job_id,
+            lambda: self._joblog.claim(
+                job_id, delivery, self.id, lease_seconds=self._settings.lease_seconds, tasks=self._tasks
+            ),
+        )
+
+    async def _put_back(self, job_id: str, seconds: float) -> None:
+        """Hand the job to the workers again, to be taken in so many seconds at the earliest.
+
+        A delivery of its own, because arq's retry moves the score of the old one, which says more than a time.
+        """
+        await self._ask(
+            job_id, lambda: self._joblog.redeliver(job_id, delay_ms=round(seconds * 1000), force=True)
+        )
+
+    async def _ask(self, job_id: str, question: Callable[[], Awaitable[T]]) -> T:
+        """Ask until Redis answers, or until the worker is in a hurry: then arq keeps the delivery for another."""
         failures = 0
         while True:
             try:
-                return await self._joblog.claim(
-                    job_id, delivery, self.id, lease_seconds=self._settings.lease_seconds, tasks=self._tasks
-                )
+                return await question()
             except (RedisError, *UNREACHABLE) as error:
                 if not is_transient(error):
                     raise
                 if self._hurry.is_set():
-                    raise ArqRetry(defer=0) from error  # somebody else's turn; arq keeps the delivery
+                    raise ArqRetry(defer=0) from error
                 if failures % 100 == 0:
                     log.warning("delivery.redis_trouble", job_id=job_id, error=str(error))
                 failures += 1
