@@ -11,6 +11,7 @@ import structlog
 
 from milepost.errors import StoreUnavailable
 from milepost.log import Catalogue, TaskInfo
+from milepost.redis import UNREACHABLE
 from milepost_api.params import ParamsCheck
 from milepost_api.problems import Problem
 
@@ -60,7 +61,7 @@ class Offers:
     async def _read(self) -> None:
         try:
             tasks = await self._catalogue.tasks()
-        except StoreUnavailable:
+        except (StoreUnavailable, *UNREACHABLE):
             if self._known is None:
                 raise
             log.warning("redis is away; tasks are checked against what was announced before")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, time
 from itertools import islice
 from typing import Any
 
 import structlog
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -19,6 +20,22 @@ from milepost_api.problems import Problem
 ERRORS_LISTED = 50
 SHOWN = 120  # characters of a value that an error quotes
 log = structlog.get_logger()
+
+
+FORMATS = FormatChecker()
+"""What pydantic announces and the library checks by itself, and the two it does not."""
+
+
+def _is_moment(value: object) -> bool:
+    return not isinstance(value, str) or datetime.fromisoformat(value) is not None
+
+
+def _is_time(value: object) -> bool:
+    return not isinstance(value, str) or time.fromisoformat(value) is not None
+
+
+FORMATS.checks("date-time", ValueError)(_is_moment)
+FORMATS.checks("time", ValueError)(_is_time)
 
 
 class ParamsCheck:
@@ -33,9 +50,7 @@ class ParamsCheck:
             # Its author's mistake must not lock a task out: the worker checks params again anyway.
             log.error("params are not checked: schema is not valid", task=task.name, reason=error.message)
             schema = {}
-        self._validator = Draft202012Validator(
-            schema, format_checker=Draft202012Validator.FORMAT_CHECKER, registry=Registry()
-        )
+        self._validator = Draft202012Validator(schema, format_checker=FORMATS, registry=Registry())
 
     def __call__(self, params: Mapping[str, Any]) -> None:
         """Raises the `invalid-params` problem with the JSON path of every error."""

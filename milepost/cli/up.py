@@ -23,7 +23,7 @@ NEEDED = ("milepost_api", "milepost_worker", "arq", "fastapi", "uvicorn", "sqlmo
 @click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR in the environment).")
 @click.option("-q", "--quiet", is_flag=True, help="Show the address and errors, not what the processes log.")
 def up(modules: tuple[str, ...], no_color: bool, quiet: bool) -> int:
-    r"""Run Redis, the API and a worker on this machine, until Ctrl-C.
+    """Run Redis, the API and a worker on this machine, until Ctrl-C.
 
     The worker offers the built-in demo tasks and those in MODULEs (names, as for import). Jobs survive a
     restart. A process that dies is started again; if it dies twice within a minute, all stop.
@@ -33,7 +33,7 @@ def up(modules: tuple[str, ...], no_color: bool, quiet: bool) -> int:
     MILEPOST_DATA_DIR      what is kept (.milepost)
     MILEPOST_REDIS_URL     a running Redis to use instead of an own one
     MILEPOST_REDIS_SERVER  the Redis or Valkey program to start
-    """
+    """  # noqa: D301 -- \b is for click: what follows is not to be rewrapped
     import asyncio
 
     from milepost.launch import open_house, supervise

@@ -36,6 +36,12 @@ def one(**schema: Any) -> dict[str, Any]:
         (one(pattern="^a$"), "b", "Should match '^a$', is \"b\"."),
         (one(format="date"), "2026-02-30", 'Should be a valid date, is "2026-02-30".'),
         (
+            one(format="date-time"),
+            "2026-02-01T25:00:00Z",
+            'Should be a valid date-time, is "2026-02-01T25:00:00Z".',
+        ),
+        (one(format="time"), "25:00", 'Should be a valid time, is "25:00".'),
+        (
             one(anyOf=[{"type": "integer"}, {"type": "null"}]),
             "b",
             'Fits none of what is allowed here, is "b".',
