@@ -170,13 +170,21 @@ class JobLog:
         return bool(reply[0] == b"created")
 
     async def take(
-        self, queue: str, worker: str, slots: int, *, cover_seconds: float
+        self,
+        queue: str,
+        worker: str,
+        slots: int,
+        *,
+        cover_seconds: float,
+        under_way: Iterable[str] = (),
     ) -> tuple[list[str], float | None]:
         """Return up to `slots` deliveries that are due, for `worker` alone for `cover_seconds`, to be claimed.
 
-        And the seconds until the next one is due, None when none is scheduled.
+        And the seconds until the next one is due, None when none is scheduled. `under_way` are those that the
+        worker has and may not have claimed yet; what it took without hearing of it is given to it again.
         """
-        call = Call(SCRIPTS["take"], (queue_key(queue),), (worker, slots, round(cover_seconds * 1000)))
+        args: tuple[str | int, ...] = (worker, slots, round(cover_seconds * 1000), *under_way)
+        call = Call(SCRIPTS["take"], (queue_key(queue),), args)
         soon_ms, taken = await self.call(call)
         return [delivery.decode() for delivery in taken], None if soon_ms < 0 else soon_ms / 1000
 

@@ -14,7 +14,7 @@ import pytest
 from arq.connections import ArqRedis
 from arq.worker import Retry, Worker, func
 from milepost_worker.arqjson import dump, load
-from milepost_worker.picker import QueueWorker
+from milepost_worker.picker import Picker, QueueWorker
 from redis.asyncio import Redis
 
 from milepost.log import JobLog, NewJob
@@ -184,6 +184,23 @@ async def test_a_claimed_delivery_is_left_alone_at_its_end(redis: Redis, bench: 
     await bench.finish()
     assert await redis.exists("arq:job:job.1") == 1
     assert bench.worker.claimed == set()
+
+
+async def test_a_slot_is_used_while_the_claim_of_another_delivery_is_under_way(
+    redis: Redis, bench: Bench
+) -> None:
+    """What this worker has taken and not yet claimed is still in the queue, before the next one."""
+    picker = Picker(
+        bench.worker.pool, bench.log, "worker", ["default"], concurrency=2, poll_seconds=0.5, run=bench.run
+    )
+    for number in (1, 2, 3):
+        await create(bench, f"job-{number}")
+        await picker._pick_all()
+    await eventually(lambda: len(bench.ran) == 2, "two run")
+    assert [job_id for _, job_id in bench.ran] == ["job-1", "job-2"]
+    assert picker.free == 0
+    bench.go.set()
+    await picker.idle()
 
 
 def test_payloads_are_json_both_ways() -> None:

@@ -281,6 +281,19 @@ async def test_urgent_jobs_first_and_the_first_queue_before_the_second(fleet: Fl
     assert sorted(begun, key=lambda name: begun[name]) == list("abcde")
 
 
+async def test_every_free_slot_is_used_without_waiting_for_a_poll(fleet: Fleet) -> None:
+    """Two jobs at almost the same moment run side by side, though the claim of the first is still under way."""
+    await fleet.worker(concurrency=2, poll_seconds=60)
+    for _ in range(20):
+        marks, go = fleet.file(), fleet.file()
+        params = {"marks": str(marks), "go": str(go)}
+        jobs = await asyncio.gather(*(fleet.submit("t.wait_for_file", params) for _ in range(2)))
+        await eventually(lambda marks=marks: len(fleet.ran(marks)) == 2, "both run", deadline=20)  # type: ignore[misc]
+        go.touch()
+        for job_id in jobs:
+            await fleet.ended(job_id)
+
+
 async def test_a_full_worker_does_not_hold_up_the_others(fleet: Fleet) -> None:
     """Running jobs do not stand in the queue: the next one is found at once by who has a free slot."""
     await fleet.worker(concurrency=1)

@@ -161,8 +161,9 @@ class Picker:
         free = self.free
         if free <= 0:
             return self._poll_seconds  # whoever finishes wakes the picker
-        taken, soon = await self._joblog.take(queue.queue, self._worker, free, cover_seconds=PICK_UP_SECONDS)
+        taken, soon = await self._joblog.take(
+            queue.queue, self._worker, free, cover_seconds=PICK_UP_SECONDS, under_way=queue.tasks
+        )
         for delivery in taken:
-            if delivery not in queue.tasks:  # one whose claim is under way is covered by this worker itself
-                queue.start(delivery, self.wake)
+            queue.start(delivery, self.wake)
         return self._poll_seconds if soon is None else soon

@@ -1,10 +1,13 @@
 -- A worker takes deliveries of one queue that are due by Redis's clock, as many as it has free slots, in one round trip
 -- (arq's own pick-up needs four for each). arq's in-progress key covers the moment between this and the claim: it holds
--- the worker, who may ask again when the answer was lost. KEYS: the queue. ARGV: worker, slots, cover in ms.
+-- the worker, who may ask again when the answer was lost. KEYS: the queue. ARGV: worker, slots, cover in ms,
+-- then the deliveries that the worker has under way.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local worker, slots = ARGV[1], tonumber(ARGV[2])
 local taken, from, page = {}, 0, 100
+local under_way = {}
+for i = 4, #ARGV do under_way[ARGV[i]] = true end
 -- What was delayed has come due with a score that is its moment: from now on it waits in line with the others of its
 -- priority, as if it had been submitted then (see `deliver` in common.lua).
 local late = redis.call('ZRANGEBYSCORE', KEYS[1], now - 500000000, now, 'WITHSCORES', 'LIMIT', 0, page)
@@ -19,7 +22,7 @@ repeat
     if #taken >= slots then break end
     local cover = 'arq:in-progress:' .. delivery
     local holder = redis.call('GET', cover)
-    if not holder or holder == worker then
+    if not holder or holder == worker and not under_way[delivery] then
       redis.call('SET', cover, worker, 'PX', ARGV[3])
       taken[#taken + 1] = delivery
     end
