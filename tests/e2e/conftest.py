@@ -1,41 +1,9 @@
-<<<<<<< HEAD
-"""One service for the tests that leave it as they found it: starting one takes seconds."""
-=======
 """One service and one browser for the tests of a file: they only ever look at their own jobs."""
->>>>>>> main
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-<<<<<<< HEAD
 from pathlib import Path
-
-import pytest
-
-from tests.support.redis import RedisServer
-from tests.support.stack import BUILTIN_TASKS, Stack
-
-
-@pytest.fixture(scope="session")
-def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the tasks of the shared service may read."""
-    return tmp_path_factory.mktemp("files")
-
-
-@pytest.fixture(scope="session")
-async def service(tmp_path_factory: pytest.TempPathFactory, files_root: Path) -> AsyncIterator[Stack]:
-    """Two APIs and a worker with the built-in tasks and those of `tests.tools.played_tasks`. Do not hurt it."""
-    folder = tmp_path_factory.mktemp("service")
-    settings = {
-        "MILEPOST_FILES_ROOT": str(files_root),
-        "MILEPOST_CONCURRENCY": "20",
-        "MILEPOST_LOG_LEVEL": "info",
-    }
-    modules = (BUILTIN_TASKS, "tests.tools.played_tasks")
-    with RedisServer(folder / "redis") as redis:
-        async with Stack(folder, redis, apis=2, modules=modules, settings=settings) as running:
-            yield running
-=======
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,4 +36,24 @@ async def browser() -> AsyncIterator[Browser]:
     """A Chromium for the tests of this file; every test has a profile of its own."""
     async with launched_chromium() as running:
         yield running
->>>>>>> main
+
+
+@pytest.fixture(scope="session")
+def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the tasks of `service` may read."""
+    return tmp_path_factory.mktemp("files")
+
+
+@pytest.fixture(scope="session")
+async def service(tmp_path_factory: pytest.TempPathFactory, files_root: Path) -> AsyncIterator[Stack]:
+    """Two APIs and a worker for all tests of streams: built-in tasks and those of `tests.support.tasks.played`."""
+    folder = tmp_path_factory.mktemp("service")
+    settings = {
+        "MILEPOST_FILES_ROOT": str(files_root),
+        "MILEPOST_CONCURRENCY": "20",
+        "MILEPOST_LOG_LEVEL": "info",
+    }
+    modules = (BUILTIN_TASKS, "tests.support.tasks.played")
+    with RedisServer(folder / "redis") as redis:
+        async with Stack(folder, redis, apis=2, modules=modules, settings=settings) as running:
+            yield running

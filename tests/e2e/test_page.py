@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.page import tab
+from tests.support.page import WatchedPage, tab
 from tests.support.stack import Stack
 from tests.support.wait import eventually
 
@@ -75,7 +75,7 @@ async def test_ten_jobs_move_in_one_tab_and_another_can_be_started(house: Stack,
         await page.until(eleventh, "Succeeded")
         await page.shoot("ten")
         for job in jobs:
-            await eventually(lambda job=job: _moved(page, job), f"the bar of {job} moves")
+            await _until_moved(page, job)
         assert {one["connection"] for job in jobs for one in await page.updates(job)} >= {"live", "polling"}
         assert page.most_open_streams <= 4
         for job in jobs:
@@ -91,7 +91,7 @@ async def test_two_tabs_share_what_the_browser_allows(house: Stack, browser: Bro
         await second.goto(house.url)
         for page in (first, second):
             for job in jobs:
-                await eventually(lambda page=page, job=job: _moved(page, job), f"{job} moves in both tabs")
+                await _until_moved(page, job)
         assert first.most_open_streams + second.most_open_streams <= 8
         assert first.open_streams + second.open_streams <= 4
         for job in jobs:
@@ -99,10 +99,13 @@ async def test_two_tabs_share_what_the_browser_allows(house: Stack, browser: Bro
     await context.close()
 
 
-async def _moved(page, job: str) -> bool:
-    percents = await page.percents(job)
-    running = not any(one["done"] for one in await page.updates(job))
-    return len(percents) >= 3 and running or len(percents) >= 4
+async def _until_moved(page: WatchedPage, job: str) -> None:
+    """Wait until the bar of a job has stood at several places, while it was running."""
+
+    async def moved() -> bool:
+        return len(await page.percents(job)) >= 4
+
+    await eventually(moved, f"the bar of {job} moves")
 
 
 async def test_a_reload_finds_every_job_again(house: Stack, browser: Browser) -> None:
@@ -131,7 +134,7 @@ async def test_a_running_job_can_be_cancelled(house: Stack, browser: Browser) ->
     async with tab(browser) as page:
         await page.goto(house.url)
         job = await page.start("demo.count", steps=100, delay_seconds=0.1)
-        await eventually(lambda: page.percents(job), "it moves")
+        await _until_moved(page, job)
         await page.card(job).get_by_role("button", name="Cancel").click()
         await page.until(job, "Cancelled")
         assert 0 < await page.card(job).locator("progress").evaluate("bar => bar.value") < 100
@@ -232,7 +235,7 @@ async def test_the_keyboard_is_enough(house: Stack, browser: Browser) -> None:
         assert await page.page.evaluate("document.activeElement !== document.body")
 
 
-async def _gone(page, job: str) -> bool:
+async def _gone(page: WatchedPage, job: str) -> bool:
     return job not in await page.job_ids()
 
 
@@ -245,18 +248,18 @@ _FOCUSED = """() => {
 }"""
 
 
-async def _focused(page) -> str:
+async def _focused(page: WatchedPage) -> str:
     name, seen = await page.page.evaluate(_FOCUSED)
     assert seen, f"the focus on {name!r} cannot be seen"
     return str(name)
 
 
-async def _rest(page) -> None:
+async def _rest(page: WatchedPage) -> None:
     """Wait out the half second in which a second click is taken for the other half of a double click."""
     await page.page.evaluate("new Promise((resolve) => setTimeout(resolve, 600))")
 
 
-async def _tab_to(page, name: str) -> None:
+async def _tab_to(page: WatchedPage, name: str) -> None:
     passed = []
     for _ in range(60):
         await page.page.keyboard.press("Tab")
@@ -305,8 +308,8 @@ async def test_a_job_from_a_terminal_appears_by_itself(house: Stack, browser: Br
 @pytest.mark.parametrize("width", [320, 375, 768])
 async def test_it_fits_every_width(house: Stack, browser: Browser, width: int, scheme: str) -> None:
     """Nothing has to be scrolled sideways, by day and by night."""
-    options = {"viewport": {"width": width, "height": 740}, "color_scheme": scheme, "device_scale_factor": 2}
-    async with tab(browser, **options) as page:
+    viewport = {"width": width, "height": 740}
+    async with tab(browser, viewport=viewport, color_scheme=scheme, device_scale_factor=2) as page:
         await page.goto(house.url)
         failed = await page.start("demo.count", steps=3, delay_seconds=0.05, fail_at=2)
         await page.until(failed, "Failed")

@@ -1,4 +1,4 @@
-"""Tasks for tests of the whole: `milepost worker tests.tools.played_tasks`."""
+"""Tasks for tests of the whole: `milepost worker tests.support.tasks.played`."""
 
 from __future__ import annotations
 
