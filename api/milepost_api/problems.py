@@ -126,7 +126,13 @@ def _allowed(request: Request) -> list[str]:
     return sorted({method.upper() for path in served for method in paths[path]})
 
 
+UNREADABLE = "There was an error parsing the body"
+"""FastAPI's words for whatever `json.loads` raises besides a syntax error."""
+
+
 def _detail(request: Request, error: HTTPException) -> str:
+    if error.detail == UNREADABLE:
+        return "The body cannot be read as JSON: it is no UTF-8 text, or nests too deeply."
     if error.detail != HTTPStatus(error.status_code).phrase:
         return str(error.detail)
     path = request.url.path[:200]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,6 +30,7 @@ class RawStream:
         self.body = bytearray()
         self.ended_clean: bool | None = None
         self.decoder = SseDecoder()
+        self._ready: deque[Frame] = deque()
         self._left = _NOT_YET
 
     async def read_head(self) -> None:
@@ -48,9 +50,12 @@ class RawStream:
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Yield the SSE frames of the body."""
+        while self._ready:  # what came in one piece with the frame at which an earlier reader stopped
+            yield self._ready.popleft()
         async for piece in self.chunks():
-            for frame in self.decoder.feed(piece):
-                yield frame
+            self._ready.extend(self.decoder.feed(piece))
+            while self._ready:
+                yield self._ready.popleft()
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the JSON object of every frame."""

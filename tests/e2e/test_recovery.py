@@ -1,0 +1,181 @@
+"""Whatever dies, every job reaches exactly one end, and every stream is told."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from tests.support.redis import RedisServer
+from tests.support.sse import RawStream, open_stream
+from tests.support.stack import BUILTIN_TASKS, Stack
+from tests.support.wait import eventually
+
+Start = Callable[..., Awaitable[Stack]]
+MODULES = (BUILTIN_TASKS, "tests.support.tasks.played")
+
+
+async def follow(urls: list[str], job_id: str, *, deadline: float = 40) -> list[dict[str, Any]]:
+    """Do what an EventSource does: follow, and reconnect with the last id until the end (or 204)."""
+    events: list[dict[str, Any]] = []
+    cursor: str | None = None
+    connections = 0
+    async with asyncio.timeout(deadline):
+        while True:
+            url = urls[connections % len(urls)] + f"/v1/jobs/{job_id}/status/stream"
+            connections += 1
+            try:
+                async with open_stream(url, last_event_id=cursor, deadline=deadline) as stream:
+                    async for event in stream.events():
+                        cursor = event.get("cursor", cursor)
+                        if event["type"] not in ("ping", "reconnect"):
+                            events.append(event)
+                        if event["type"] == "end":
+                            return events
+            except (OSError, asyncio.IncompleteReadError):
+                await asyncio.sleep(0.1)
+
+
+def assert_one_history(events: list[dict[str, Any]]) -> None:
+    """A snapshot and everything after it, once and in order, in one epoch, with one end."""
+    assert [event["type"] for event in events].count("snapshot") == 1
+    assert events[0]["type"] == "snapshot"
+    seqs = [event["seq"] for event in events]
+    assert seqs == list(range(seqs[0], seqs[-1] + 1))
+    assert [event["type"] for event in events].count("end") == 1
+    assert len({event["cursor"].split("-")[0] for event in events}) == 1
+
+
+async def history(running: Stack, job_id: str) -> list[dict[str, Any]]:
+    """Return every event of a finished job, from the first."""
+    async with open_stream(running.stream_url(job_id)) as stream:
+        epoch = (await stream.rest())[0]["cursor"].split("-")[0]
+    async with open_stream(running.stream_url(job_id), last_event_id=f"{epoch}-0") as stream:
+        return await stream.rest()
+
+
+async def has_begun(running: Stack, job_id: str, step: int) -> bool:
+    current = (await running.job(job_id))["progress"]["current"]
+    return current is not None and current >= step
+
+
+async def test_a_killed_worker_is_noticed_and_its_job_goes_on(stack: Start) -> None:
+    """At default settings, within 30 s of the kill: stalled, another attempt, its end, without a hole.
+
+    A job without attempts left ends as lost; one whose worker was only frozen is out of its hands when it wakes up.
+    """
+    running = await stack(workers=2, modules=MODULES, settings={"MILEPOST_CONCURRENCY": "2"})
+    jobs = [await running.submit("test.count", steps=60, delay_seconds=0.25) for _ in range(2)]
+    last = [await running.submit("demo.count", steps=60, delay_seconds=0.25) for _ in range(2)]
+    for job in (*jobs, *last):
+        await eventually(lambda job_id=job["id"]: has_begun(running, job_id, 1), "it runs")  # type: ignore[misc]
+    streams = [asyncio.create_task(follow([running.url], job["id"])) for job in (*jobs, *last)]
+    victim, frozen = running.workers
+    victim.kill()
+    frozen.pause()
+    relief = running.add_worker(MILEPOST_CONCURRENCY="10")
+    await running.wait_for_worker(relief)
+
+    async def taken_over() -> bool:
+        seen = [await running.job(job["id"]) for job in jobs]
+        lost = [await running.job(job["id"]) for job in last]
+        return all(job["attempt"] == 2 for job in seen) and all(job["done"] for job in lost)
+
+    await eventually(taken_over, "every job is in other hands", deadline=30)
+    frozen.resume()  # now it goes on with what it had
+    for job, events in zip((*jobs, *last), await asyncio.gather(*streams), strict=True):
+        assert_one_history(events)
+        kinds = [(event["type"], event.get("status")) for event in events]
+        assert ("stalled", None) in kinds
+        if job in jobs:
+            assert ("status", "retrying") in kinds
+            retrying = next(event for event in events if event.get("status") == "retrying")
+            assert retrying["error"]["code"] == "worker_lost"
+            assert (events[-1]["status"], events[-1]["attempt"], events[-1]["result"]) == ("succeeded", 2, 60)
+            second = events.index(retrying)
+            attempts = [event["attempt"] for event in events if event["type"] == "log"]
+            assert attempts == sorted(attempts)
+            steps = [e["message"] for e in events[second:] if e["type"] == "log"]
+            assert steps == [f"step {i}" for i in range(60)]  # and none that a frozen worker said later
+        else:
+            assert (events[-1]["status"], events[-1]["error"]["code"]) == ("failed", "worker_lost")
+    for job in (*jobs, *last):  # the frozen worker has had time to say what it wanted
+        assert_ended_once(await history(running, job["id"]))
+
+
+def assert_ended_once(events: list[dict[str, Any]]) -> None:
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert [event["type"] for event in events].count("end") == 1
+    assert events[-1]["type"] == "end"
+
+
+async def test_a_restart_of_redis_loses_nothing(stack: Start, redis_server: RedisServer) -> None:
+    """With its append-only file, once asked to leave and once killed: the job goes on, and so does its stream."""
+    running = await stack(modules=MODULES)
+    job = await running.submit("test.count", steps=40, delay_seconds=0.1)
+    async with open_stream(running.stream_url(job["id"])) as stream:
+        events = await stream.until("log")
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            redis_server.restart(how)
+            events += await stream.until("log")
+        events += await stream.rest()
+    assert stream.ended_clean
+    assert_one_history([event for event in events if event["type"] != "ping"])
+    assert (events[-1]["status"], events[-1]["result"], events[-1]["attempt"]) == ("succeeded", 40, 1)
+    steps = [int(e["message"].removeprefix("step ")) for e in events if e["type"] == "log"]
+    assert steps == list(range(steps[0], 40))
+
+
+async def test_an_api_that_leaves_takes_no_event_along(stack: Start, redis_server: RedisServer) -> None:
+    """SIGTERM with 200 streams: each body ends in order with its own wait, the process leaves with 0 in time,
+
+    and who comes back to the one that replaces it misses nothing.
+    """
+    running = await stack(modules=MODULES, settings={"MILEPOST_SHUTDOWN_GRACE_SECONDS": "10"})
+    jobs = [await running.submit("test.count", steps=150, delay_seconds=0.1) for _ in range(4)]
+    async with AsyncExitStack() as opened:
+        streams: list[tuple[str, RawStream]] = []
+        for i in range(200):
+            job_id = jobs[i % 4]["id"]
+            stream = open_stream(running.stream_url(job_id))
+            streams.append((job_id, await opened.enter_async_context(stream)))
+        before = [await stream.until("snapshot") for _, stream in streams]
+        reading = [asyncio.create_task(stream.rest()) for _, stream in streams]
+        api = running.apis[0]
+        api.send(signal.SIGTERM)
+        assert await asyncio.to_thread(api.wait, 15) == 0
+        after = await asyncio.gather(*reading)
+    assert {stream.ended_clean for _, stream in streams} == {True}
+    waits = [events[-1]["retry_ms"] for events in after]
+    assert [events[-1]["type"] for events in after] == ["reconnect"] * 200
+    assert [stream.decoder.retry_ms for _, stream in streams] == waits
+    assert len(set(waits)) > 100
+    assert max(waits) - min(waits) > 2500
+    assert "Traceback" not in api.output()
+    await running.add_api()
+
+    async def resumed(i: int) -> list[dict[str, Any]]:
+        job_id, stream = streams[i]
+        url = f"{running.urls[1]}/v1/jobs/{job_id}/status/stream"
+        async with open_stream(url, last_event_id=stream.decoder.last_event_id) as rest:
+            return await rest.rest()
+
+    rests = await asyncio.gather(*(resumed(i) for i in range(40)))
+    for i, rest in enumerate(rests):
+        whole = [event for event in (*before[i], *after[i], *rest) if "seq" in event]
+        assert_one_history(whole)
+        assert whole[-1]["status"] == "succeeded"
+
+
+async def test_a_killed_api_costs_a_reconnection(stack: Start) -> None:
+    """The other one serves the rest; the job notices nothing."""
+    running = await stack(apis=2, modules=MODULES)
+    job = await running.submit("test.count", steps=30, delay_seconds=0.1)
+    following = asyncio.create_task(follow(running.urls, job["id"]))
+    await eventually(lambda: has_begun(running, job["id"], 3), "it runs")
+    running.apis[0].kill()
+    events = await following
+    assert_one_history(events)
+    assert events[-1]["status"] == "succeeded"
