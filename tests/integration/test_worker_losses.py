@@ -7,6 +7,7 @@ import signal
 import time
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -281,6 +282,10 @@ async def test_urgent_jobs_first_and_the_first_queue_before_the_second(fleet: Fl
     assert sorted(begun, key=lambda name: begun[name]) == list("abcde")
 
 
+async def both_run(fleet: Fleet, marks: Path) -> None:
+    await eventually(lambda: len(fleet.ran(marks)) == 2, "both run", deadline=20)
+
+
 async def test_every_free_slot_is_used_without_waiting_for_a_poll(fleet: Fleet) -> None:
     """Two jobs at almost the same moment run side by side, though the claim of the first is still under way."""
     await fleet.worker(concurrency=2, poll_seconds=60)
@@ -288,7 +293,7 @@ async def test_every_free_slot_is_used_without_waiting_for_a_poll(fleet: Fleet) 
         marks, go = fleet.file(), fleet.file()
         params = {"marks": str(marks), "go": str(go)}
         jobs = await asyncio.gather(*(fleet.submit("t.wait_for_file", params) for _ in range(2)))
-        await eventually(lambda marks=marks: len(fleet.ran(marks)) == 2, "both run", deadline=20)  # type: ignore[misc]
+        await both_run(fleet, marks)
         go.touch()
         for job_id in jobs:
             await fleet.ended(job_id)
