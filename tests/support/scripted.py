@@ -96,7 +96,12 @@ def answer_stream(body: bytes, then: str = "close", *, content_type: str = "text
     `finish`: the body ends as it should; `close`: the connection closes in its middle; `reset`: it is reset;
     `mute`: nothing comes any more until the client hangs up.
     """
-    lines = ("HTTP/1.1 200 OK", f"Content-Type: {content_type}", "Transfer-Encoding: chunked", "Connection: close")
+    lines = (
+        "HTTP/1.1 200 OK",
+        f"Content-Type: {content_type}",
+        "Transfer-Encoding: chunked",
+        "Connection: close",
+    )
     head = "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
     def answer(client: socket.socket) -> None:
