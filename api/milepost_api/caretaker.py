@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from milepost.log import JobLog
 from milepost.log.housekeeping import Turn, expire_unstarted, uptime_seconds
+from milepost.redis import UNREACHABLE
 from milepost.times import utc_now
 from milepost_api.records import JobStore
 
 EVERY_SECONDS = 1.0
 TURN_SECONDS = 5.0  # a dead caretaker is replaced after so long
 LULL_SECONDS = 3.0  # rounds are a second apart: in a longer gap Redis, the network or this host stood still
+GOODBYE_SECONDS = 1.0
 MOST = 100
 log = structlog.get_logger()
 
@@ -79,7 +83,10 @@ class Caretaker:
                 await self.round()
                 await self._sleep(EVERY_SECONDS)
         except asyncio.CancelledError:
-            await self._turn.give_up()  # this process is leaving; the next one need not wait
+            # This process is leaving, and the next one need not wait; without Redis the turn ends by itself.
+            with suppress(RedisError, *UNREACHABLE):
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._turn.give_up()
             raise
 
     async def round(self) -> None:

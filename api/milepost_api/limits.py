@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from milepost_api.problems import ProblemResponse
 
 LINGER_SECONDS = 2.0
+CLOSE = {"Connection": "close"}
 
 
 class BodyLimit:
@@ -23,40 +25,48 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        exchange = _Exchange(receive, send, self._limit)
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced[:20]) > self._limit:
-            await self._refuse(scope, receive, send)
+            exchange.exceeded = True
+            refusal = ProblemResponse("too-large", exchange.sentence, headers=CLOSE)
+            await refusal(scope, exchange.receive, exchange.send)
         else:
-            await self._app(scope, self._counted(receive), send)
+            await self._app(scope, exchange.receive, exchange.send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        seen = 0
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._limit:
-                raise HTTPException(413, self._sentence(), headers={"Connection": "close"})
-            return message
+class _Exchange:
+    """Counts what comes in; after too much of it, the answer is not followed by a slammed door."""
 
-        return counted
+    def __init__(self, receive: Receive, send: Send, limit: int) -> None:
+        self._receive, self._send, self._limit = receive, send, limit
+        self._seen = 0
+        self.exceeded = False
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = ProblemResponse("too-large", self._sentence(), headers={"Connection": "close"})
-        await send({"type": "http.response.start", "status": 413, "headers": response.raw_headers})
-        await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
-        # The answer is out. Closing now would reset the connection while the client still writes, and many
-        # clients would then lose the answer: a little of the rest is thrown away first, as nginx does.
-        try:
-            async with asyncio.timeout(LINGER_SECONDS):
-                while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-                    pass
-        except TimeoutError:
-            pass  # a slow sender has had its time; the connection is closed on it
-        await send({"type": "http.response.body", "body": b""})
-
-    def _sentence(self) -> str:
+    @property
+    def sentence(self) -> str:
         return (
             f"A body holds at most {self._limit:,} bytes; store larger data elsewhere and send its address."
         )
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        if self._seen > self._limit:
+            self.exceeded = True
+            raise HTTPException(413, self.sentence, headers=CLOSE)
+        return message
+
+    async def send(self, message: Message) -> None:
+        last = message["type"] == "http.response.body" and not message.get("more_body")
+        if not (self.exceeded and last):
+            await self._send(message)
+            return
+        # Closing now would reset the connection while the client still writes, and many clients would then
+        # lose the answer: the rest is thrown away for a little while first, as nginx does (lingering_close).
+        await self._send({**message, "more_body": True})
+        with suppress(TimeoutError):  # a slow sender has had its time, and its answer
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (more := await self._receive())["type"] == "http.request" and more.get("more_body"):
+                    pass
+        await self._send({"type": "http.response.body", "body": b""})

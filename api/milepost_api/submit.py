@@ -129,7 +129,9 @@ def _run_at(submission: Submission, now: datetime) -> datetime | None:
         raise Problem(
             "invalid-request", detail, errors=[{"in": "body", "path": "$.run_at", "detail": detail}]
         )
-    return run_at if run_at and run_at > now else None
+    if run_at is None or run_at <= now:
+        return None
+    return run_at.replace(microsecond=run_at.microsecond // 1000 * 1000)  # as the log keeps it
 
 
 class Desk:

@@ -37,6 +37,8 @@ async def supervise(
             log.warning("background work waits for redis or the database", work=name, reason=str(error))
         except Exception:
             log.exception("background work crashed; it begins again", work=name, pause_seconds=pause)
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise asyncio.CancelledError  # what failed was the work's goodbye; it must not outlive the cancel
         if clock() - began > LONGEST_PAUSE_SECONDS:
             pause = FIRST_PAUSE_SECONDS
         await sleep(pause)

@@ -31,10 +31,9 @@ export function fieldsOf(schema) {
   const required = new Set(schema.required ?? [])
   return Object.entries(schema.properties ?? {}).map(([name, raw]) => {
     const { schema: plain, nullable } = plainSchema(raw, schema)
-    if (plain.type === "boolean" && nullable) plain.enum ??= [true, false] // a box has two states, this has three
     return {
       name,
-      kind: kindOf(plain),
+      kind: kindOf(plain, nullable),
       required: required.has(name),
       nullable,
       fallback: "default" in raw ? raw.default : plain.default,
@@ -178,10 +177,11 @@ function without(schema, ...names) {
 
 /**
  * @param {Schema} schema
+ * @param {boolean} nullable
  * @returns {Field["kind"]}
  */
-function kindOf(schema) {
-  if (choicesOf(schema, false).length) return "choice"
+function kindOf(schema, nullable) {
+  if (choicesOf(schema, nullable).length) return "choice"
   if (schema.type === "integer" || schema.type === "number" || schema.type === "boolean") return schema.type
   return schema.type === "string" ? "text" : "json"
 }
@@ -192,6 +192,8 @@ function kindOf(schema) {
  * @returns {unknown[]}
  */
 function choicesOf(schema, nullable) {
-  const choices = "const" in schema ? [schema.const] : (schema.enum ?? [])
+  // A check box has two states, a boolean that may be null three.
+  const listed = schema.enum ?? (schema.type === "boolean" && nullable ? [true, false] : [])
+  const choices = "const" in schema ? [schema.const] : listed
   return choices.length && nullable && !choices.includes(null) ? [...choices, null] : choices
 }

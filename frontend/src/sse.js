@@ -96,8 +96,8 @@ export class SseDecoder {
     if (name === "event") this.#event = value
     else if (name === "data") this.#data.push(value)
     else if (name === "id" && !value.includes("\0")) this.#id = value
-    else if (name === "retry" && /^[0-9]+$/.test(value)) this.retryMs = Number(value)
-    // comments (an empty name) and unknown fields are ignored
+    else if (name === "retry" && /^[0-9]{1,9}$/.test(value)) this.retryMs = Number(value)
+    // nine digits are eleven days: more is no time to wait. Comments (an empty name) and unknown fields are ignored
   }
 
   /** @returns {Frame | null} */

@@ -14,8 +14,8 @@ from milepost.errors import JobNotFound
 from milepost.ids import new_epoch
 from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
 from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
-from milepost.log.keys import LEASES, result_key, state_key
-from milepost.log.scripts import Script
+from milepost.log.keys import LEASES, queue_key, result_key, state_key
+from milepost.log.scripts import SCRIPTS, Script
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -164,6 +164,17 @@ class JobLog:
             job_call("create", job.id, new_epoch(), delay, due, self.history_limit, *cast("list[str]", flat))
         )
         return bool(reply[0] == b"created")
+
+    async def take(
+        self, queue: str, worker: str, slots: int, *, cover_seconds: float
+    ) -> tuple[list[str], float | None]:
+        """Return up to `slots` deliveries that are due, for `worker` alone for `cover_seconds`, to be claimed.
+
+        And the seconds until the next one is due, None when none is scheduled.
+        """
+        call = Call(SCRIPTS["take"], (queue_key(queue),), (worker, slots, round(cover_seconds * 1000)))
+        soon_ms, taken = await self.call(call)
+        return [delivery.decode() for delivery in taken], None if soon_ms < 0 else soon_ms / 1000
 
     async def claim(
         self, job_id: str, delivery: str, worker: str, *, lease_seconds: float, tasks: Iterable[str]

@@ -19,11 +19,27 @@ class Script:
 
 def _load(name: str) -> Script:
     folder = files("milepost.log") / "lua"
-    source = (folder / "common.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    source = (folder / f"{name}.lua").read_text("utf-8")
+    if name not in OF_A_QUEUE:
+        source = (folder / "common.lua").read_text("utf-8") + source
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
+OF_A_QUEUE = frozenset({"take"})
+"""Scripts about a queue and not about one job: they begin without `common.lua`."""
+
 SCRIPTS: Mapping[str, Script] = {
     name: _load(name)
-    for name in ("create", "claim", "report", "cancel", "renew", "lapse", "redeliver", "expire", "read")
+    for name in (
+        "create",
+        "claim",
+        "report",
+        "cancel",
+        "renew",
+        "lapse",
+        "redeliver",
+        "expire",
+        "read",
+        "take",
+    )
 }

@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.ports import free_port
-from tests.support.process import ROOT, Process
+from tests.support.process import ROOT, Process, python_environment
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.sse import open_stream
@@ -159,6 +159,22 @@ async def test_a_process_that_leaves_too_early_is_reported_with_its_output(tmp_p
     process = Process("loud", ["sh", "-c", "echo no such luck; exit 3"], log=tmp_path / "log").start()
     with pytest.raises(RuntimeError, match=r"loud left with 3; it said:\nno such luck"):
         process.wait_until(lambda: False)
+
+
+@pytest.mark.parametrize(("ci", "passes"), [("", True), ("1", False)])
+@pytest.mark.parametrize(
+    "body", ["def test_a(): pytest.skip('no')", "pytest.skip('no', allow_module_level=True)"]
+)
+def test_a_skip_is_a_failure_in_ci(tmp_path: Path, ci: str, passes: bool, body: str) -> None:
+    """What is not run there is not known to work; elsewhere a developer may leave something out."""
+    hooks = "from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport\n"
+    (tmp_path / "conftest.py").write_text(hooks)
+    (tmp_path / "test_it.py").write_text(f"import pytest\n{body}\ndef test_b(): pass\n")
+    argv = [sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)]
+    environment = {**python_environment({}), "CI": ci}
+    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ("Skipped in CI" in done.stdout) is not passes
+    assert done.returncode in ({0, 5} if passes else {1, 2})
 
 
 async def test_free_ports_differ() -> None:

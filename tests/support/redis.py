@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
+import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -98,3 +99,7 @@ class RedisServer:
                 return bool(client.ping())
             except RedisConnectionError:
                 return False
+
+
+every_redis = pytest.mark.parametrize("redis_kind", sorted(binaries()))
+"""For a suite that must pass on each server: `pytestmark = every_redis`; the `redis` fixture follows it."""

@@ -236,9 +236,7 @@ def test_everything_a_task_can_report_is_documented() -> None:
 def test_every_built_in_task_is_documented_with_its_params() -> None:
     """The table lists what `milepost tasks` lists."""
     table = rows(section(page("tasks.md"), "## Tasks that come with Milepost"))
-    built_in = {
-        name: task for name, task in REGISTRY.items() if task.function.__module__.startswith(BUILTIN)
-    }
+    built_in = {name: task for name, task in REGISTRY.items() if task.function.__module__.startswith(BUILTIN)}
     assert len(built_in) >= 5
     assert {name: re.findall(r"`(\w+)`", cells[0]) for name, cells in table.items()} == {
         name: list(task.params_schema["properties"]) for name, task in built_in.items()

@@ -2,7 +2,7 @@
 
 What is replaced, and why: polling every 0.5 s costs 263 ms on average, so idle workers are woken; slots were
 refilled at the next poll, so a finished job wakes too; an error in one job or a restart of Redis ended the worker.
-Kept: arq's queue, its pick-up transaction, its job protocol.
+Kept: arq's queue, its job protocol, its `run_job`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
+from milepost.log import JobLog
 from milepost.log.keys import queue_key
 from milepost.redis import UNREACHABLE
 from milepost_worker.arqjson import dump, load
@@ -30,40 +31,14 @@ log = structlog.get_logger("milepost.picker")
 PICK_UP_SECONDS = 10.0
 """arq's in-progress key covers pick-up to claim only; from the claim on our lease says who has the job."""
 
-READ_LIMIT = 200
-
-
-class Slots:
-    """How many jobs run at once in this process, whichever queue they came from."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.workers: list[QueueWorker] = []
-
-    @property
-    def taken(self) -> int:
-        return sum(not task.done() for worker in self.workers for task in worker.tasks.values())
-
-    @property
-    def free(self) -> int:
-        return self.limit - self.taken
-
-
-class _NoSemaphore:
-    """arq's own count of what runs, beside `job_counter`: an error in the midst of a pick-up leaves it one short."""
-
-    async def acquire(self) -> None: ...
-
-    def release(self) -> None: ...
-
 
 class QueueWorker(Worker):
-    """arq's worker for one queue, driven by `Picker`: it never polls, sleeps or handles signals by itself."""
+    """arq's worker for one queue, driven by `Picker`: it never polls, sleeps or handles signals by itself.
 
-    def __init__(
-        self, queue: str, redis: ArqRedis, slots: Slots, run: Callable[..., Awaitable[Any]], wake: Any
-    ) -> None:
-        self._slots, self._wake_up = slots, wake
+    Picking up is ours: arq needs four round trips for each job, `JobLog.take` one for as many as there are slots.
+    """
+
+    def __init__(self, queue: str, redis: ArqRedis, run: Callable[..., Awaitable[Any]]) -> None:
         super().__init__(
             functions=[
                 func(
@@ -73,44 +48,33 @@ class QueueWorker(Worker):
             queue_name=queue_key(queue),
             redis_pool=redis,
             handle_signals=False,
-            max_jobs=slots.limit,
             job_timeout=10**9,  # attempts have timeouts of their own
             keep_result=0,
             max_tries=10**6,  # attempts are counted by the job log
-            queue_read_limit=READ_LIMIT,
             job_serializer=dump,
             job_deserializer=load,
             log_results=False,
         )
-        self.in_progress_timeout_s = PICK_UP_SECONDS
-        self.sem = cast("asyncio.BoundedSemaphore", _NoSemaphore())
-        slots.workers.append(self)
+        self.queue = queue
+        self.claimed: set[str] = set()
+        """Deliveries that were claimed: the claim has removed what arq kept of them."""
 
     @property
-    def job_counter(
-        self,
-    ) -> int:  # arq counts a queue's own jobs up and down; ours are those that run, of all queues
-        return self._slots.taken
+    def running(self) -> list[asyncio.Task[Any]]:
+        return [task for task in self.tasks.values() if not task.done()]
 
-    @job_counter.setter
-    def job_counter(self, value: int) -> None: ...
+    def start(self, delivery: str, finished: Callable[[], None]) -> None:
+        """Have arq run one delivery that was taken; `finished` is told when it is over."""
+        task = self.loop.create_task(self.run_job(delivery, timestamp_ms()))
+        task.add_done_callback(lambda _: finished())
+        self.tasks[delivery] = task
 
-    async def pick(self, horizon_seconds: float) -> float:
-        """Start what is due, as far as there are free slots; return the seconds until to look again at the latest."""
-        if self._slots.free <= 0:
-            return horizon_seconds  # whoever finishes wakes the picker
-        now = timestamp_ms()
-        until = now + horizon_seconds * 1000
-        found = await self.pool.zrangebyscore(
-            self.queue_name, min="-inf", max=until, start=0, num=READ_LIMIT, withscores=True
-        )
-        due = [one for one, score in found if score <= now]
-        if due:
-            await self.start_jobs([one for one in due if one.decode() not in self.tasks])
-        if len(due) == READ_LIMIT and self._slots.free > 0:
-            return 0.0
-        soon = min((score for _, score in found if score > now), default=until)
-        return max(0.0, soon - timestamp_ms()) / 1000
+    async def finish_job(self, job_id: str, *args: Any, **kwargs: Any) -> None:
+        """Remove what arq keeps of a delivery, if there is anything left to remove."""
+        if job_id in self.claimed:
+            self.claimed.discard(job_id)
+            return
+        await super().finish_job(job_id, *args, **kwargs)
 
     def reap(self) -> None:
         """Drop finished deliveries; one that failed is logged, where arq would end the worker."""
@@ -120,10 +84,6 @@ class QueueWorker(Worker):
                 if not running.cancelled() and (error := running.exception()) is not None:
                     log.error("delivery.failed", delivery=delivery, exc_info=error)
 
-    def _release_sem_dec_counter_on_complete(self) -> None:
-        super()._release_sem_dec_counter_on_complete()
-        self._wake_up()
-
 
 class Picker:
     """Takes deliveries from several queues in order of priority while it may."""
@@ -131,6 +91,8 @@ class Picker:
     def __init__(
         self,
         redis: ArqRedis,
+        joblog: JobLog,
+        worker: str,
         queues: Sequence[str],
         *,
         concurrency: int,
@@ -139,10 +101,21 @@ class Picker:
     ) -> None:
         logging.getLogger("arq").setLevel(logging.WARNING)  # what it says of jobs, the attempt says better
         self._wake, self._poll_seconds = asyncio.Event(), poll_seconds
-        self.slots = Slots(concurrency)
-        self._workers = [QueueWorker(queue, redis, self.slots, run, self.wake) for queue in queues]
+        self._joblog, self._worker, self._concurrency = joblog, worker, concurrency
+        self._queues = [QueueWorker(queue, redis, run) for queue in queues]
         self._draining = False
         self._failures = 0
+
+    @property
+    def free(self) -> int:
+        """How many jobs more may run."""
+        return self._concurrency - sum(len(queue.running) for queue in self._queues)
+
+    def claimed(self, delivery: str) -> None:
+        """Say that a delivery has become an attempt."""
+        for queue in self._queues:
+            if delivery in queue.tasks:
+                queue.claimed.add(delivery)
 
     def wake(self) -> None:
         """Look now: something is due, or a slot is free."""
@@ -155,9 +128,7 @@ class Picker:
 
     async def idle(self) -> None:
         """Return when nothing picked up is running any more."""
-        while running := [
-            task for worker in self._workers for task in worker.tasks.values() if not task.done()
-        ]:
+        while running := [task for queue in self._queues for task in queue.running]:
             await asyncio.wait(running)
 
     async def run(self) -> None:
@@ -172,11 +143,12 @@ class Picker:
                 pass
 
     async def _pick_all(self) -> float:
+        """Start what is due, queue by queue; return the seconds until to look again at the latest."""
         pause = self._poll_seconds
-        for worker in self._workers:
-            worker.reap()
+        for queue in self._queues:
+            queue.reap()
             try:
-                pause = min(pause, await worker.pick(self._poll_seconds))
+                pause = min(pause, await self._pick(queue))
                 self._failures = 0
             except (RedisError, *UNREACHABLE) as error:
                 self._failures += 1
@@ -184,3 +156,13 @@ class Picker:
                     log.warning("picker.redis_trouble", error=str(error), failures=self._failures)
                 await asyncio.sleep(min(1.0, 0.05 * self._failures))
         return pause
+
+    async def _pick(self, queue: QueueWorker) -> float:
+        free = self.free
+        if free <= 0:
+            return self._poll_seconds  # whoever finishes wakes the picker
+        taken, soon = await self._joblog.take(queue.queue, self._worker, free, cover_seconds=PICK_UP_SECONDS)
+        for delivery in taken:
+            if delivery not in queue.tasks:  # one whose claim is under way is covered by this worker itself
+                queue.start(delivery, self.wake)
+        return self._poll_seconds if soon is None else soon

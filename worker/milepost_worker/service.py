@@ -47,6 +47,7 @@ class Service:
         claim = await self._claim(job_id, ctx["job_id"].rpartition(".")[2])
         match claim:
             case Claim():
+                self.picker.claimed(ctx["job_id"])
                 await self._run(claim)
             case Refusal("early", wait_ms):
                 raise ArqRetry(defer=wait_ms / 1000)
@@ -144,6 +145,8 @@ async def open_service(
     service = Service(settings, tasks, joblog, courier)
     service.picker = Picker(
         pool,
+        joblog,
+        service.id,
         settings.queues,
         concurrency=settings.concurrency,
         poll_seconds=settings.poll_seconds,

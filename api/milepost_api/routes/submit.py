@@ -19,7 +19,9 @@ from milepost_api.views import JobResource, job_wire, retry_after_seconds, urls_
 from milepost_api.waiting import wait_for_change
 
 router = APIRouter(tags=["jobs"])
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Plain ASCII.")
+]
 
 
 @router.post(

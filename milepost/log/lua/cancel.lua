@@ -5,7 +5,6 @@ if not status then return 'gone' end
 if is_done(status) then return 'already_done' end
 if status ~= 'running' then
   withdraw()
-  redis.call('HSET', STATE, 'cancel_requested', '1')
   finish_without_result('cancelled', ARGV[4], ARGV[2], tonumber(ARGV[3]))
   return 'cancelled'
 end

@@ -24,11 +24,14 @@ if tonumber(due) > NOW then return { 'early', string.format('%.0f', tonumber(due
 if not string.find(ARGV[7], '\n' .. task .. '\n', 1, true) then return { 'unknown', '0', task } end
 withdraw()
 attempt = attempt + 1
-local fields = { 'fence', fence + 1, 'reports', 0, 'worker', ARGV[3], 'progress', ARGV[6], 'heartbeat_at', AT }
+-- Not just one more than the last: Redis may have come back without a claim that it had acknowledged, and the worker
+-- of that one still runs. Its fence must not be given out again.
+local token = string.format('%.0f', math.max(fence + 1, NOW))
+local fields = { 'fence', token, 'reports', 0, 'worker', ARGV[3], 'progress', ARGV[6], 'heartbeat_at', AT }
 if not started then
   fields[#fields + 1] = 'started_at'
   fields[#fields + 1] = '@at'
 end
 append_status({ status = 'running', attempt = attempt, worker = ARGV[3] }, fields, ARGV[5])
 redis.call('ZADD', LEASES, string.format('%.0f', NOW + tonumber(ARGV[4])), ID)
-return { 'claimed', tostring(fence + 1), tostring(attempt), claimed() }
+return { 'claimed', token, tostring(attempt), claimed() }

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict"
+import test from "node:test"
+import { readJob } from "../src/job.js"
+import { describe } from "../src/view.js"
+
+/** @param {Record<string, any>} [fields] @param {Partial<import("../src/watch.js").Update>} [update] @param {any} [times] */
+function view(fields = {}, update = {}, times = {}) {
+  const job = readJob({ id: "J", task: "demo.count", ...fields })
+  return describe({ job, connection: "live", problem: null, ...update }, times)
+}
+const RUNNING = { status: "running", attempt: 1 }
+const HALF = { current: 5, total: 10, unit: "rows", percent: 50, rate: 2, eta_seconds: 90, message: "importing" }
+
+test("a running job says how far it is, how fast, and how long it takes still", () => {
+  const { tone, status, value, percent, count, rate, timeLeft, message } = view({ ...RUNNING, progress: HALF })
+  assert.deepEqual(
+    [tone, status, value, percent, count, rate, timeLeft, message],
+    ["running", "Running", 50, "50%", "5 of 10 rows", "2.0 rows/s", "2 min left", "importing"],
+  )
+})
+
+test("the time left goes by while nothing is reported", () => {
+  assert.equal(view({ ...RUNNING, progress: HALF }, {}, { age: 80 }).timeLeft, "10 s left")
+  assert.equal(view({ ...RUNNING, progress: HALF }, {}, { age: 95 }).timeLeft, "")
+})
+
+test("a bar of unknown length has no value, a waiting one has none of it", () => {
+  assert.equal(view(RUNNING).value, null)
+  assert.equal(view({ status: "queued" }).value, 0)
+})
+
+test("a failed bar stays where it stood, and says why", () => {
+  const error = { code: "exception", type: "ValueError", message: "no such row" }
+  const { tone, value, percent, message, rate } = view({ status: "failed", done: true, error, progress: HALF })
+  assert.deepEqual([tone, value, percent, message, rate], ["failed", 50, "50%", "no such row", ""])
+})
+
+test("success is the whole bar, even of a job that never counted", () => {
+  const times = { started_at: "2026-11-21T08:00:00Z", finished_at: "2026-11-21T08:00:05Z" }
+  const { value, percent, timeLeft } = view({ status: "succeeded", done: true, ...times })
+  assert.deepEqual([value, percent, timeLeft], [100, "100%", "took 5.0 s"])
+})
+
+test("a silent worker is told apart from a lost connection", () => {
+  const silent = view({ ...RUNNING, stalled: true, progress: HALF })
+  assert.deepEqual([silent.tone, silent.status, silent.rate, silent.trouble], ["troubled", "No word from the worker", "", ""])
+  const lost = view(RUNNING, { connection: "reconnecting" })
+  assert.deepEqual([lost.tone, lost.status, lost.trouble], ["running", "Running", "The connection was lost. Trying again."])
+})
+
+test("a job that waits says for what", () => {
+  const now = Date.parse("2026-11-21T08:00:00Z")
+  const run_at = "2026-11-21T08:02:00Z"
+  assert.equal(view({ status: "queued", queue_position: 4 }).status, "Waiting for a worker, 3 ahead")
+  assert.equal(view({ status: "scheduled", run_at }, {}, { now }).status, "Scheduled in 2 min 00 s")
+  assert.equal(view({ status: "retrying", run_at }, {}, { now: now + 200_000 }).status, "Trying again")
+  assert.equal(view({ ...RUNNING, cancel_requested: true }).status, "Cancelling")
+})
+
+test("the attempt is told from the second on, the step with its place", () => {
+  const step = { key: "import", name: "Import", index: 2, count: 4 }
+  const shown = view({ ...RUNNING, attempt: 2, max_attempts: 3, progress: { ...HALF, step } })
+  assert.deepEqual([shown.attempt, shown.step], ["attempt 2 of 3", "2/4 Import"])
+  assert.equal(view(RUNNING).attempt, "")
+})
+
+test("a status of a newer server is shown by its name", () => {
+  assert.equal(view({ status: "paused" }).status, "paused")
+  assert.equal(view({ status: "archived", done: true }).tone, "cancelled")
+})
+
+test("a job that cannot be had says why", () => {
+  const shown = describe({ job: null, connection: "refused", problem: "There is no such job." })
+  assert.deepEqual([shown.status, shown.message, shown.value], ["Not available", "There is no such job.", 0])
+})

@@ -1,0 +1,145 @@
+"""Short ways to say what happens to a job, for tests of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from functools import reduce
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+from milepost.codec import Cursor
+from milepost.events import Event, from_wire
+from milepost.fold import fold
+from milepost.ids import new_job_id
+from milepost.job import Job, JobError, Progress
+from milepost.log import Call, Claim, JobLog, NewJob, Refusal, View
+from milepost.log.keys import LEASES, queue_key, state_key
+from tests.support.schemas import check_event
+from tests.support.wait import DEADLINE_SECONDS
+
+CREATED_AT = "2026-11-21T03:30:00.000Z"
+LEASE_SECONDS, SILENCE_SECONDS = 12.0, 6.0
+HALF = Progress(current=5, total=10, percent=50)
+BROKEN = JobError(code="exception", message="It broke.", type="ValueError", attempt=1, retryable=True)
+
+
+async def created(log: JobLog, **given: Any) -> NewJob:
+    """Create a job of the task `t` and return what it was made of."""
+    job = NewJob(**({"id": new_job_id(), "task": "t", "created_at": CREATED_AT} | given))
+    assert await log.create(job)
+    return job
+
+
+async def state_of(redis: Redis, job_id: str, field: str) -> str:
+    """Return one field of the state hash."""
+    raw: bytes = await cast("Any", redis.hget(state_key(job_id), field))
+    return raw.decode()
+
+
+async def delivery_of(redis: Redis, job_id: str) -> str:
+    """Return the number of the delivery that counts."""
+    return await state_of(redis, job_id, "delivery")
+
+
+async def claim(log: JobLog, redis: Redis, job_id: str, worker: str = "w1") -> Claim | Refusal:
+    """Claim the job's present delivery for a worker that knows the task `t`."""
+    number = await delivery_of(redis, job_id)
+    return await log.claim(job_id, number, worker, lease_seconds=LEASE_SECONDS, tasks=("t",))
+
+
+async def claimed(log: JobLog, redis: Redis, job_id: str, worker: str = "w1") -> Claim:
+    """Do the same, and insist."""
+    found = await claim(log, redis, job_id, worker)
+    assert isinstance(found, Claim), found
+    return found
+
+
+async def said(log: JobLog, *calls: Call) -> list[str]:
+    """Send reports one by one and return the answers."""
+    return [(await log.call(call)).decode() for call in calls]
+
+
+async def lapse(log: JobLog, redis: Redis, job_id: str, *, silent_seconds: float) -> str:
+    """Look at the lease as if the worker had been silent for so long: its end is moved, not the clock."""
+    seconds, micros = await redis.time()
+    now_ms = seconds * 1000 + micros // 1000
+    if await redis.zscore(LEASES, job_id) is not None:
+        ends = now_ms + round((LEASE_SECONDS - silent_seconds) * 1000)
+        await redis.zadd(LEASES, {job_id: ends})
+    return await log.lapse(job_id, lease_seconds=LEASE_SECONDS, silence_seconds=SILENCE_SECONDS)
+
+
+async def raw_history(log: JobLog, job_id: str) -> list[dict[str, Any]]:
+    """Return every event since the beginning, page by page, each held against its schema."""
+    view = await log.read(job_id)
+    wires: list[dict[str, Any]] = []
+    after = Cursor(view.cursor.epoch, 0)
+    while True:
+        view = await log.read(job_id, after)
+        assert view.gap is None
+        for entry in view.entries:
+            wire = json.loads(entry.data)
+            assert (entry.kind, entry.seq) == (wire["type"], wire["seq"])
+            check_event(wire)
+            wires.append(wire)
+        if not view.more:
+            return wires
+        after = Cursor(view.cursor.epoch, view.entries[-1].seq)
+
+
+async def history(log: JobLog, job_id: str) -> list[Event]:
+    """Return every event since the beginning."""
+    return [event for wire in await raw_history(log, job_id) if isinstance(event := from_wire(wire), Event)]
+
+
+def folded(new: NewJob, events: list[Event]) -> Job:
+    """Return what a client that saw every event from the first has."""
+    job = Job(
+        id=new.id,
+        task=new.task,
+        queue=new.queue,
+        priority=new.priority,
+        max_attempts=new.max_attempts,
+        tags=tuple(new.tags),
+        metadata=new.metadata,
+        created_at=new.created_at,
+        batch_id=new.batch_id,
+        parent_id=new.parent_id,
+    )
+    return reduce(fold, events, job)
+
+
+def without_clocks(job: Job) -> Job:
+    """Return the job without what no event carries: heartbeats, and when it will be forgotten."""
+    return replace(job, heartbeat_at=None, expires_at=None)
+
+
+async def check(log: JobLog, new: NewJob) -> View:
+    """The laws: dense numbers, state equals folded history, one end and nothing after it."""
+    view = await log.read(new.id)
+    events = await history(log, new.id)
+    assert [event.seq for event in events] == list(range(1, view.cursor.seq + 1))
+    assert without_clocks(view.job) == folded(new, events)
+    ends = [event.seq for event in events if event.type == "end"]
+    assert ends == ([view.cursor.seq] if view.job.done else [])
+    return view
+
+
+async def waiting_deliveries(redis: Redis, queue: str = "default") -> list[str]:
+    """Return the deliveries in a queue, in the order in which arq takes them."""
+    return [raw.decode() for raw in await redis.zrange(queue_key(queue), 0, -1)]
+
+
+async def heard(pubsub: PubSub, count: int) -> list[dict[str, Any]]:
+    """Return the next messages of a subscription, its acknowledgement included; waits for them."""
+    messages: list[dict[str, Any]] = []
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        async for message in pubsub.listen():
+            messages.append(message)
+            if len(messages) == count:
+                break
+    return messages
