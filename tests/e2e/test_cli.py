@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -265,6 +264,11 @@ def test_no_colour_where_none_is_wanted(up: Up) -> None:
 # --- up itself
 
 
+def still_there(children: dict[str, tuple[int, str]]) -> list[str]:
+    """Names of the children that live."""
+    return [name for name, (pid, known) in children.items() if identity(pid) == known]
+
+
 @pytest.mark.slow
 def test_jobs_survive_a_restart_of_everything(tmp_path: Path) -> None:
     """A finished one is there, and one that was running runs again to its end."""
@@ -300,8 +304,7 @@ def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
         running.process.send(signal.SIGKILL)
         running.process.wait()
         if sys.platform == "linux":
-            for name, one in children.items():
-                eventually_sync(partial(_is_gone, *one), f"the {name} has gone")
+            eventually_sync(lambda: not still_there(children), "all children have gone")
     with Up(tmp_path) as again:
         assert again.run("list").returncode == 0
 
@@ -387,7 +390,3 @@ def test_modules_of_ones_own_are_offered_beside_the_built_in(tmp_path: Path) -> 
         done = running.run("submit", "mine.hello", "-p", "name=world", "-f")
         assert done.stdout.splitlines()[-1] == 'result: "hello world"'
         assert running.run("submit", *COUNT, "-f", "-q").returncode == 0
-
-
-def _is_gone(pid: int, known: object) -> bool:
-    return identity(pid) != known

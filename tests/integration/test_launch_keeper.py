@@ -71,6 +71,11 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     terminal.close()
 
 
+async def another(watched: Watched, before: int) -> None:
+    """Wait until the worker is not the one it was."""
+    await eventually(lambda: watched.pid("worker") != before, "there is another one")
+
+
 async def test_stops_the_youngest_first_and_each_before_the_next(watched: Watched) -> None:
     """The worker needs Redis while it drains."""
     last_words = (
@@ -89,7 +94,7 @@ async def test_a_child_that_dies_is_started_again(watched: Watched) -> None:
     await watched.start(python("worker", OBEDIENT))
     watched.keeper.settled, before = True, watched.pid("worker")
     os.kill(before, signal.SIGKILL)
-    await eventually(lambda: watched.pid("worker") != before, "there is another one")
+    await another(watched, before)
     assert watched.said("the worker was ended by SIGKILL; starting it again")
     assert not watched.keeper.asked.is_set()
 
@@ -113,11 +118,7 @@ async def test_a_child_that_dies_now_and_then_is_always_started_again(watched: W
     for _ in range(3):
         before = watched.pid("worker")
         os.kill(before, signal.SIGKILL)
-
-        def replaced(before: int = before) -> bool:
-            return watched.pid("worker") != before
-
-        await eventually(replaced, "there is another one")
+        await another(watched, before)
         watched.now += RESTART_SECONDS
     assert watched.keeper.failure is None
 
@@ -193,16 +194,16 @@ async def test_the_embedded_redis_keeps_what_it_was_given(tmp_path: Path) -> Non
     folder = tmp_path / 'a "b" \\c é'
     said: list[str] = []
     redis = EmbeddedRedis(find_server({}), folder)
-    before = 0
+    runs = []
     for number in (signal.SIGKILL, signal.SIGTERM):
         child = await Child.start(redis.command(os.environ), said.append)
         await eventually(lambda: ready.redis(redis.url), "redis answers")
         client = connect(redis.url)
-        before = await client.incr("runs")
+        runs.append(await client.incr("runs"))
         await client.aclose()
         os.kill(child.pid, number)
         await child.wait()
-    assert before == 2
+    assert runs == [1, 2]
     assert (folder / "appendonlydir").is_dir()
     assert said == []  # nothing to worry a newcomer with
 
