@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import APIRouter, FastAPI
 
+from milepost.background import end
 from milepost.ids import new_job_id
 from milepost.log import Catalogue, JobLog
 from milepost.log.lifecycle import Lifecycle
@@ -117,10 +118,9 @@ async def _background(services: Services) -> AsyncIterator[None]:
         "caretaker": caretaker.run,
         "start deadlines": StartDeadlines(store, joblog).run,
     }
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(supervise(name, run), name=name) for name, run in work.items()]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    # Each is supervised, so none of them ends by itself.
+    tasks = [asyncio.create_task(supervise(name, run), name=name) for name, run in work.items()]
+    try:
+        yield
+    finally:
+        await end(*tasks)

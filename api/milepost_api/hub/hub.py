@@ -12,6 +12,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from milepost.background import end
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
@@ -308,10 +309,7 @@ class Hub:
     async def close(self) -> None:
         for timer in self._linger.values():
             timer.cancel()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks)
 
 
 def _key(job_id: str) -> bytes:
@@ -359,6 +357,5 @@ async def open_hub(
         yield hub
     finally:
         hub.drain()  # readers get their goodbye before the source dries up
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end(running)
         await hub.close()
