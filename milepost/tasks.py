@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import math
 import random
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapte
 
 from milepost.codec import dumps
 from milepost.errors import BadReport, TaskDefinitionError
+from milepost.plan import is_amount, plan_from_source
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +37,7 @@ class Retry(Exception):
     ) -> None:
         """`after` is 0 to 2,592,000 seconds (30 days); raises `ValueError` when it is something else."""
         super().__init__(message)
-        if after is not None and not _is_seconds(after, MOST_DELAY_SECONDS):
+        if after is not None and not is_amount(after, MOST_DELAY_SECONDS):
             raise ValueError(
                 f"Retry(after={after!r}): give seconds from 0 to {MOST_DELAY_SECONDS:,}, which is 30 days."
             )
@@ -254,12 +253,12 @@ def _check(task: Task[..., Any]) -> None:
         raise TaskDefinitionError(
             f"Task {name!r}: max_attempts is {options.max_attempts!r}, but one is the least."
         )
-    if options.timeout is not None and not (_is_seconds(options.timeout) and options.timeout > 0):
+    if options.timeout is not None and not (is_amount(options.timeout) and options.timeout > 0):
         raise TaskDefinitionError(
             f"Task {name!r}: timeout is {options.timeout!r}, but it is seconds above 0, or None."
         )
     for option in ("backoff", "backoff_max"):
-        if not _is_seconds(seconds := getattr(options, option), MOST_DELAY_SECONDS):
+        if not is_amount(seconds := getattr(options, option), MOST_DELAY_SECONDS):
             raise TaskDefinitionError(
                 f"Task {name!r}: {option} is {seconds!r}, but it is seconds from 0 to {MOST_DELAY_SECONDS:,}."
             )
@@ -269,7 +268,7 @@ def _check(task: Task[..., Any]) -> None:
                 f"Task {name!r}: retry_on names {error!r}, which is no exception class."
             )
     for step, weight in (options.steps or {}).items():
-        if not (isinstance(step, str) and _is_seconds(weight)):
+        if not (isinstance(step, str) and is_amount(weight)):
             raise TaskDefinitionError(
                 f"Task {name!r}: steps has {step!r}: {weight!r}, but it maps names to weights from 0."
             )
@@ -281,73 +280,5 @@ def _check(task: Task[..., Any]) -> None:
     _ = task.params_schema, task.result_schema, task.plan
 
 
-def _is_seconds(value: Any, most: float = math.inf) -> bool:
-    """Whether `value` is a finite number from 0 to `most`."""
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and 0 <= value <= most
-    )
-
-
 def _place(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}"
-
-
-def plan_from_source(function: Callable[..., Any]) -> dict[str, float]:
-    """Return the steps that a function's source shows, in order, with their weights.
-
-    Only where the source is plain about it: every `progress.step("…", weight=…)` at the top level of the
-    function has literal arguments and stands in no loop. Otherwise {}: a wrong plan is worse than none. Steps
-    in branches are planned too; those of the branch that is not taken are shown as skipped.
-    """
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    plan: dict[str, float] = {}
-    for call, in_loop in _step_calls(tree.body[0], in_loop=False):
-        step = _literal_step(call)
-        if step is None or in_loop or step[0] in plan:
-            return {}
-        plan[step[0]] = step[1]
-    return plan
-
-
-def _literal_step(call: ast.Call) -> tuple[str, float] | None:
-    weight: Any = 1.0
-    match call:
-        case ast.Call(args=[ast.Constant(str(name))], keywords=[]):
-            pass
-        case ast.Call(
-            args=[ast.Constant(str(name))], keywords=[ast.keyword(arg="weight", value=ast.Constant(weight))]
-        ):
-            pass
-        case _:
-            return None
-    return (name, float(weight)) if _is_seconds(weight) else None
-
-
-def _step_calls(node: ast.AST, *, in_loop: bool) -> Iterable[tuple[ast.Call, bool]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            continue  # who knows whether and when it is called
-        loops = in_loop or isinstance(child, ast.For | ast.AsyncFor | ast.While)
-        if isinstance(child, ast.With | ast.AsyncWith):
-            calls = [item.context_expr for item in child.items]
-            step = next((call for call in calls if isinstance(call, ast.Call) and _is_step(call)), None)
-            if step is not None:
-                yield step, loops
-                continue  # steps inside of this one are parts of it, not of the job
-        yield from _step_calls(child, in_loop=loops)
-
-
-def _is_step(call: ast.Call) -> bool:
-    function = call.func
-    return (
-        isinstance(function, ast.Attribute)
-        and function.attr == "step"
-        and isinstance(function.value, ast.Name)
-        and function.value.id == "progress"
-    )

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from milepost import Retry, progress, task
 from milepost.errors import BadReport, TaskDefinitionError
-from milepost.tasks import Options, Task, plan_from_source
+from milepost.plan import plan_from_source
+from milepost.tasks import Options, Task
 
 
 class Colour(enum.Enum):
