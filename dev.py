@@ -3,7 +3,7 @@
 
     python3 dev.py run [milepost up arguments]   everything on this machine, on http://127.0.0.1:8000
     python3 dev.py test [pytest arguments]       the tests, with a real Redis, PostgreSQL, browser and Node
-    python3 dev.py check                         formatting, lint, types and the import arrows
+    python3 dev.py check                         formatting, lint, types, import arrows, docs
     python3 dev.py bench [arguments]             the benchmarks
     python3 dev.py lock [uv arguments]           write both lock files anew (--upgrade takes newer versions)
 
