@@ -1,4 +1,7 @@
-"""Publishes marked progress at a steady rate: through Milepost's job log, or as the tutorial does."""
+"""Publishes marked log lines at a steady rate: through Milepost's job log, or as the tutorial does.
+
+Log lines, because every reader must get every one of them: of progress, a reader that is behind gets the latest.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ import sys
 import time
 
 from milepost import times
-from milepost.job import Progress
 from milepost.log import Claim, JobLog, NewJob
 from milepost.redis import connect
 
+TEXT = "as long as a line of log is: 20 of 4,000 pictures resized"
+
 
 async def publish_milepost(url: str, jobs: list[str], events: int, per_second: float) -> None:
-    """Report `events` progresses in all, round robin over `jobs`, which are made and claimed first."""
+    """Report `events` lines in all, round robin over `jobs`, which are claimed first."""
     redis = connect(url)
     log = JobLog(redis)
     reports = []
@@ -26,10 +30,7 @@ async def publish_milepost(url: str, jobs: list[str], events: int, per_second: f
     began = time.monotonic()
     for n in range(events):
         await _pace(began, n, per_second)
-        mark = f"@{time.monotonic_ns()}@"
-        await log.call(
-            reports[n % len(jobs)].progress(Progress(current=n, total=events, percent=50.0, message=mark))
-        )
+        await log.call(reports[n % len(jobs)].log("info", f"{TEXT} @{time.monotonic_ns()}@", None))
     await redis.aclose()
 
 
@@ -40,8 +41,7 @@ async def publish_tutorial(url: str, jobs: list[str], events: int, per_second: f
     began = time.monotonic()
     for n in range(events):
         await _pace(began, n, per_second)
-        progress = {"current": n, "total": events, "percent": 50.0, "message": f"@{time.monotonic_ns()}@"}
-        event = {"type": "progress", "seq": n, "progress": progress}
+        event = {"type": "log", "seq": n, "level": "info", "message": f"{TEXT} @{time.monotonic_ns()}@"}
         await redis.publish(f"job:{jobs[n % len(jobs)]}", json.dumps(event))
     await redis.aclose()
 

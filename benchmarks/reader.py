@@ -24,6 +24,8 @@ class Readings:
     received_bytes: int = 0
     latencies: list[float] = field(default_factory=list)
     writes: int = 0
+    last: float = 0.0
+    """When the last delivery arrived, by the monotonic clock in seconds."""
 
     def percentile(self, part: float) -> float:
         ordered = sorted(self.latencies)
@@ -37,6 +39,7 @@ class Reader:
         self._port = port
         self._selector = selectors.DefaultSelector()
         self._streams: list[socket.socket] = []
+        self._spoken: set[int] = set()
 
     def open(self, path: str) -> None:
         stream = socket.create_connection(("127.0.0.1", self._port), 30)
@@ -62,12 +65,14 @@ class Reader:
                 self._take(key, seen)
         return seen
 
-    def settle(self, seconds: float) -> None:
-        """Read and forget what the streams say at first."""
+    def settle(self, seconds: float) -> int:
+        """Read and forget what the streams say at first; return how many of them have said anything so far."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for key, _ in self._selector.select(0.1):
+                self._spoken.add(key.fd)
                 self._take(key, Readings())
+        return len(self._spoken)
 
     def _take(self, key: selectors.SelectorKey, seen: Readings) -> None:
         stream = key.fileobj
@@ -80,6 +85,7 @@ class Reader:
             self._selector.unregister(stream)
             return
         now = time.monotonic_ns()
+        before = seen.deliveries
         seen.received_bytes += len(data)
         seen.writes += 1
         if key.data:
@@ -88,6 +94,8 @@ class Reader:
             seen.deliveries += len(marks)
         else:
             seen.deliveries += data.count(b"@") // 2
+        if seen.deliveries > before:
+            seen.last = now / 1e9
 
     def close(self) -> None:
         for stream in self._streams:
