@@ -75,7 +75,7 @@ def test_links_that_lead_out_are_refused_and_those_that_stay_in_are_followed(roo
     [
         ("nope", "There is no 'nope'"),
         ("in/file/below", "There is no 'in/file/below'"),
-        ("a\0b", "cannot be a path: embedded null"),
+        ("a\0b", "cannot be a path: .*embedded null"),
         ("x" * 300, "cannot be read: File name too long"),
     ],
 )
