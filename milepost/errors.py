@@ -22,10 +22,6 @@ class CursorLost(MilepostError):
     """The history no longer holds this cursor; read the snapshot and start again."""
 
 
-class ReportRefused(MilepostError):
-    """This attempt no longer holds its job: another attempt has it, or the job has ended."""
-
-
 class BadReport(MilepostError, ValueError):
     """A progress report holds a value that cannot be sent."""
 
