@@ -148,6 +148,26 @@ LIFECYCLE = frozenset({StatusChanged.type, Ended.type})
 """The events a history of jobs needs; the recorder moves exactly these into SQL."""
 
 
+def end_of(job: Job, *, seq: int, cursor: str, at: str) -> Ended:
+    """Return the end of a finished job as the job itself tells it, for when its event is gone.
+
+    `at` is its moment where the job does not know when it finished.
+    """
+    return Ended(
+        job_id=job.id,
+        seq=seq,
+        cursor=cursor,
+        at=job.finished_at or at,
+        status=job.status,
+        attempt=job.attempt,
+        progress=job.progress,
+        result=job.result,
+        result_omitted=job.result_omitted,
+        error=job.error,
+        finished_at=job.finished_at,
+    )
+
+
 def to_wire(event: AnyEvent) -> dict[str, Json]:
     """Return the event as a JSON object, `type` first."""
     wire: dict[str, Json] = {"type": event.type}

@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 import structlog
 from redis.asyncio import Redis
 
+from milepost.events import end_of
 from milepost.log import JobLog
 from milepost.log.housekeeping import has_forgotten
 from milepost.log.lifecycle import Lifecycle
 from milepost.log.peek import Peek, peek
 from milepost.times import utc_now
 from milepost_api.records import JobRecord, JobStore, new_job
-from milepost_api.records.advance import NO_OUTCOME, advance, end_of
+from milepost_api.records.advance import NO_OUTCOME, advance
 
 EVERY_SECONDS = 2.0
 YOUNG_SECONDS = 2.0  # the request that accepted a job hands it over itself
@@ -103,7 +104,11 @@ class Dispatcher:
     async def _settle(self, ended: Sequence[Peek]) -> None:
         """Record ends that are not recorded: mostly the recorder is about to, seldom an event is lost."""
         outcomes = await self._lifecycle.outcomes([seen.job.id for seen in ended])
-        ends = {seen.job.id: end_of(seen) for seen in ended}
+        ends = {
+            job.id: end_of(job, seq=seen.cursor.seq, cursor=str(seen.cursor), at=job.created_at or "")
+            for seen in ended
+            for job in [seen.job]
+        }
 
         def apply(records: Mapping[str, JobRecord]) -> None:
             for job_id, record in records.items():

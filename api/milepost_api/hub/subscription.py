@@ -12,7 +12,7 @@ import structlog
 from milepost import times
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
-from milepost.events import Ended, Gap, Reconnect, Snapshot
+from milepost.events import Ended, Gap, Reconnect, Snapshot, end_of
 from milepost.job import Job
 from milepost.log import View
 from milepost_api.hub.frames import Frame, conflate, durable, ended, gap, reconnect
@@ -230,19 +230,7 @@ def from_record(hub: Hub, recalled: Recalled) -> list[Frame]:
 
 def _end(job: Job, cursor: Cursor, at: str) -> Frame:
     """Frame the end of a job whose history is gone."""
-    end = Ended(
-        job_id=job.id,
-        seq=cursor.seq,
-        cursor=str(cursor),
-        at=job.finished_at or at,
-        status=job.status,
-        attempt=job.attempt,
-        progress=job.progress,
-        result=job.result,
-        result_omitted=job.result_omitted,
-        error=job.error,
-        finished_at=job.finished_at,
-    )
+    end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=at)
     return ended(cursor.seq, cursor.epoch, end)
 
 

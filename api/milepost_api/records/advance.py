@@ -7,9 +7,8 @@ from typing import Any
 
 from milepost.codec import Cursor
 from milepost.events import Ended, Event, StatusChanged, from_wire
-from milepost.job import Job, Status
+from milepost.job import Status
 from milepost.log.lifecycle import Outcome
-from milepost.log.peek import Peek
 from milepost.times import parse
 from milepost_api.records.table import JobRecord
 
@@ -28,24 +27,6 @@ def lifecycle_event(wire: Mapping[str, Any] | None) -> StatusChanged | Ended | N
     except (TypeError, ValueError):
         return None
     return event if Cursor.parse(event.cursor) else None
-
-
-def end_of(seen: Peek) -> Ended:
-    """Return the end of a finished job as its snapshot tells it, for when its event went missing."""
-    job: Job = seen.job
-    return Ended(
-        job_id=job.id,
-        seq=seen.cursor.seq,
-        cursor=str(seen.cursor),
-        at=job.finished_at or job.created_at or "",
-        status=job.status,
-        attempt=job.attempt,
-        progress=job.progress,
-        result=job.result,
-        result_omitted=job.result_omitted,
-        error=job.error,
-        finished_at=job.finished_at,
-    )
 
 
 def advance(record: JobRecord, event: StatusChanged | Ended, outcome: Outcome = NO_OUTCOME) -> None:
