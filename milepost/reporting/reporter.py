@@ -99,10 +99,7 @@ class Reporter:
     @contextmanager
     def step(self, parent: Step, name: Any, weight: Any) -> Iterator[Step]:
         """Open a step below `parent`; it is done when the block ends, failed when it raises."""
-        self.raise_if_stopped()
-        step = parent.begin(text(name, NAME_CHARACTERS), weight_of(weight))
-        self.meter.focus, self.meter.message = step, None
-        self._milestone(step)
+        step = self.begin_step(parent, name, weight)
         try:
             yield step
         except BaseException:
@@ -111,10 +108,23 @@ class Reporter:
         else:
             step.done = True
         finally:
-            parent.end(step)
-            self._milestone(step)
+            self.end_step(step)
 
-    def _milestone(self, step: Step) -> None:
+    def begin_step(self, parent: Step, name: Any, weight: Any) -> Step:
+        self.raise_if_stopped()
+        step = parent.begin(text(name, NAME_CHARACTERS), weight_of(weight))
+        self.meter.focus, self.meter.message = step, None
+        self.milestone(step)
+        return step
+
+    def end_step(self, step: Step) -> None:
+        """Close a step that says by now whether it is done or has failed."""
+        if step.parent is not None:
+            step.parent.end(step)
+        self.milestone(step)
+
+    def milestone(self, step: Step) -> None:
+        """Say that this step has begun or ended."""
         if step.parent is self.meter.root and self.meter.root.total is None:
             self.sink.milestone()
         elif not self.dirty:

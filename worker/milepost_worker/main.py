@@ -36,9 +36,10 @@ def command(modules: tuple[str, ...], concurrency: int | None, queues: tuple[str
     """Run the tasks defined in MODULEs; without any, the built-in ones."""
     settings = load(WorkerSettings, concurrency=concurrency, queues=queues or None)
     configure_logs(settings)
-    tasks = import_tasks(modules or ("milepost_worker.builtin",))
+    modules = modules or ("milepost_worker.builtin",)
+    tasks = import_tasks(modules)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(settings, tasks))
+        runner.run(serve(settings, tasks, modules))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -96,9 +97,11 @@ def _not_found(module: str, error: ModuleNotFoundError) -> str:
     return f"Module {module!r} imports {error.name!r}, which is not installed."
 
 
-async def serve(settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]]) -> None:
+async def serve(
+    settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]], modules: Sequence[str] = ()
+) -> None:
     """Work until SIGTERM or SIGINT; a second one hastens, a hard deadline ends it."""
-    async with open_service(settings, tasks) as service:
+    async with open_service(settings, tasks, modules) as service:
         _handle_signals(service, settings)
         log.info("worker.ready", worker=service.id, queues=list(settings.queues), tasks=sorted(tasks))
         await service.work()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from milepost_worker.courier import Courier
 from milepost_worker.listener import Listener
 from milepost_worker.picker import Picker
 from milepost_worker.presence import Presence, new_worker_id
+from milepost_worker.processes import ForkServer
 from milepost_worker.settings import WorkerSettings
 
 log = structlog.get_logger("milepost.worker")
@@ -42,6 +43,7 @@ class Service:
         self._settings, self._tasks, self._joblog, self._courier = settings, tasks, joblog, courier
         self.attempts: dict[str, Attempt] = {}
         self.picker: Picker  # set by `open_service`: the picker calls back
+        self.processes: ForkServer | None = None
         self._leaving = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -104,6 +106,8 @@ class Service:
             self._joblog,
             self._courier,
             stop_grace_seconds=self._settings.stop_grace_seconds,
+            processes=self.processes,
+            process_memory_limit_mb=self._settings.process_memory_limit_mb,
         )
         self.attempts[claim.job_id] = attempt
         if self._hurry.is_set():
@@ -143,9 +147,9 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]]
+    settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]], modules: Sequence[str] = ()
 ) -> AsyncIterator[Service]:
-    """Everything a worker needs lives exactly as long as this block."""
+    """Everything a worker needs lives exactly as long as this block. `modules`: where the tasks came from."""
     redis = connect(settings.redis_url)
     pool = ArqRedis(
         pool_or_conn=connect(settings.redis_url).connection_pool, job_serializer=dump, job_deserializer=load
@@ -187,6 +191,11 @@ async def open_service(
         concurrency=settings.concurrency,
         running=lambda: list(service.attempts),
     )
+    if any(task.options.process for task in tasks.values()):
+        service.processes = ForkServer(
+            modules, {"log_level": settings.log_level, "log_format": settings.log_format}
+        )
+        service.processes.launch()
     courier.start()
     background = [asyncio.create_task(listener.run()), asyncio.create_task(presence.run())]
     for running in background:
@@ -195,6 +204,8 @@ async def open_service(
         yield service
     finally:
         await end(*background)
+        if service.processes is not None:
+            await service.processes.close()
         await presence.leave()
         courier.stop()
         await asyncio.to_thread(courier.join, 5.0)
