@@ -199,6 +199,7 @@ def die(kind: str, marks: str, *, once: bool = False) -> str:
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "closed":
             os.closerange(3, 256)
+            progress(8, 10)
             time.sleep(FOREVER)
         if kind == "garbage":
             for descriptor in range(3, 64):

@@ -20,6 +20,10 @@ from milepost_worker.processes import memory
 from milepost_worker.processes.crossing import pack
 
 
+CUT_OFF = 74
+"""The exit code of a process that can say nothing any more (EX_IOERR in sysexits.h)."""
+
+
 def live(connection: int, limit: int) -> int:
     """Run one attempt and leave what the task registered to be done at exit; return the exit code.
 
@@ -49,7 +53,7 @@ class Child:
     def __init__(self, connection: int, limit: int) -> None:
         self._connection, self._limit = connection, limit
         self._pid, self._main = os.getpid(), threading.get_ident()
-        self._relay = Relay(lambda batch: frames.write(connection, frames.REPORTS, batch))
+        self._relay = Relay(self._send)
         self._running = self._interrupted = self._done = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._coroutine: asyncio.Task[Any] | None = None
@@ -67,8 +71,18 @@ class Child:
         kind, payload = self._outcome(json.loads(said[1]))
         self._relay.close()
         self._done = True
-        with suppress(OSError):  # the worker is gone
+        self._write(kind, payload)
+
+    def _send(self, batch: bytes) -> None:
+        self._write(frames.REPORTS, batch)
+
+    def _write(self, kind: bytes, payload: bytes) -> None:
+        try:
             frames.write(self._connection, kind, payload)
+        except OSError as error:
+            # The worker is gone, or the task has closed our descriptor. Nobody would ever hear the outcome.
+            print(f"A task's process cannot speak to its worker any more: {error}", file=sys.stderr, flush=True)
+            os._exit(CUT_OFF)
 
     def _outcome(self, job: Mapping[str, Any]) -> tuple[bytes, bytes]:
         token = HERE.set(Place(self._reporter))

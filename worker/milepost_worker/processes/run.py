@@ -15,6 +15,7 @@ from milepost.reporting import Replay, Reporter, Stopped, frames
 from milepost.tasks import Task
 from milepost_worker.foreign import is_a
 from milepost_worker.outcome import Outcome, Raised, Returned
+from milepost_worker.processes import child
 from milepost_worker.processes.crossing import unpack
 from milepost_worker.processes.forkserver import SERVER_GONE, Ended, ForkServer, Started
 
@@ -195,6 +196,11 @@ def death(ended: Ended, limit: int) -> ProcessDied:
     match ended.status:
         case None:
             return ProcessDied(SERVER_GONE)
+        case child.CUT_OFF:
+            return ProcessDied(
+                "The task's process could not speak to its worker any more, so it ended. "
+                "Does the task close file descriptors that it has not opened?"
+            )
         case status if status >= 0:
             return ProcessDied(
                 f"The task's process left with exit code {status} before the task had returned (os._exit?)."
