@@ -66,4 +66,6 @@ class Replay:
             case ["output", data]:
                 reporter.output(data)
             case _:
-                raise BrokenRelay(f"A report from the task's process cannot be understood: {operation!r:.200}")
+                raise BrokenRelay(
+                    f"A report from the task's process cannot be understood: {operation!r:.200}"
+                )

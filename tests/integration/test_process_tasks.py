@@ -204,7 +204,9 @@ async def test_an_exception_travels_whole(
     assert job.status == Status.FAILED
     assert told(job) == (message, name)
     assert len(shared.ran(marks)) == job.attempt == attempts
-    assert "in _raise" in await traceback_of(shared, job) or kind == "huge"  # a traceback is cut at its beginning
+    assert (
+        "in _raise" in await traceback_of(shared, job) or kind == "huge"
+    )  # a traceback is cut at its beginning
     assert job.progress.current == 3
 
 
@@ -259,9 +261,7 @@ async def test_the_death_of_a_process_can_be_retried(shared: Fleet) -> None:
     assert (job.status, job.result, job.attempt) == (Status.SUCCEEDED, "at last", 2)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [("closed", "ProcessDied"), ("garbage", "BrokenRelay")]
-)
+@pytest.mark.parametrize(("kind", "name"), [("closed", "ProcessDied"), ("garbage", "BrokenRelay")])
 async def test_a_process_that_breaks_its_connection_is_a_failed_job(
     shared: Fleet, kind: str, name: str
 ) -> None:
@@ -386,7 +386,9 @@ async def test_many_jobs_leave_nothing_behind(shared: Fleet, worker: Process) ->
     jobs = [await shared.run("p.where") for _ in range(50)]
     assert {job.status for job in jobs} == {Status.SUCCEEDED}
     spent = [_seconds(job) for job in jobs]
-    print(f"an attempt in a process: median {median(spent) * 1000:.0f} ms, longest {max(spent) * 1000:.0f} ms")
+    print(
+        f"an attempt in a process: median {median(spent) * 1000:.0f} ms, longest {max(spent) * 1000:.0f} ms"
+    )
     await eventually(clean, "no process is left")
     await eventually(lambda: process.num_threads() <= before[2], "no thread is left")
     assert (process.num_fds(), server.num_fds()) == before[:2]

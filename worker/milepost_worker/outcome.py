@@ -102,11 +102,7 @@ def judge(
             wanted = wish.after if wish.after is not None else options.retry_delay(attempt, chance)
             return Again(error, max(0.0, wanted))
         case Raised(error):
-            again = (
-                left
-                and is_a(error, *options.retry_on)
-                and not is_a(error, BadReport, ParamsError)
-            )
+            again = left and is_a(error, *options.retry_on) and not is_a(error, BadReport, ParamsError)
             told = _error(error, attempt, retryable=again, shown=outcome.traceback)
             return (
                 Again(told, options.retry_delay(attempt, chance)) if again else End(Status.FAILED, error=told)

@@ -73,8 +73,6 @@ def everything(big: int) -> str:
         progress.log("loaded", "warning")
     with progress.step("save", weight=3):
         progress(0, 4)
-        threads = [threading.Thread(target=progress.advance) for _ in range(0)]
-        assert not threads
         for _ in range(4):
             progress.advance()
         progress.output({"text": "x" * big})
@@ -163,7 +161,8 @@ def _raise(kind: str) -> None:
         "base": lambda: KeyboardInterrupt("not by a key"),
         "huge": lambda: ValueError("h" * 5_000_000),
     }
-    raise errors[kind]()
+    error = errors[kind]()
+    raise error
 
 
 @task(name="p.raise", process=True, max_attempts=2, retry_on=(Locked, Wayward), backoff=0)
@@ -259,7 +258,10 @@ def loop(marks: str, go: str) -> str:
 @task(name="p.family", process=True)
 def family(marks: str, *, stay: bool = True) -> None:
     """Start a process that ignores SIGTERM."""
-    code = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('up', flush=True); time.sleep(3600)"
+    )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()

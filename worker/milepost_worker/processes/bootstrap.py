@@ -1,4 +1,4 @@
-"""`python bootstrap.py DESCRIPTOR`: becomes the fork server. Standard library only, until it knows the worker's path."""
+"""`python bootstrap.py DESCRIPTOR`: becomes the fork server. Standard library only, until it has the worker's path."""
 
 import json
 import socket
@@ -11,19 +11,21 @@ LENGTH = struct.Struct(">I")
 def main() -> None:
     """Hear from the worker what to import, and from where."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    with control.makefile("rb", buffering=0) as file:
-        (length,) = LENGTH.unpack(file.read(LENGTH.size))
-        config = json.loads(_exactly(file, length))
+    (length,) = LENGTH.unpack(_exactly(control, LENGTH.size))
+    config = json.loads(_exactly(control, length))
     sys.path[:] = config["path"]
     from milepost_worker.processes.server import serve  # only now can it be found
 
     serve(control, config)
 
 
-def _exactly(file, length):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - a worker that dies is an error here
+def _exactly(control: socket.socket, length: int) -> bytes:
     raw = b""
     while len(raw) < length:
-        raw += file.read(length - len(raw)) or sys.exit(1)
+        part = control.recv(length - len(raw))
+        if not part:
+            sys.exit(1)  # the worker has died
+        raw += part
     return raw
 
 

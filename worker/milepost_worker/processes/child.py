@@ -14,11 +14,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+import structlog
+
 from milepost.reporting import HERE, Place, Relay, Stopped, frames
 from milepost.tasks import REGISTRY, Task
 from milepost_worker.processes import memory
 from milepost_worker.processes.crossing import pack
 
+log = structlog.get_logger("milepost.process")
 
 CUT_OFF = 74
 """The exit code of a process that can say nothing any more (EX_IOERR in sysexits.h)."""
@@ -31,7 +34,7 @@ def live(connection: int, limit: int) -> int:
     """
     _be_a_fresh_process()
     Child(connection, limit).run()
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing does in its forks (popen_fork.py)
     sys.stdout.flush()
     sys.stderr.flush()
     return 0
@@ -39,9 +42,9 @@ def live(connection: int, limit: int) -> int:
 
 def _be_a_fresh_process() -> None:
     """Undo what a fork inherits and a process that was started anew would not have."""
-    atexit._clear()  # those are the server's
+    atexit._clear()  # noqa: SLF001 - what is there is the server's
     if util := sys.modules.get("multiprocessing.util"):
-        atexit.register(util._exit_function)  # registered at its import, which was in the server
+        atexit.register(util._exit_function)  # noqa: SLF001 - it did so itself at its import, in the server
     if numpy_random := sys.modules.get("numpy.random"):
         numpy_random.seed()  # `random` sees to that itself: two jobs must not draw the same numbers
     if not faulthandler.is_enabled():
@@ -60,7 +63,7 @@ class Child:
 
     def run(self) -> None:
         """Hear what to do, do it, say how it went."""
-        file = os.fdopen(os.dup(self._connection), "rb")
+        file = os.fdopen(self._connection, "rb", closefd=False)
         os.register_at_fork(after_in_child=self._forked)
         said = frames.read(file)
         if said is None:
@@ -81,7 +84,7 @@ class Child:
             frames.write(self._connection, kind, payload)
         except OSError as error:
             # The worker is gone, or the task has closed our descriptor. Nobody would ever hear the outcome.
-            print(f"A task's process cannot speak to its worker any more: {error}", file=sys.stderr, flush=True)
+            log.error("process.cut_off", error=str(error))
             os._exit(CUT_OFF)
 
     def _outcome(self, job: Mapping[str, Any]) -> tuple[bytes, bytes]:

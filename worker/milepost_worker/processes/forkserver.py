@@ -25,7 +25,7 @@ log = structlog.get_logger("milepost.processes")
 END_SECONDS = 5.0
 
 SERVER_GONE = (
-    "The fork server, from which the worker starts the processes of its tasks, has died, and this process with it."
+    "The fork server, from which the worker starts the processes of its tasks, has died, and they with it."
 )
 
 

@@ -80,9 +80,9 @@ class Run:
 
     async def outcome(self) -> Outcome:
         """Return how the task ended, once its process has."""
-        said, ended = self._said, self._started.ended
-        await asyncio.wait({said, ended}, return_when="FIRST_COMPLETED")
-        if not said.done():
+        either: set[asyncio.Future[Any]] = {self._said, self._started.ended}
+        await asyncio.wait(either, return_when="FIRST_COMPLETED")
+        if not self._said.done():
             await self._read_the_rest()
         if not await self._left(LEAVE_SECONDS):
             self._kill()
@@ -104,7 +104,9 @@ class Run:
         if not self._started.ended.done():
             self._kill()
         with suppress(OSError):
-            self._started.connection.shutdown(socket.SHUT_RDWR)  # whoever reads hears the end; closing alone would not wake it
+            self._started.connection.shutdown(
+                socket.SHUT_RDWR
+            )  # wakes the thread that reads; closing would not
         self._started.connection.close()
 
     def _judged(self) -> Outcome:

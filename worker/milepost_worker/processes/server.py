@@ -76,6 +76,9 @@ class Server:
         self._woken, self._waker = os.pipe()
         for end in (self._woken, self._waker):
             os.set_blocking(end, False)
+        self._poll = select.poll()  # not select(2), which knows no descriptor above 1023
+        for source in (self._control.fileno(), self._woken):
+            self._poll.register(source, select.POLLIN)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         # SIGCHLD and SIGHUP wake the loop. SIGINT and SIGTERM, sent to a whole group or control group, are for the
         # worker to answer: it decides what becomes of the tasks. Handlers, not SIG_IGN, which an exec would inherit.
@@ -93,19 +96,20 @@ class Server:
             self._kill_all()
 
     def _turn(self) -> bool:
-        ready, _, _ = select.select([self._control, self._woken], [], [], self._pause())
+        ready = {descriptor for descriptor, _ in self._poll.poll(self._pause())}
         with suppress(BlockingIOError):
             os.read(self._woken, 4096)
         self._watch()
         self._reap()
-        return self._control not in ready or self._answer()
+        return self._control.fileno() not in ready or self._answer()
 
     def _pause(self) -> float | None:
+        """Return the milliseconds until there is something to do without being asked."""
         now = time.monotonic()
         due = [process.kill_at - now for process in self._processes.values() if process.kill_at is not None]
         if any(process.limit and process.kill_at is None for process in self._processes.values()):
             due.append(WATCH_SECONDS)
-        return max(0.0, min(due)) if due else None
+        return max(0.0, min(due)) * 1000 + 1 if due else None
 
     def _answer(self) -> bool:
         asked = hear(self._control)
