@@ -15,6 +15,7 @@ from milepost.ids import new_epoch
 from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
 from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
 from milepost.log.keys import LEASES, queue_key, result_key, state_key
+from milepost.log.limits import Limits
 from milepost.log.scripts import SCRIPTS, Script
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ READ_BYTES = 1 << 20
 
 A page ends after the event that reaches the number or the size.
 """
+
+UNLIMITED = Limits({})
 
 LOST_RETRYABLE = JobError(
     code=ErrorCode.WORKER_LOST,
@@ -177,16 +180,23 @@ class JobLog:
         *,
         cover_seconds: float,
         under_way: Iterable[str] = (),
+        limits: Limits = UNLIMITED,
     ) -> tuple[list[str], float | None]:
         """Return up to `slots` deliveries that are due, for `worker` alone for `cover_seconds`, to be claimed.
 
         And the seconds until the next one is due, None when none is scheduled. `under_way` are those that the
         worker has and may not have claimed yet; what it took without hearing of it is given to it again.
+        `limits` says which tasks to pass over, and is told what was taken.
         """
-        args: tuple[str | int, ...] = (worker, slots, round(cover_seconds * 1000), *under_way)
+        cover_ms = round(cover_seconds * 1000)
+        args: tuple[str | int, ...] = (worker, slots, cover_ms, *limits.arguments(queue), *under_way)
         call = Call(SCRIPTS["take"], (queue_key(queue),), args)
-        soon_ms, taken = await self.call(call)
-        return [delivery.decode() for delivery in taken], None if soon_ms < 0 else soon_ms / 1000
+        soon_ms, taken, tasks, cursor, passed = await self.call(call)
+        deliveries = [delivery.decode() for delivery in taken]
+        for delivery, task in zip(deliveries, tasks, strict=True):
+            limits.started(delivery, task.decode())
+        waits = [limits.looked(queue, cursor, passed), None if soon_ms < 0 else soon_ms / 1000]
+        return deliveries, min((wait for wait in waits if wait is not None), default=None)
 
     async def claim(
         self, job_id: str, delivery: str, worker: str, *, lease_seconds: float, tasks: Iterable[str]

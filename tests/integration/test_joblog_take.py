@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from milepost.log import JobLog
+from milepost.log import JobLog, Limits
 from tests.support.joblog import created
 from tests.support.wait import eventually
 
@@ -88,3 +88,45 @@ async def test_queues_are_taken_from_one_by_one(log: JobLog, redis: Redis) -> No
     await created(log, queue="other")
     assert await take(log) == []
     assert len(await take(log, queue="other")) == 1
+
+
+async def test_a_task_at_its_limit_is_passed_over_and_keeps_its_place(log: JobLog) -> None:
+    """What stands behind it is taken, in order; when there is room again, the oldest of it is next."""
+    limits = Limits({"slow": 1})
+    slow = [(await created(log, task="slow")).id for _ in range(3)]
+    other = (await created(log, task="other")).id
+    taken, soon = await log.take("default", "w1", 10, cover_seconds=10, limits=limits)
+    assert [delivery.rpartition(".")[0] for delivery in taken] == [min(slow), other]
+    assert soon is None
+    limits.ended(taken[0])
+    again, _ = await log.take("default", "w1", 10, cover_seconds=10, limits=limits, under_way=taken)
+    assert [delivery.rpartition(".")[0] for delivery in again] == [sorted(slow)[1]]
+
+
+async def test_a_long_line_of_a_task_at_its_limit_holds_nobody_up(log: JobLog) -> None:
+    """A few looks find what stands behind 4,500 of it, none of which goes through all of them."""
+    limits, now = Limits({"slow": 1}), [0.0]
+    limits._clock = lambda: now[0]
+    await asyncio.gather(*(created(log, task="slow") for _ in range(4500)))
+    await asyncio.sleep(0.002)  # those of one millisecond have no order
+    other = (await created(log, task="other")).id
+    found, looks = list[str](), 0
+    while f"{other}.1" not in found:
+        taken, soon = await log.take("default", "w1", 10, cover_seconds=10, limits=limits, under_way=found)
+        found += taken
+        looks += 1
+        assert looks < 10
+        assert soon is None or soon <= 0.21
+        now[0] += soon or 0.0
+    assert len(found) == 2
+    assert looks == 3
+
+
+async def test_each_worker_has_limits_of_its_own(log: JobLog) -> None:
+    """What one passes over another may take."""
+    jobs = {(await created(log, task="slow")).id for _ in range(2)}
+    taken = set[str]()
+    for worker in ("w1", "w2"):
+        deliveries, _ = await log.take("default", worker, 10, cover_seconds=10, limits=Limits({"slow": 1}))
+        taken |= {delivery.rpartition(".")[0] for delivery in deliveries}
+    assert taken == jobs

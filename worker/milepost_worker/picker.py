@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -18,7 +19,7 @@ from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from milepost.log import JobLog
+from milepost.log import JobLog, Limits
 from milepost.log.keys import queue_key
 from milepost.redis import UNREACHABLE
 from milepost_worker.arqjson import dump, load
@@ -98,11 +99,14 @@ class Picker:
         concurrency: int,
         poll_seconds: float,
         run: Callable[..., Awaitable[Any]],
+        limits: Mapping[str, int] | None = None,
     ) -> None:
+        """`limits`: task name → how many attempts of it this worker may have at once."""
         logging.getLogger("arq").setLevel(logging.WARNING)  # what it says of jobs, the attempt says better
         self._wake, self._poll_seconds = asyncio.Event(), poll_seconds
         self._joblog, self._worker, self._concurrency = joblog, worker, concurrency
         self._queues = [QueueWorker(queue, redis, run) for queue in queues]
+        self._limits = Limits(limits or {})
         self._draining = False
         self._failures = 0
 
@@ -120,6 +124,10 @@ class Picker:
     def wake(self) -> None:
         """Look now: something is due, or a slot is free."""
         self._wake.set()
+
+    def _finished(self, delivery: str) -> None:
+        self._limits.ended(delivery)
+        self.wake()
 
     def drain(self) -> None:
         """Take no more; what runs goes on."""
@@ -162,8 +170,13 @@ class Picker:
         if free <= 0:
             return self._poll_seconds  # whoever finishes wakes the picker
         taken, soon = await self._joblog.take(
-            queue.queue, self._worker, free, cover_seconds=PICK_UP_SECONDS, under_way=queue.tasks
+            queue.queue,
+            self._worker,
+            free,
+            cover_seconds=PICK_UP_SECONDS,
+            under_way=queue.tasks,
+            limits=self._limits,
         )
         for delivery in taken:
-            queue.start(delivery, self.wake)
+            queue.start(delivery, partial(self._finished, delivery))
         return self._poll_seconds if soon is None else soon

@@ -170,6 +170,7 @@ async def open_service(
         concurrency=settings.concurrency,
         poll_seconds=settings.poll_seconds,
         run=service.deliver,
+        limits={task.name: most for task in tasks.values() if (most := task.options.concurrency) is not None},
     )
     listener = Listener(
         subscriber,
