@@ -188,5 +188,6 @@ async def alone(marks: str, go: str) -> None:
     """Wait for the file `go`; say when it begins and when it ends."""
     _ran(marks, "begun")
     while not _there(go):
+        progress.advance()
         await asyncio.sleep(0.02)
     _ran(marks, "ended")
