@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from milepost.codec import dumps
+from milepost.reporting.bind import bind
 from milepost.reporting.reporter import HERE, Place
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -132,6 +135,14 @@ class ProgressHandle:
         place = HERE.get()
         if place is not None:
             place.reporter.output(data)
+
+    def bind(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return `function` so that it reports to this job and step in whatever thread it is called.
+
+        For pools of your own: `pool.map(progress.bind(resize), names)`. `asyncio.to_thread` and
+        `loop.run_in_executor(None, …)` need no help. Outside a job it returns `function` itself.
+        """
+        return bind(function)
 
     @property
     def cancelled(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -45,6 +46,8 @@ class Reporter:
         self.meter = Meter(plan)
         self.dirty = False
         self.stop: str | None = None
+        self.lock = threading.Lock()
+        """Held while a count is read and written, or a step begins or ends: threads of one job share them."""
 
     def update(
         self,
@@ -75,7 +78,9 @@ class Reporter:
             self.sink.changed()
 
     def advance(self, step: Step, n: Any) -> None:
-        self.update(step, (step.current or 0) + finite(n), None, None, None)
+        n = finite(n)
+        with self.lock:
+            self.update(step, (step.current or 0) + n, None, None, None)
 
     def log(self, level: str, message: Any) -> None:
         self.raise_if_stopped()
@@ -100,7 +105,9 @@ class Reporter:
     def step(self, parent: Step, name: Any, weight: Any) -> Iterator[Step]:
         """Open a step below `parent`; it is done when the block ends, failed when it raises."""
         self.raise_if_stopped()
-        step = parent.begin(text(name, NAME_CHARACTERS), weight_of(weight))
+        name, weight = text(name, NAME_CHARACTERS), weight_of(weight)
+        with self.lock:
+            step = parent.begin(name, weight)
         self.meter.focus, self.meter.message = step, None
         self._milestone(step)
         try:
@@ -111,7 +118,8 @@ class Reporter:
         else:
             step.done = True
         finally:
-            parent.end(step)
+            with self.lock:
+                parent.end(step)
             self._milestone(step)
 
     def _milestone(self, step: Step) -> None:
