@@ -70,6 +70,8 @@ class Claim:
     attempt: int
     max_attempts: int
     timeout_seconds: float | None
+    checkpoint: str | None = None
+    """What the last attempt that kept something kept, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ _STATE_FIELDS = (
     "finished_at",
     "expires_at",
 )
-_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds")
+_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds", "checkpoint")
 
 CancelOutcome = Literal["cancelled", "requested", "already_done"]
 
@@ -207,7 +209,8 @@ class JobLog:
         if reply[0] != b"claimed":
             words = [part.decode() for part in reply]
             return Refusal(words[0], int(words[1]) if words[1:] else 0, words[2] if words[2:] else "")
-        task, params, queue, max_attempts, timeout = (part.decode() for part in reply[3])
+        task, params, queue, max_attempts, timeout = (part.decode() for part in reply[3][:5])
+        checkpoint = reply[3][5]
         return Claim(
             job_id=job_id,
             task=task,
@@ -217,6 +220,7 @@ class JobLog:
             attempt=int(reply[2]),
             max_attempts=int(max_attempts),
             timeout_seconds=float(timeout) if timeout else None,
+            checkpoint=None if checkpoint is None else checkpoint.decode(),
         )
 
     def reports(self, claim: Claim) -> ReportCalls:

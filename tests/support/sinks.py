@@ -23,6 +23,9 @@ class Notes:
     def output(self, data: Any) -> None:
         self.told.append(("output", data))
 
+    def checkpoint(self, value: str) -> None:
+        self.told.append(("checkpoint", value))
+
     def of(self, kind: str) -> list[tuple[Any, ...]]:
         """Return what was told of one kind, without its kind."""
         return [rest for first, *rest in map(list, self.told) if first == kind]  # type: ignore[misc]

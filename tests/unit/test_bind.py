@@ -82,7 +82,7 @@ def test_a_bound_function_leaves_nothing_behind_in_the_thread(here: Reporter) ->
 
     bound = progress.bind(fail)
     assert elsewhere(both) is None
-    assert elsewhere(progress.bind(lambda: HERE.get() is not None)) is True
+    assert elsewhere(progress.bind(HERE.get)) is not None
 
 
 def test_a_bound_function_is_still_that_function() -> None:

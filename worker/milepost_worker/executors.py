@@ -8,12 +8,11 @@ import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from milepost.tasks import Task
 from milepost_worker.outcome import Outcome, Raised, Returned
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -23,8 +22,9 @@ class ContextExecutor(ThreadPoolExecutor):
     asyncio copies the context for `to_thread`, but not for `run_in_executor` (bpo-34014).
     """
 
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        context = contextvars.copy_context()
+        return super().submit(lambda: context.run(fn, *args, **kwargs))
 
 
 async def execute(task: Task[..., Any], arguments: dict[str, Any]) -> Outcome:
