@@ -154,7 +154,7 @@ async def test_a_checkpoint_is_for_the_next_attempt_only(log: JobLog, redis: Red
     assert await said(log, reports.checkpoint("4")) == ["refused"]
     view = await check(log, new)
     assert "secret" not in str(view)
-    assert set(await types_of(log, new.id)) == {"status"}
+    assert set(await types_of(log, new.id)) == {"status", "stalled"}
 
 
 async def test_a_waiting_job_is_cancelled_at_once(log: JobLog, redis: Redis) -> None:

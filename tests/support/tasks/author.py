@@ -10,6 +10,16 @@ from typing import Any
 from milepost import Retry, progress, task
 
 
+def _note(marks: str, line: str) -> None:
+    with Path(marks).open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _wait_for(path: str) -> None:
+    while not Path(path).exists() and not progress.cancelled:
+        time.sleep(0.01)
+
+
 @task(name="t.checkpoint_retry", max_attempts=3, backoff=0.0)
 def checkpoint_retry() -> list[Any]:
     """Go on where the last attempt stood; a checkpoint a microsecond before each end."""
@@ -25,13 +35,11 @@ def checkpoint_retry() -> list[Any]:
 async def checkpoint_wait(marks: str, go: str) -> Any:
     """Count files of work; say where it stood when it is told to leave."""
     stood = progress.last_checkpoint
-    with Path(marks).open("a", encoding="utf-8") as file:
-        file.write(f"ran {stood}\n")
+    _note(marks, f"ran {stood}")
     progress.checkpoint("begun")
     progress.output("begun")
     try:
-        while not Path(go).exists():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(_wait_for, go)
     except asyncio.CancelledError:
         progress.checkpoint("told to leave")
         raise
