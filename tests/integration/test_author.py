@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from milepost.job import Status
+from tests.support.joblog import state_of
 from tests.support.wait import eventually
 from tests.support.workers import Fleet
 
@@ -48,10 +49,9 @@ async def test_a_checkpoint_that_has_arrived_survives_kill_9(fleet: Fleet) -> No
     job_id = await fleet.submit("t.checkpoint_wait", {"marks": str(marks), "go": str(go)}, max_attempts=2)
 
     async def arrived() -> bool:
-        raw = await fleet.redis.hget(f"mp:{{{job_id}}}:state", "checkpoint")  # type: ignore[misc]
-        return raw == b'"begun"'
+        return await state_of(fleet.redis, job_id, "checkpoint") == '"begun"'
 
-    await eventually(arrived, "the checkpoint has arrived")
+    await eventually(arrived, "the checkpoint has arrived", ignoring=(AttributeError,))
     killed.kill()
     go.touch()
     await fleet.worker(TASKS)

@@ -219,7 +219,6 @@ def test_output_must_be_json_in_a_job_and_outside() -> None:
 
 def test_a_checkpoint_is_what_the_next_attempt_would_be_given(here: Reporter) -> None:
     """As JSON makes it, as it was when it was said, and whatever is done with what was read."""
-    assert progress.last_checkpoint is None
     place = {"row": 1, "seen": (1, 2)}
     progress.checkpoint(place)
     place["row"] = 99
