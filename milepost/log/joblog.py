@@ -71,6 +71,8 @@ class Claim:
     attempt: int
     max_attempts: int
     timeout_seconds: float | None
+    checkpoint: str | None = None
+    """What the last attempt that kept something kept, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ _STATE_FIELDS = (
     "finished_at",
     "expires_at",
 )
-_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds")
+_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds", "checkpoint")
 
 CancelOutcome = Literal["cancelled", "requested", "already_done"]
 
@@ -324,8 +326,9 @@ def _entry(raw: Sequence[Any]) -> Entry:
     return Entry(int(position.split(b"-")[0]), kind.decode(), data)
 
 
-def _claim(job_id: str, values: Sequence[bytes]) -> Claim:
-    fence, attempt, task, params, queue, max_attempts, timeout = (value.decode() for value in values)
+def _claim(job_id: str, values: Sequence[bytes | None]) -> Claim:
+    *said, checkpoint = values
+    fence, attempt, task, params, queue, max_attempts, timeout = ((value or b"").decode() for value in said)
     return Claim(
         job_id=job_id,
         task=task,
@@ -335,6 +338,7 @@ def _claim(job_id: str, values: Sequence[bytes]) -> Claim:
         attempt=int(attempt),
         max_attempts=int(max_attempts),
         timeout_seconds=float(timeout) if timeout else None,
+        checkpoint=None if checkpoint is None else checkpoint.decode(),
     )
 
 
