@@ -54,6 +54,8 @@ class Options:
     backoff: float = 1.0
     backoff_max: float = 300.0
     queue: str = "default"
+    start_timeout: float | None = None
+    concurrency: int | None = None
     steps: Mapping[str, float] | None = None
     process: bool = False
     memory_limit_mb: float | None = None
@@ -190,6 +192,8 @@ def task(
     backoff: float = 1.0,
     backoff_max: float = 300.0,
     queue: str = "default",
+    start_timeout: float | None = None,
+    concurrency: int | None = None,
     steps: Mapping[str, float] | None = None,
     process: bool = False,
     memory_limit_mb: float | None = None,
@@ -207,6 +211,8 @@ def task(
     backoff: float = 1.0,
     backoff_max: float = 300.0,
     queue: str = "default",
+    start_timeout: float | None = None,
+    concurrency: int | None = None,
     steps: Mapping[str, float] | None = None,
     process: bool = False,
     memory_limit_mb: float | None = None,
@@ -217,6 +223,8 @@ def task(
     max_attempts: how many attempts a job gets when its worker dies or it raises one of `retry_on`.
     backoff, backoff_max: seconds before the second attempt, doubled each time up to the maximum, with jitter.
     queue: where its jobs wait unless the submitter says otherwise.
+    start_timeout: seconds after which a job that no worker has begun expires; None to wait for as long as it takes.
+    concurrency: how many attempts of this task one worker runs at once; None for as many as it has slots.
     steps: the names and weights of its `progress.step`s, when they cannot be read from the source.
     process: whether each attempt runs in a process of its own, which can be killed and may die.
     memory_limit_mb: the most resident memory of that process, in megabytes (10^6 bytes); None for the worker's setting.
@@ -231,6 +239,8 @@ def task(
         backoff=backoff,
         backoff_max=backoff_max,
         queue=queue,
+        start_timeout=start_timeout,
+        concurrency=concurrency,
         steps=steps,
         process=process,
         memory_limit_mb=memory_limit_mb,
@@ -267,6 +277,7 @@ def _check(task: Task[..., Any]) -> None:
         raise TaskDefinitionError(
             f"Task {name!r}: timeout is {options.timeout!r}, but it is seconds above 0, or None."
         )
+    _check_start(name, options.start_timeout, options.concurrency)
     for option in ("backoff", "backoff_max"):
         if not is_amount(seconds := getattr(options, option), MOST_DELAY_SECONDS):
             raise TaskDefinitionError(
@@ -305,6 +316,18 @@ def _check_process(name: str, options: Any) -> None:
         raise TaskDefinitionError(
             f"Task {name!r}: memory_limit_mb needs process=True. Tasks in threads and on the event loop share the "
             "worker's memory."
+        )
+
+
+def _check_start(name: str, start_timeout: Any, concurrency: Any) -> None:
+    if start_timeout is not None and not (is_amount(start_timeout, MOST_DELAY_SECONDS) and start_timeout > 0):
+        raise TaskDefinitionError(
+            f"Task {name!r}: start_timeout is {start_timeout!r}, but it is seconds above 0 and at most "
+            f"{MOST_DELAY_SECONDS:,}, or None."
+        )
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise TaskDefinitionError(
+            f"Task {name!r}: concurrency is {concurrency!r}, but one is the least, or None for no limit."
         )
 
 

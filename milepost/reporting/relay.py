@@ -33,7 +33,7 @@ BATCH_BYTES = 256 << 10
 class FarStep(Step):
     """A step whose counts are kept in another process: here is what was said of it, and what was sent."""
 
-    __slots__ = ("moved", "number_there", "sent", "sent_moved")
+    __slots__ = ("moved", "number_there", "sent", "sent_moved", "shared")
 
     def __init__(
         self, key: str, name: str, weight: float = 1.0, parent: Step | None = None, number: int = 0
@@ -41,8 +41,9 @@ class FarStep(Step):
         super().__init__(key, name, weight, parent, number)
         self.number_there = 0
         """Which step of the replay this is; 0 for the one that the relay was opened for."""
+        self.shared = False
+        """Whether others report to it as well: then only how far it was moved from here can be said."""
         self.moved: float = 0
-        """How far it was advanced before anybody said where it stands: others may advance it, too."""
         self.sent_moved: float = 0
         self.sent: tuple[Any, ...] = (None, None, None, None, None)
 
@@ -50,16 +51,20 @@ class FarStep(Step):
 class RelayReporter(Reporter):
     """The reporter of a task whose worker is another process."""
 
-    def __init__(self, relay: Relay) -> None:
-        super().__init__(relay)
+    def __init__(self, relay: Relay, plan: Mapping[str, float] | None, checkpoint: str | None) -> None:
+        super().__init__(relay, None, checkpoint)
         self.relay = relay
-        self.meter.root = self.meter.focus = FarStep("", "")
+        self.root = FarStep("", "")
+        self.root.plan = dict(plan or {})
+        self.meter.root = self.meter.focus = self.root
 
     def advance(self, step: Step, n: Any) -> None:
-        if step.current is not None or not isinstance(step, FarStep):
+        if not isinstance(step, FarStep) or not step.shared or step.current is not None:
             super().advance(step, n)
             return
-        step.moved += finite(n)
+        n = finite(n)
+        with self.lock:
+            step.moved += n
         self.update(step, None, None, None, None)
 
     def plan(self, step: Step, weights: Mapping[str, float]) -> None:
@@ -76,7 +81,16 @@ class RelayReporter(Reporter):
 class Relay:
     """The sink of a `RelayReporter`. `send` writes one batch of reports; a thread of the relay's own calls it."""
 
-    def __init__(self, send: Callable[[bytes], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        send: Callable[[bytes], None],
+        *,
+        plan: Mapping[str, float] | None = None,
+        checkpoint: str | None = None,
+        shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`plan` and `checkpoint`: what the attempt's own reporter was given. `shared`: others report there, too."""
         self._send, self._clock = send, clock
         self._pending: deque[bytes] = deque()
         self._bytes = 0
@@ -86,8 +100,10 @@ class Relay:
         self._live: dict[int, FarStep] = {}
         self._message: str | None = None
         self._closing = self.closed = False
-        self._reporter = RelayReporter(self)
-        self._live[0] = self._reporter.meter.root  # type: ignore[assignment]  # RelayReporter makes it one
+        self._checkpoint: str | None = None
+        self._reporter = RelayReporter(self, plan, checkpoint)
+        self._reporter.root.shared = shared
+        self._live[0] = self._reporter.root
         self._thread = threading.Thread(target=self._run, name="milepost-relay", daemon=True)
 
     def open(self) -> RelayReporter:
@@ -105,7 +121,8 @@ class Relay:
     def mute(self) -> None:
         """Say nothing any more: a process that was forked from this one has its memory, but not its thread."""
         self.closed = True
-        self._room = threading.Condition()  # another thread may have held the old one at that moment
+        self._room = threading.Condition()  # another thread may have held the old ones at that moment
+        self._reporter.lock = threading.Lock()
 
     # The sink, called by the task's threads.
 
@@ -119,6 +136,10 @@ class Relay:
 
     def output(self, data: Any) -> None:
         self._put(_operation("output", data))
+
+    def checkpoint(self, value: str) -> None:
+        self._checkpoint = value  # the latest wins; what was put out before it waits before it
+        self._wake.set()
 
     def planned(self, step: Step) -> None:
         self._put(_operation("plan", self._number(step), dict(step.plan)))
@@ -165,6 +186,10 @@ class Relay:
 
     # The thread.
 
+    @property
+    def _waits(self) -> bool:
+        return self._reporter.dirty or self._checkpoint is not None
+
     def _run(self) -> None:
         due, pause = 0.0, None
         try:
@@ -172,11 +197,11 @@ class Relay:
                 self._wake.wait(pause)
                 self._wake.clear()
                 now = self._clock()
-                if now >= due and self._reporter.dirty:
+                if now >= due and self._waits:
                     due = now + VALUES_SECONDS
                     self._gather()
                 self._write()
-                pause = max(0.0, due - now) if self._reporter.dirty else None
+                pause = max(0.0, due - now) if self._waits else None
             self._gather()
             self._write()
         except OSError:
@@ -204,6 +229,9 @@ class Relay:
             last = list(self._changes(focus)) if self._lives(focus) else []
             if told is not None or (operations and not last):
                 last.append(_operation("update", self._number(focus), None, None, told, None, None))
+            kept, self._checkpoint = self._checkpoint, None
+            if kept is not None:
+                last.append(_operation("checkpoint", kept))
             self._append((*operations, *last))
 
     def _changes(self, step: Step) -> Iterator[bytes]:

@@ -65,6 +65,8 @@ class Replay:
                 reporter.sink.log(level, message, source)
             case ["output", data]:
                 reporter.output(data)
+            case ["checkpoint", str(value)]:
+                reporter.checkpoint(json.loads(value))
             case _:
                 raise BrokenRelay(
                     f"A report from the task's process cannot be understood: {operation!r:.200}"

@@ -56,7 +56,6 @@ class Child:
     def __init__(self, connection: int, limit: int) -> None:
         self._connection, self._limit = connection, limit
         self._pid, self._main = os.getpid(), threading.get_ident()
-        self._relay = Relay(self._send)
         self._running = self._interrupted = self._done = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._coroutine: asyncio.Task[Any] | None = None
@@ -68,11 +67,13 @@ class Child:
         said = frames.read(file)
         if said is None:
             return  # the worker changed its mind
-        self._reporter = self._relay.open()
+        job = json.loads(said[1])
+        relay = Relay(self._send, plan=REGISTRY[job["task"]].plan, checkpoint=job["checkpoint"])
+        self._reporter = relay.open()
         signal.signal(signal.SIGTERM, self._on_sigterm)
         threading.Thread(target=self._listen, args=(file,), name="milepost-listener", daemon=True).start()
-        kind, payload = self._outcome(json.loads(said[1]))
-        self._relay.close()
+        kind, payload = self._outcome(job)
+        relay.close()
         self._done = True
         self._write(kind, payload)
 

@@ -57,7 +57,8 @@ async def in_a_process(
         return Raised(Stopped(reporter.stop))
     run = Run(started, server, reporter, limit)
     try:
-        run.begin(dumps({"task": claim.task, "params": claim.params}).encode())
+        job = {"task": claim.task, "params": claim.params, "checkpoint": claim.checkpoint}
+        run.begin(dumps(job).encode())
         return await run.outcome()
     except asyncio.CancelledError:
         return await run.stopped(reporter.stop or "cancelled", grace_seconds)
