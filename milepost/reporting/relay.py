@@ -147,16 +147,18 @@ class Relay:
     def began(self, step: Step) -> None:
         if not isinstance(step, FarStep) or step.parent is None:
             raise TypeError(f"{step!r} is no step of this relay")
-        parent, step.number_there = self._number(step.parent), next(self._numbers)
-        self._live[step.number_there] = step
-        self._message = None
-        self._put(_operation("begin", step.number_there, parent, step.name, float(step.weight)))
+        with self._room:
+            before = [operation for live in list(self._live.values()) for operation in self._changes(live)]
+            parent, step.number_there = self._number(step.parent), next(self._numbers)
+            self._live[step.number_there] = step
+            self._message = None
+        self._put(*before, _operation("begin", step.number_there, parent, step.name, float(step.weight)))
 
     def ended(self, step: Step) -> None:
-        number = self._number(step)
         with self._room:
-            last = [*self._changes(step), _operation("end", number, step.failed)]
-            self._live.pop(number, None)
+            last = [*self._news(), _operation("end", self._number(step), step.failed)]
+            if self._lives(step):
+                del self._live[self._number(step)]
         self._put(*last)
 
     def _lives(self, step: Step) -> bool:
@@ -212,27 +214,26 @@ class Relay:
                 self._room.notify_all()
 
     def _gather(self) -> None:
-        """Note what has changed, the step that reported last at the end: its counts are those to show."""
         with self._room:
-            self._reporter.dirty = False  # before reading: what changes meanwhile makes it dirty again
-            meter = self._reporter.meter
-            focus = meter.focus
-            operations = [
-                operation
-                for step in list(self._live.values())
-                if step is not focus
-                for operation in self._changes(step)
-            ]
-            message = meter.message
-            told = message if message != self._message else None
-            self._message = message
-            last = list(self._changes(focus)) if self._lives(focus) else []
-            if told is not None or (operations and not last):
-                last.append(_operation("update", self._number(focus), None, None, told, None, None))
-            kept, self._checkpoint = self._checkpoint, None
-            if kept is not None:
-                last.append(_operation("checkpoint", kept))
-            self._append((*operations, *last))
+            self._append(tuple(self._news()))
+
+    def _news(self) -> list[bytes]:
+        """Return what has changed, the step that reported last at the end: its counts are those to show."""
+        self._reporter.dirty = False  # before reading: what changes meanwhile makes it dirty again
+        focus, message = self._reporter.meter.focus, self._reporter.meter.message
+        others = [step for step in list(self._live.values()) if step is not focus]
+        news = [operation for step in others for operation in self._changes(step)]
+        others_moved = bool(news)
+        told = message if message != self._message else None
+        self._message = message
+        if self._lives(focus):
+            news += self._changes(focus)
+        if told is not None or (others_moved and self._lives(focus)):
+            news.append(_operation("update", self._number(focus), None, None, told, None, None))
+        kept, self._checkpoint = self._checkpoint, None
+        if kept is not None:
+            news.append(_operation("checkpoint", kept))
+        return news
 
     def _changes(self, step: Step) -> Iterator[bytes]:
         """Yield what was not sent yet of the step's counts: first how far it was advanced, then where it stands."""
