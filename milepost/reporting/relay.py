@@ -120,6 +120,13 @@ class Relay:
         self._wake.set()
         self._thread.join()
 
+    def flush(self) -> None:
+        """Return when all that was reported has been written, or when nobody reads any more."""
+        with self._room:
+            self._append(tuple(self._news()))
+            self._wake.set()
+            self._room.wait_for(lambda: self.closed or not self._pending)
+
     def mute(self) -> None:
         """Say nothing any more: a process that was forked from this one has its memory, but not its thread."""
         self.closed = True

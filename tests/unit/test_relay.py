@@ -191,7 +191,13 @@ def test_a_relay_may_be_opened_for_a_step(near: Reporter) -> None:
 def test_a_hot_loop_sends_few_operations_and_its_last_value(near: Reporter) -> None:
     """Counts and messages are coalesced; the clock stands still here, so only the first and the last go."""
     sent: list[bytes] = []
-    relay = Relay(lambda batch: (sent.append(batch), Replay(near).apply(batch))[1], clock=lambda: 0.0)
+    replay = Replay(near)
+
+    def send(batch: bytes) -> None:
+        sent.append(batch)
+        replay.apply(batch)
+
+    relay = Relay(send, clock=lambda: 0.0)
     with inside(relay.open()):
         for n in range(100_000):
             progress(n, message=f"row {n}")
@@ -285,7 +291,8 @@ def test_bad_values_are_refused_where_they_are_reported(near: Reporter) -> None:
 
 def test_a_process_that_dies_leaves_its_steps_failed(near: Reporter) -> None:
     """The page must not show a step as running in a job that has failed."""
-    replay, relay = Replay(near), Relay(lambda batch: replay.apply(batch))
+    replay = Replay(near)
+    relay = Relay(replay.apply)
     with inside(relay.open()):
         a = progress.step("a")
         a.__enter__()
