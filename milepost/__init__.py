@@ -10,14 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from milepost.reporting import Stopped, progress
+    from milepost.reporting import ProgressHandler, Stopped, progress
     from milepost.tasks import Retry, task
 
-__all__ = ["Retry", "Stopped", "progress", "task"]
+__all__ = ["ProgressHandler", "Retry", "Stopped", "progress", "task"]
 
 _HOME = {
     "Retry": "milepost.tasks",
     "task": "milepost.tasks",
+    "ProgressHandler": "milepost.reporting",
     "Stopped": "milepost.reporting",
     "progress": "milepost.reporting",
 }

@@ -3,6 +3,7 @@
 from milepost.reporting.estimator import Estimator
 from milepost.reporting.handle import ProgressHandle, progress
 from milepost.reporting.meter import Meter, Step
+from milepost.reporting.records import ProgressHandler, capture_logs
 from milepost.reporting.reporter import HERE, Place, Reporter, Sink, Stopped
 
 __all__ = [
@@ -11,9 +12,11 @@ __all__ = [
     "Meter",
     "Place",
     "ProgressHandle",
+    "ProgressHandler",
     "Reporter",
     "Sink",
     "Step",
     "Stopped",
+    "capture_logs",
     "progress",
 ]
