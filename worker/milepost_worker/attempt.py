@@ -138,8 +138,8 @@ class Attempt:
         switchboard.hang_up()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                while not switchboard.silent:  # threads, which wait for no loop
-                    await asyncio.sleep(0.005)  # noqa: ASYNC110
+                while not switchboard.silent:  # noqa: ASYNC110 - its threads know of no loop
+                    await asyncio.sleep(0.005)
 
     def _of_its_own(self, outcome: Outcome) -> Outcome:
         # A thread may raise `Stopped` before the loop has heard why.
