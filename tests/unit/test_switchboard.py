@@ -43,6 +43,12 @@ def elsewhere(board: Switchboard, number: int = 0) -> Line:
     return Line(board.address, board.key, number)
 
 
+def count_for_ever(line: Line) -> None:
+    with line.open():
+        while True:
+            progress.advance()
+
+
 def test_a_bound_function_that_never_left_needs_no_connection(reporter: Reporter) -> None:
     """Pickled and unpickled in one process it is what it was."""
     with progress.step("resize"):
@@ -99,9 +105,8 @@ def test_a_stop_is_heard_and_arrives_as_an_exception(reporter: Reporter, board: 
     board.number(Place(reporter))
     line = elsewhere(board)
     reporter.stop = "cancelled"
-    with pytest.raises(StoppedElsewhere, match="cancelled"), line.open():
-        while True:
-            progress.advance()
+    with pytest.raises(StoppedElsewhere, match="cancelled"):
+        count_for_ever(line)
 
 
 def test_after_the_end_of_its_job_nothing_leads_anywhere(reporter: Reporter, board: Switchboard) -> None:
@@ -109,9 +114,8 @@ def test_after_the_end_of_its_job_nothing_leads_anywhere(reporter: Reporter, boa
     board.number(Place(reporter))
     line = elsewhere(board)
     board.close()
-    with pytest.raises(StoppedElsewhere, match="ended"), line.open():
-        while True:
-            progress.advance()
+    with pytest.raises(StoppedElsewhere, match="ended"):
+        count_for_ever(line)
     with pytest.raises(StoppedElsewhere, match="after its job had ended"):
         elsewhere(board)
 
