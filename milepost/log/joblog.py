@@ -73,6 +73,8 @@ class Claim:
     attempt: int
     max_attempts: int
     timeout_seconds: float | None
+    waited_seconds: float = 0.0
+    """From due to claimed, by Redis's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,7 @@ class JobLog:
             attempt=int(reply[2]),
             max_attempts=int(max_attempts),
             timeout_seconds=float(timeout) if timeout else None,
+            waited_seconds=int(reply[4]) / 1000,
         )
 
     def reports(self, claim: Claim) -> ReportCalls:

@@ -45,7 +45,7 @@ class Attempt:
         *,
         stop_grace_seconds: float,
     ) -> None:
-        self.claim, self.task = claim, task
+        self.claim, self.task, self.since = claim, task, times.now()
         self._courier, self._grace = courier, stop_grace_seconds
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[str] = self._loop.create_future()
@@ -63,8 +63,8 @@ class Attempt:
         self._reporter.stop = reason  # at once, for threads; the loop may be busy
         self._loop.call_soon_threadsafe(self.stop, reason)
 
-    async def run(self) -> None:
-        """Run to the end of the attempt and have its outcome recorded."""
+    async def run(self) -> str:
+        """Run to the end of the attempt and have its outcome recorded; return it, as `metrics.OUTCOMES` has it."""
         claim = self.claim
         bound = log.bind(job_id=claim.job_id, task=claim.task, attempt=claim.attempt)
         bound.info("attempt.started")
@@ -86,6 +86,7 @@ class Attempt:
         bound.info(
             "attempt.ended", verdict=_name(verdict), answer=answer, seconds=round(time.monotonic() - began, 3)
         )
+        return _outcome(verdict, answer)
 
     async def _outcome(self) -> Outcome:
         try:
@@ -172,6 +173,18 @@ def _forget(inner: asyncio.Task[Any]) -> None:
 def _log_failure(bound: Any, outcome: Outcome, verdict: Verdict) -> None:
     if isinstance(outcome, Raised):
         bound.warning("attempt.raised", verdict=_name(verdict), exc_info=outcome.error)
+
+
+def _outcome(verdict: Verdict, answer: str) -> str:
+    if isinstance(verdict, Nothing) or answer not in {"ok", "duplicate"}:
+        return "lost"
+    match verdict:
+        case End(status):
+            return status.value
+        case Again():
+            return "retrying"
+        case Release():
+            return "released"
 
 
 def _name(verdict: Verdict) -> str:

@@ -100,26 +100,45 @@ class Picker:
         poll_seconds: float,
         run: Callable[..., Awaitable[Any]],
         limits: Mapping[str, int] | None = None,
+        most: int | None = None,
+        burst: bool = False,
     ) -> None:
-        """`limits`: task name → how many attempts of it this worker may have at once."""
+        """`limits`: task name → how many attempts of it this worker may have at once.
+
+        `most`: how many to begin at all. `burst`: end when nothing is due.
+        """
         logging.getLogger("arq").setLevel(logging.WARNING)  # what it says of jobs, the attempt says better
         self._wake, self._poll_seconds = asyncio.Event(), poll_seconds
         self._joblog, self._worker, self._concurrency = joblog, worker, concurrency
         self._queues = [QueueWorker(queue, redis, run) for queue in queues]
         self._limits = Limits(limits or {})
-        self._draining = False
+        self._left, self._burst = most, burst
+        self.draining = False
         self._failures = 0
 
     @property
     def free(self) -> int:
         """How many jobs more may run."""
-        return self._concurrency - sum(len(queue.running) for queue in self._queues)
+        free = self._concurrency - sum(len(queue.running) for queue in self._queues)
+        return free if self._left is None else min(free, self._left - self._unclaimed)
+
+    @property
+    def _unclaimed(self) -> int:
+        return sum(
+            delivery not in queue.claimed and not task.done()
+            for queue in self._queues
+            for delivery, task in queue.tasks.items()
+        )
 
     def claimed(self, delivery: str) -> None:
         """Say that a delivery has become an attempt."""
         for queue in self._queues:
             if delivery in queue.tasks:
                 queue.claimed.add(delivery)
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self.drain()
 
     def wake(self) -> None:
         """Look now: something is due, or a slot is free."""
@@ -131,7 +150,7 @@ class Picker:
 
     def drain(self) -> None:
         """Take no more; what runs goes on."""
-        self._draining = True
+        self.draining = True
         self.wake()
 
     async def idle(self) -> None:
@@ -140,35 +159,43 @@ class Picker:
             await asyncio.wait(running)
 
     async def run(self) -> None:
-        """Pick until drained."""
-        while not self._draining:
+        """Pick until drained, or in a burst until nothing is due."""
+        while not self.draining:
             self._wake.clear()
-            pause = await self._pick_all()
+            was_idle = not any(
+                queue.running for queue in self._queues
+            )  # what ends meanwhile may be due again
+            pause, empty = await self._pick_all()
+            if self._burst and was_idle and empty:
+                self.draining = True
+                return
             try:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
             except TimeoutError:
                 pass
 
-    async def _pick_all(self) -> float:
-        """Start what is due, queue by queue; return the seconds until to look again at the latest."""
-        pause = self._poll_seconds
+    async def _pick_all(self) -> tuple[float, bool]:
+        """Start what is due, queue by queue; return the seconds until to look again, and whether all were empty."""
+        pause, empty = self._poll_seconds, True
         for queue in self._queues:
             queue.reap()
             try:
-                pause = min(pause, await self._pick(queue))
+                wait, taken = await self._pick(queue)
+                pause, empty = min(pause, wait), empty and taken == 0
                 self._failures = 0
             except (RedisError, *UNREACHABLE) as error:
+                empty = False
                 self._failures += 1
                 if self._failures == 1 or self._failures % 100 == 0:
                     log.warning("picker.redis_trouble", error=str(error), failures=self._failures)
                 await asyncio.sleep(min(1.0, 0.05 * self._failures))
-        return pause
+        return pause, empty
 
-    async def _pick(self, queue: QueueWorker) -> float:
+    async def _pick(self, queue: QueueWorker) -> tuple[float, int]:
         free = self.free
         if free <= 0:
-            return self._poll_seconds  # whoever finishes wakes the picker
+            return self._poll_seconds, 0  # whoever finishes wakes the picker
         taken, soon = await self._joblog.take(
             queue.queue,
             self._worker,
@@ -179,4 +206,4 @@ class Picker:
         )
         for delivery in taken:
             queue.start(delivery, partial(self._finished, delivery))
-        return self._poll_seconds if soon is None else soon
+        return self._poll_seconds if soon is None else soon, len(taken)

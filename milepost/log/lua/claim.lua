@@ -14,11 +14,12 @@ local task = redis.call('HGET', STATE, 'task')
 if not status then return { 'gone' } end
 if is_done(status) then return { 'done' } end
 if delivery ~= ARGV[2] then return { 'stale' } end
+local waited = math.max(0, NOW - tonumber(due)) -- ms from due to claimed, by one clock
 if status == 'running' then
   -- The same worker asks again when the reply to its claim was lost; it has reported nothing yet.
   local worker, reports = unpack(redis.call('HMGET', STATE, 'worker', 'reports'))
   if worker ~= ARGV[3] or reports ~= '0' then return { 'leased' } end
-  return { 'claimed', fence, attempt, claimed() }
+  return { 'claimed', fence, attempt, claimed(), waited }
 end
 if tonumber(due) > NOW then return { 'early', string.format('%.0f', tonumber(due) - NOW) } end
 if not string.find(ARGV[7], '\n' .. task .. '\n', 1, true) then return { 'unknown', '0', task } end
@@ -34,4 +35,4 @@ if not started then
 end
 append_status({ status = 'running', attempt = attempt, worker = ARGV[3] }, fields, ARGV[5])
 redis.call('ZADD', LEASES, string.format('%.0f', NOW + tonumber(ARGV[4])), ID)
-return { 'claimed', token, tostring(attempt), claimed() }
+return { 'claimed', token, tostring(attempt), claimed(), waited }
