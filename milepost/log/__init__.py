@@ -6,9 +6,8 @@ numbers, stores and publishes in one step (DESIGN §3), so state, history and no
 
 from milepost.log.calls import Call, ReportCalls
 from milepost.log.catalogue import Catalogue, Load, RunningJob, TaskInfo, WorkerInfo
-from milepost.log.joblog import Claim, Entry, JobLog, NewJob, Refusal, View
+from milepost.log.joblog import Claim, Entry, JobLog, NewJob, Taken, View
 from milepost.log.keys import live_channel
-from milepost.log.limits import Limits
 from milepost.log.scripts import SCRIPTS, Script
 
 __all__ = [
@@ -18,13 +17,12 @@ __all__ = [
     "Claim",
     "Entry",
     "JobLog",
-    "Limits",
     "Load",
     "NewJob",
-    "Refusal",
     "ReportCalls",
     "RunningJob",
     "Script",
+    "Taken",
     "TaskInfo",
     "View",
     "WorkerInfo",
