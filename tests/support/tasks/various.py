@@ -191,3 +191,10 @@ async def alone(marks: str, go: str) -> None:
         progress.advance()
         await asyncio.sleep(0.02)
     _ran(marks, "ended")
+
+
+@task(name="t.forgotten")
+async def forgotten(marks: str) -> None:
+    """Wait in a thread of the event loop's pool, which nobody can stop."""
+    _ran(marks)
+    await asyncio.to_thread(time.sleep, FOREVER)
