@@ -8,6 +8,7 @@ from milepost.log.calls import Call, ReportCalls
 from milepost.log.catalogue import Catalogue, Load, RunningJob, TaskInfo, WorkerInfo
 from milepost.log.joblog import Claim, Entry, JobLog, NewJob, Taken, View
 from milepost.log.keys import live_channel
+from milepost.log.looks import Looks
 from milepost.log.scripts import SCRIPTS, Script
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Entry",
     "JobLog",
     "Load",
+    "Looks",
     "NewJob",
     "ReportCalls",
     "RunningJob",

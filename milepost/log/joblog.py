@@ -15,6 +15,7 @@ from milepost.ids import new_epoch
 from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
 from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
 from milepost.log.keys import LEASES, queue_key, result_key, state_key
+from milepost.log.looks import Looks
 from milepost.log.scripts import SCRIPTS, Script
 
 if TYPE_CHECKING:
@@ -72,14 +73,20 @@ class Claim:
     timeout_seconds: float | None
     waited_seconds: float = field(default=0.0, compare=False)
     """From due to taken, by Redis's clock."""
+    checkpoint: str | None = None
+    """What the last attempt that kept something kept, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The attempts that a worker has begun; `soon_seconds` until the next job is due, None if none is scheduled."""
+    """The attempts that a worker has begun. `soon_seconds` until there is more to find, None if nothing is known.
+
+    `ended`: the queues that were looked through to the end of what is due.
+    """
 
     claims: tuple[Claim, ...]
     soon_seconds: float | None
+    ended: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ _STATE_FIELDS = (
     "finished_at",
     "expires_at",
 )
-_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds")
+_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds", "checkpoint")
 
 CancelOutcome = Literal["cancelled", "requested", "already_done"]
 
@@ -179,13 +186,16 @@ class JobLog:
         number: int,
         lease_seconds: float,
         room: Mapping[str, int],
+        looks: Looks | None = None,
     ) -> Taken:
         """Begin up to `slots` attempts of jobs that are due in `queues`, the first of which has priority.
 
         `number` counts the requests of this worker: one that is repeated with the same number, because its
         answer was lost, is answered as it was. `room` is how many attempts of each task that the worker knows
-        it may begin now, -1 for any number; jobs of other tasks are left to other workers.
+        it may begin now, -1 for any number; jobs of other tasks are passed over and keep their place. `looks`
+        remembers how far a worker has looked, so that it finds what stands behind a long line of those.
         """
+        looks = looks or Looks()
         args: tuple[str | int, ...] = (
             worker,
             number,
@@ -194,13 +204,16 @@ class JobLog:
             self.history_limit,
             dumps(NO_PROGRESS.to_wire()),
             dumps(dict(room)),
+            *(part for queue in queues for part in looks.next(queue)),
             *_CLAIM_FIELDS,
         )
-        soon_ms, rows = await self.call(
-            Call(SCRIPTS["take"], tuple(queue_key(queue) for queue in queues), args)
-        )
+        keys = tuple(queue_key(queue) for queue in queues)
+        soon_ms, rows, looked = await self.call(Call(SCRIPTS["take"], keys, args))
         claims = tuple(_claim(row[0].decode(), row[1], row[2]) for row in rows)
-        return Taken(claims, None if soon_ms < 0 else soon_ms / 1000)
+        waits = [looks.looked(queue, *look) for queue, look in zip(queues, looked, strict=False)]
+        ended = frozenset(queue for queue, look in zip(queues, looked, strict=False) if look[0] < 0)
+        waits.append(None if soon_ms < 0 else soon_ms / 1000)
+        return Taken(claims, min((wait for wait in waits if wait is not None), default=None), ended)
 
     async def renew(self, claim: Claim, *, lease_seconds: float) -> bool:
         """Lengthen the attempt's lease. False when it has lost the job."""
@@ -225,9 +238,9 @@ class JobLog:
             raise JobNotFound
         return cast("CancelOutcome", reply.decode())
 
-    async def redeliver(self, job_id: str, *, delay_ms: int = 0, force: bool = False) -> str:
-        """Hand a waiting job to arq again if arq has lost it (`force`: even if not). Says what it did."""
-        reply = await self.call(job_call("redeliver", job_id, delay_ms, int(force)))
+    async def redeliver(self, job_id: str) -> str:
+        """Hand a waiting job to the workers again if its delivery was lost. Says what it did."""
+        reply = await self.call(job_call("redeliver", job_id))
         return str(reply.decode())
 
     async def lapse(self, job_id: str, *, lease_seconds: float, silence_seconds: float) -> str:
@@ -320,8 +333,9 @@ def _entry(raw: Sequence[Any]) -> Entry:
     return Entry(int(position.split(b"-")[0]), kind.decode(), data)
 
 
-def _claim(job_id: str, values: Sequence[bytes], waited_ms: int) -> Claim:
-    fence, attempt, task, params, queue, max_attempts, timeout = (value.decode() for value in values)
+def _claim(job_id: str, values: Sequence[bytes | None], waited_ms: int) -> Claim:
+    *said, checkpoint = values
+    fence, attempt, task, params, queue, max_attempts, timeout = ((value or b"").decode() for value in said)
     return Claim(
         job_id=job_id,
         task=task,
@@ -332,6 +346,7 @@ def _claim(job_id: str, values: Sequence[bytes], waited_ms: int) -> Claim:
         max_attempts=int(max_attempts),
         timeout_seconds=float(timeout) if timeout else None,
         waited_seconds=waited_ms / 1000,
+        checkpoint=None if checkpoint is None else checkpoint.decode(),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
+from functools import partial
 
 import pytest
 
 from milepost.job import Status
 from milepost.log import Catalogue
+from tests.support.process import Process
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 from tests.support.workers import Fleet
@@ -122,7 +124,9 @@ async def test_a_blocked_event_loop_does_not_keep_a_worker_nor_cost_an_attempt(f
 
 
 @pytest.mark.slow
-async def test_a_worker_with_a_job_leaves_while_redis_is_away(fleet: Fleet, redis_server: RedisServer) -> None:
+async def test_a_worker_with_a_job_leaves_while_redis_is_away(
+    fleet: Fleet, redis_server: RedisServer
+) -> None:
     """It cannot hand the job back, so its lease tells; waiting longer would get it killed."""
     worker = await fleet.worker(drain_seconds=0, stop_grace_seconds=0)
     marks = fleet.file()
@@ -183,10 +187,14 @@ async def test_a_signal_at_any_moment_of_the_start_ends_it(fleet: Fleet) -> None
     """By the signal while modules are imported, with 0 once it listens to them; never with a trace."""
     for reached in ("", "worker.ready"):
         worker = fleet.start(drain_seconds=3600)
-        await eventually(lambda reached=reached, worker=worker: reached in worker.output(), "so far")
+        worker.wait_until(partial(_has_said, worker, reached))
         worker.send(signal.SIGTERM)
         assert worker.wait() in {0, -signal.SIGTERM}
         assert "Traceback" not in worker.output()
+
+
+def _has_said(worker: Process, text: str) -> bool:
+    return text in worker.output()
 
 
 async def test_what_is_handed_back_waits_for_no_poll_of_a_busy_worker(fleet: Fleet) -> None:

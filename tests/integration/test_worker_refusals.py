@@ -64,7 +64,10 @@ def refused(folder: Path, *arguments: str, settings: Mapping[str, str] | None = 
         (["broken"], ["'broken'", "invalid syntax", "{folder}/broken.py, line 2"]),
         (["raises"], ["'raises' raised JSONDecodeError on import", "line"]),
         (["leaves"], ["'leaves' raised SystemExit on import: no config", "{folder}/leaves.py, line 3"]),
-        (["lacks"], ["imports 'not_installed_anywhere', which is not installed", "{folder}/lacks.py, line 1"]),
+        (
+            ["lacks"],
+            ["imports 'not_installed_anywhere', which is not installed", "{folder}/lacks.py, line 1"],
+        ),
         (["empty"], ["No task is defined in empty", "@task"]),
         (["bad_task"], ["Task 'f': max_attempts is 0"]),
         (["lines"], ["raised ValueError on import: one two"]),

@@ -135,11 +135,13 @@ async def serve(
     """Work until told to leave. Raises `SettingsError` when Redis or the port of the metrics cannot be had."""
     import structlog
 
+    from milepost_worker.executors import ContextExecutor
     from milepost_worker.metrics import metrics_at
     from milepost_worker.service import open_service
     from milepost_worker.starting import redis_answers
 
     log = structlog.get_logger("milepost.worker")
+    asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="milepost-pool"))
     asked = asyncio.Event()
     leaving.tell(asked.set)
     answers = asyncio.ensure_future(

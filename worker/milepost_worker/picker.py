@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -19,10 +20,11 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from milepost.log import Claim, JobLog, Taken
+from milepost.log import Claim, JobLog, Looks, Taken
 from milepost.log.keys import queue_key
 from milepost.redis import UNREACHABLE
 from milepost_worker.arqjson import dump, load
+from milepost_worker.room import Room
 
 if TYPE_CHECKING:
     from arq.typing import WorkerCoroutine
@@ -45,7 +47,7 @@ class PromptWorker(Worker):
             job_deserializer=load,
             log_results=False,
         )
-        self.running: dict[str, Claim] = {}
+        self._claims: dict[str, Claim] = {}
 
     @property
     def busy(self) -> int:
@@ -55,11 +57,11 @@ class PromptWorker(Worker):
     def start(self, claim: Claim, finished: Callable[[], None]) -> None:
         """Run an attempt that has begun; `finished` is told when it is over."""
         key = f"{claim.job_id}.{claim.fence}"
-        self.running[key] = claim
+        self._claims[key] = claim
         task = self.tasks[key] = self.loop.create_task(self.run_job(key, claim.fence))
 
         def over(task: asyncio.Task[Any]) -> None:
-            del self.tasks[key], self.running[key]
+            del self.tasks[key]
             if not task.cancelled() and (error := task.exception()) is not None:
                 # arq would end the worker with it.
                 log.error("attempt.failed", job_id=claim.job_id, exc_info=error)
@@ -69,7 +71,7 @@ class PromptWorker(Worker):
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Call arq's function for an attempt; taking it has brought everything that arq would ask Redis for."""
-        await self.functions["attempt"].coroutine(self.ctx, cast("Any", self.running[job_id]))
+        await self.functions["attempt"].coroutine(self.ctx, cast("Any", self._claims.pop(job_id)))
 
 
 class Picker:
@@ -85,7 +87,7 @@ class Picker:
         concurrency: int,
         poll_seconds: float,
         lease_seconds: float,
-        room: Callable[[], Mapping[str, int]],
+        room: Room,
         run: Run,
         most: int | None = None,
         burst: bool = False,
@@ -96,9 +98,10 @@ class Picker:
         self._joblog, self._id, self._queues, self._room = joblog, worker, queues, room
         self._concurrency, self._poll_seconds, self._lease_seconds = concurrency, poll_seconds, lease_seconds
         self._worker = PromptWorker(queues[0], redis, run)
-        self._wake = asyncio.Event()
-        self.draining = self._hurrying = self._unanswered = self._empty = False
+        self._wake, self._looks = asyncio.Event(), Looks(clock)
+        self.draining = self._hurrying = self._unanswered = False
         self._left, self._burst = most, burst
+        self._exhausted: set[str] = set()
         self._number = self._failures = 0
         self._clock, self._asked_at = clock, 0.0
 
@@ -107,11 +110,6 @@ class Picker:
         """How many jobs more may run."""
         free = self._concurrency - self._worker.busy
         return free if self._left is None else min(free, self._left)
-
-    @property
-    def running(self) -> Collection[Claim]:
-        """The attempts that have begun and are not over."""
-        return self._worker.running.values()
 
     def wake(self) -> None:
         """Look now: something is due, or a slot is free."""
@@ -136,9 +134,11 @@ class Picker:
         """Pick until drained, or in a burst until there is nothing to do."""
         while not self.draining or (self._unanswered and not self._hurrying):
             self._wake.clear()
-            was_idle = self._worker.busy == 0  # what ends during a look may have been due again after it
+            was_idle = self._worker.busy == 0
             pause = await self._pick()
-            if self._burst and was_idle and self._empty:
+            if not was_idle:
+                self._exhausted.clear()  # what has ended during the look may be due again after it
+            if self._burst and self._exhausted == {*self._queues}:
                 self.draining = True
             elif pause > 0:
                 try:
@@ -149,7 +149,6 @@ class Picker:
 
     async def _pick(self) -> float:
         """Start what is due; return the seconds until to look again at the latest."""
-        self._empty = False
         if self.free <= 0 and not self._unanswered:
             return self._poll_seconds  # whoever finishes wakes the picker
         try:
@@ -163,14 +162,19 @@ class Picker:
             return 0.0
         self._failures = 0
         for claim in claims:
-            self._worker.start(claim, self.wake)
+            self._room.begun(claim.task)
+            self._worker.start(claim, partial(self._over, claim.task))
         if self._left is not None:
             self._left -= len(claims)
             if self._left <= 0:
                 self.drain()
         soon = taken.soon_seconds
-        self._empty = not taken.claims and soon != 0
+        self._exhausted = set() if taken.claims else self._exhausted | taken.ended
         return self._poll_seconds if soon is None else min(self._poll_seconds, soon)
+
+    def _over(self, task: str) -> None:
+        self._room.ended(task)
+        self.wake()
 
     async def _take(self) -> Taken:
         if not self._unanswered:
@@ -184,7 +188,8 @@ class Picker:
             0 if self.draining else self.free,
             number=self._number,
             lease_seconds=self._lease_seconds,
-            room=self._room(),
+            room=self._room,
+            looks=self._looks,
         )
 
     async def _held(self, claims: Sequence[Claim]) -> Sequence[Claim]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,6 +22,7 @@ from milepost_worker.listener import Listener
 from milepost_worker.metrics import SILENT, Metrics
 from milepost_worker.picker import Picker
 from milepost_worker.presence import Presence, new_worker_id
+from milepost_worker.room import Room
 from milepost_worker.settings import WorkerSettings
 from milepost_worker.upkeep import kept_running
 
@@ -46,19 +46,10 @@ class Service:
         self.id = new_worker_id()
         self._metrics = metrics
         self._settings, self._tasks, self._joblog, self._courier = settings, tasks, joblog, courier
-        self._room = dict.fromkeys(tasks, -1)
-        self._limits = {name: most for name, task in tasks.items() if (most := task.options.concurrency)}
         self.attempts: dict[str, Attempt] = {}
         self.picker: Picker  # set by `open_service`: the picker calls back
         self._leaving = asyncio.Event()
         self._hurry = asyncio.Event()
-
-    def room(self) -> Mapping[str, int]:
-        """Return how many attempts of each task may begin now, -1 for any number."""
-        if not self._limits:
-            return self._room
-        running = Counter(claim.task for claim in self.picker.running)
-        return self._room | {task: max(0, most - running[task]) for task, most in self._limits.items()}
 
     async def attempt(self, ctx: dict[Any, Any], claim: Claim) -> None:
         """Run one attempt: the function that arq's worker knows."""
@@ -157,7 +148,7 @@ async def open_service(
         concurrency=settings.concurrency,
         poll_seconds=settings.poll_seconds,
         lease_seconds=settings.lease_seconds,
-        room=service.room,
+        room=Room(tasks),
         run=service.attempt,
         most=settings.max_jobs_before_exit,
         burst=settings.burst,
