@@ -89,18 +89,22 @@ def _watch(
 
 def _work(settings: WorkerSettings, modules: Sequence[str]) -> int:
     from milepost.logs import configure_logs
+    from milepost.reporting import capture_logs
     from milepost_worker.leaving import heeding_signals
     from milepost_worker.modules import BUILTIN, import_tasks
 
     configure_logs(settings)
-    tasks = import_tasks(modules or (BUILTIN,))
+    if settings.capture_logs_level is not None:
+        capture_logs(settings.capture_logs_level)
+    modules = modules or (BUILTIN,)
+    tasks = import_tasks(modules)
     with (
         heeding_signals(
             drain_seconds=settings.drain_seconds, stop_grace_seconds=settings.stop_grace_seconds
         ) as leaving,
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
     ):
-        runner.run(serve(settings, tasks, modules or (BUILTIN,), leaving))
+        runner.run(serve(settings, tasks, modules, leaving))
         leaving.done()
     return 0
 

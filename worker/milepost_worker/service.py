@@ -22,6 +22,7 @@ from milepost_worker.listener import Listener
 from milepost_worker.metrics import SILENT, Metrics
 from milepost_worker.picker import Picker
 from milepost_worker.presence import Presence, new_worker_id
+from milepost_worker.processes import ForkServer
 from milepost_worker.room import Room
 from milepost_worker.settings import WorkerSettings
 from milepost_worker.upkeep import kept_running
@@ -48,6 +49,7 @@ class Service:
         self._settings, self._tasks, self._joblog, self._courier = settings, tasks, joblog, courier
         self.attempts: dict[str, Attempt] = {}
         self.picker: Picker  # set by `open_service`: the picker calls back
+        self.processes: ForkServer | None = None
         self._leaving = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -59,6 +61,8 @@ class Service:
             self._joblog,
             self._courier,
             stop_grace_seconds=self._settings.stop_grace_seconds,
+            processes=self.processes,
+            process_memory_limit_mb=self._settings.process_memory_limit_mb,
         )
         self.attempts[claim.job_id] = attempt
         if self._hurry.is_set():
@@ -171,6 +175,11 @@ async def open_service(
         running=service.running,
         draining=lambda: service.picker.draining,
     )
+    if any(task.options.process for task in tasks.values()):
+        service.processes = ForkServer(
+            modules, {"log_level": settings.log_level, "log_format": settings.log_format}
+        )
+        service.processes.launch()
     courier.start()
     background = [
         asyncio.create_task(kept_running("listener", listener.run)),
@@ -180,6 +189,8 @@ async def open_service(
         yield service
     finally:
         await end(*background)
+        if service.processes is not None:
+            await service.processes.close()
         await presence.leave()
         courier.stop()
         await asyncio.to_thread(courier.join, 5.0)
