@@ -198,3 +198,9 @@ async def forgotten(marks: str) -> None:
     """Wait in a thread of the event loop's pool, which nobody can stop."""
     _ran(marks)
     await asyncio.to_thread(time.sleep, FOREVER)
+
+
+@task(name="t.order")
+async def order(marks: str, name: str) -> None:
+    """Write a line: the test reads in which order jobs began."""
+    _ran(marks, name)
