@@ -231,9 +231,9 @@ class JobLog:
             raise JobNotFound
         return cast("CancelOutcome", reply.decode())
 
-    async def redeliver(self, job_id: str, *, delay_ms: int = 0, force: bool = False) -> str:
-        """Hand a waiting job to arq again if arq has lost it (`force`: even if not). Says what it did."""
-        reply = await self.call(job_call("redeliver", job_id, delay_ms, int(force)))
+    async def redeliver(self, job_id: str) -> str:
+        """Hand a waiting job to the workers again if its delivery was lost. Says what it did."""
+        reply = await self.call(job_call("redeliver", job_id))
         return str(reply.decode())
 
     async def lapse(self, job_id: str, *, lease_seconds: float, silence_seconds: float) -> str:

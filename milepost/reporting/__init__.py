@@ -4,6 +4,8 @@ from milepost.reporting.estimator import Estimator
 from milepost.reporting.handle import ProgressHandle, progress
 from milepost.reporting.meter import Meter, Step
 from milepost.reporting.records import ProgressHandler, capture_logs
+from milepost.reporting.relay import Relay, RelayReporter
+from milepost.reporting.replay import Replay
 from milepost.reporting.reporter import HERE, Place, Reporter, Sink, Stopped
 
 __all__ = [
@@ -13,6 +15,9 @@ __all__ = [
     "Place",
     "ProgressHandle",
     "ProgressHandler",
+    "Relay",
+    "RelayReporter",
+    "Replay",
     "Reporter",
     "Sink",
     "Step",

@@ -144,12 +144,7 @@ class Reporter:
     @contextmanager
     def step(self, parent: Step, name: Any, weight: Any) -> Iterator[Step]:
         """Open a step below `parent`; it is done when the block ends, failed when it raises."""
-        self.raise_if_stopped()
-        name, weight = text(name, NAME_CHARACTERS), weight_of(weight)
-        with self.lock:
-            step = parent.begin(name, weight)
-        self.meter.focus, self.meter.message = step, None
-        self._milestone(step)
+        step = self.begin_step(parent, name, weight)
         try:
             yield step
         except BaseException:
@@ -158,35 +153,62 @@ class Reporter:
         else:
             step.done = True
         finally:
-            with self.lock:
-                parent.end(step)
-            self._milestone(step)
+            self.end_step(step)
+
+    def begin_step(self, parent: Step, name: Any, weight: Any) -> Step:
+        self.raise_if_stopped()
+        name, weight = text(name, NAME_CHARACTERS), weight_of(weight)
+        with self.lock:
+            step = parent.begin(name, weight)
+        self.meter.focus, self.meter.message = step, None
+        self.milestone(step)
+        return step
+
+    def end_step(self, step: Step) -> None:
+        """Close a step that says by now whether it is done or has failed."""
+        with self.lock:
+            if step.parent is not None:
+                step.parent.end(step)
+        if step.loop and step.parent is not None:
+            self.meter.focus = step.parent  # its counts say no more; those of the loop around it do
+        self.milestone(step)
 
     def begin_loop(self, step: Step, name: str) -> Step:
         """Return where a loop is to count: `step`, or a step below it when something counts there already."""
         self.raise_if_stopped()
         with self.lock:
-            if step.takes_loop(name):
-                step.counted = True
-                return step
+            takes = step.takes_loop(name)
+            if takes:
+                step.begin_loop()
+        if not takes:
+            return self.begin_inner_loop(step, name)
+        self.counts(step)
+        return step
+
+    def begin_inner_loop(self, step: Step, name: str) -> Step:
+        """Begin a loop on a step of its own below `step`."""
+        with self.lock:
             child = step.begin(name, 0.0 if step.plan else 1.0)  # what is planned has the plan's weight
             child.loop = child.counted = True
         self.meter.focus = child
-        self._milestone(child)
+        self.milestone(child)
         return child
 
     def end_loop(self, step: Step, outer: Step, outcome: Literal["done", "failed", "left"]) -> None:
         """The loop that counted on `step` is over; `left` when nobody knows why it was left early."""
         with self.lock:
             step.end_loop()
-            if step is outer:
-                return
-            setattr(step, outcome, True)
-            outer.end(step)
-        self.meter.focus = outer
-        self._milestone(step)
+        if step is outer:
+            self.counts(step)
+            return
+        setattr(step, outcome, True)
+        self.end_step(step)
 
-    def _milestone(self, step: Step) -> None:
+    def counts(self, step: Step) -> None:
+        """Say that a loop counts on this step from now on, or does no more."""
+
+    def milestone(self, step: Step) -> None:
+        """Say that this step has begun or ended."""
         if step.parent is self.meter.root and self.meter.root.shows(step):
             self.sink.milestone()
         elif not self.dirty:
