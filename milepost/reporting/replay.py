@@ -56,6 +56,7 @@ class Replay:
             elif step in self._counted:
                 step.end_loop()
                 self._counted.remove(step)
+                self._reporter.meter.focus = step
 
     def _apply(self, operation: Any) -> None:
         reporter, steps = self._reporter, self._steps

@@ -169,8 +169,8 @@ class Reporter:
         with self.lock:
             if step.parent is not None:
                 step.parent.end(step)
-        if step.loop and step.parent is not None:
-            self.meter.focus = step.parent  # its counts say no more; those of the loop around it do
+        if step.parent is not None and not step.parent.shows(step):
+            self.meter.focus = step.parent  # the counts of one item say no more; those of its loop do
         self.milestone(step)
 
     def begin_loop(self, step: Step, name: str) -> Step:
@@ -199,6 +199,7 @@ class Reporter:
         with self.lock:
             step.end_loop()
         if step is outer:
+            self.meter.focus = step
             self.counts(step)
             return
         setattr(step, outcome, True)
