@@ -17,10 +17,9 @@ import structlog
 
 from milepost.errors import MilepostError, TaskDefinitionError
 from milepost.logs import configure_logs
-from milepost.reporting import capture_logs
+from milepost.reporting import ContextExecutor, capture_logs
 from milepost.settings import load
 from milepost.tasks import REGISTRY, Task
-from milepost_worker.executors import ContextExecutor
 from milepost_worker.service import Service, open_service
 from milepost_worker.settings import WorkerSettings
 
