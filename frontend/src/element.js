@@ -215,9 +215,10 @@ export class ProgressElement extends Base {
    */
   #announce(view) {
     if (this.#update.job === null) return
-    const state = `${view.status}${view.tone === "failed" ? `: ${view.message}` : ""}`
-    if (this.#state !== null) this.#text("announcement", `${this.#parts.label.textContent}: ${state}`)
-    this.#state = state
+    if (this.#state !== null && this.#state !== view.state) {
+      this.#text("announcement", `${this.#parts.label.textContent}: ${view.state}`)
+    }
+    this.#state = view.state
   }
 
   /**

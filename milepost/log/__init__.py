@@ -6,8 +6,9 @@ numbers, stores and publishes in one step (DESIGN §3), so state, history and no
 
 from milepost.log.calls import Call, ReportCalls
 from milepost.log.catalogue import Catalogue, TaskInfo, WorkerInfo
-from milepost.log.joblog import Claim, Entry, JobLog, NewJob, Refusal, View
+from milepost.log.joblog import Claim, Created, Entry, JobLog, NewJob, Refusal, View
 from milepost.log.keys import live_channel
+from milepost.log.places import Place
 from milepost.log.scripts import SCRIPTS, Script
 
 __all__ = [
@@ -15,9 +16,11 @@ __all__ = [
     "Call",
     "Catalogue",
     "Claim",
+    "Created",
     "Entry",
     "JobLog",
     "NewJob",
+    "Place",
     "Refusal",
     "ReportCalls",
     "Script",
