@@ -80,8 +80,7 @@ def _no_worker_for_task(job: Job) -> Waiting:
 def _workers_busy(able: int) -> Waiting:
     who = "The worker that can take it is" if able == 1 else f"All {able} workers that can take it are"
     return Waiting(
-        reason=WaitingReason.WORKERS_BUSY,
-        message=f"{who} busy; it begins when its turn comes, sooner with more workers.",
+        reason=WaitingReason.WORKERS_BUSY, message=f"{who} busy; with more of them it would begin sooner."
     )
 
 

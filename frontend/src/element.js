@@ -197,6 +197,7 @@ export class ProgressElement extends Base {
     })
     const { job } = this.#update
     this.dataset.tone = view.tone
+    this.toggleAttribute("data-waiting", Boolean(job?.waiting))
     this.#text("label", this.getAttribute("label") ?? job?.task ?? "Job")
     for (const part of SHOWN) this.#text(part, part === "time-left" ? view.timeLeft : view[part])
     this.#text("trouble", view.trouble || this.#complaint)

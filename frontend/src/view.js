@@ -112,7 +112,7 @@ function toneOf(job) {
  */
 function statusOf(job, now) {
   const word = wordOf(job)
-  if (job.queue_position !== null) return `${word === WORDS.retrying ? word : "Waiting"}: ${ordinal(job.queue_position)} in line`
+  if (job.queue_position !== null && !isStuck(job)) return `${word === WORDS.retrying ? word : "Waiting"}: ${ordinal(job.queue_position)} in line`
   if (job.run_at === null) return word
   const seconds = Math.ceil((Date.parse(job.run_at) - now) / 1000)
   return seconds > 0 ? `${word} in ${duration(Math.max(10, seconds)) /* no tenths: nothing counts them down */}` : word

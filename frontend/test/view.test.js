@@ -66,7 +66,7 @@ test("a job that waits says for what", () => {
 
 test("a job that nobody can take says what to do, to eyes and to ears", () => {
   const waiting = { reason: "no_worker_for_task", message: "No worker offers it; start one." }
-  const stuck = view({ status: "queued", waiting })
+  const stuck = view({ status: "queued", queue_position: 1, waiting })
   assert.deepEqual(
     [stuck.tone, stuck.status, stuck.message, stuck.state],
     ["troubled", "Waiting for a worker", waiting.message, `Waiting for a worker: ${waiting.message}`],

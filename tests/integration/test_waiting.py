@@ -148,9 +148,7 @@ async def silent(subscription: Subscription) -> bool:
     return await subscription.next(0.05) == []
 
 
-async def test_a_reader_is_told_when_its_job_stands_elsewhere(
-    hub: Hub, joblog: JobLog, redis: Redis
-) -> None:
+async def test_a_reader_is_told_when_its_job_stands_elsewhere(hub: Hub, joblog: JobLog, redis: Redis) -> None:
     """Place or reason: each change once, without an id, fit for its schema; no change, no word."""
     before, job = await PlayedJob.queued(joblog, "a" * 8), await PlayedJob.queued(joblog, "b" * 8)
     words = Words()
@@ -333,7 +331,14 @@ async def test_a_job_that_expires_says_why_nobody_began_it(
 ) -> None:
     """The error names the time it was given, and what was missing."""
     busy = WorkerInfo(
-        id="w9", host="h", pid=2, version="0", queues=["busy"], tasks=[COUNT.name], concurrency=0, started_at=""
+        id="w9",
+        host="h",
+        pid=2,
+        version="0",
+        queues=["busy"],
+        tasks=[COUNT.name],
+        concurrency=0,
+        started_at="",
     )
     await Catalogue(redis).announce(busy, [], ttl_seconds=600)
     job = await api.submit(start_timeout_seconds=0.001, **fields)

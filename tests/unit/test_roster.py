@@ -69,12 +69,12 @@ def test_the_reason_is_the_first_thing_that_is_missing(
         (
             waits(),
             [worker(concurrency=0)],
-            "The worker that can take it is busy; it begins when its turn comes, sooner with more workers.",
+            "The worker that can take it is busy; with more of them it would begin sooner.",
         ),
         (
             waits(),
             [worker(concurrency=0), worker(concurrency=0)],
-            "All 2 workers that can take it are busy; it begins when its turn comes, sooner with more workers.",
+            "All 2 workers that can take it are busy; with more of them it would begin sooner.",
         ),
     ],
 )
