@@ -6,8 +6,9 @@ numbers, stores and publishes in one step (DESIGN §3), so state, history and no
 
 from milepost.log.calls import Call, ReportCalls
 from milepost.log.catalogue import Catalogue, TaskInfo, WorkerInfo
-from milepost.log.joblog import Claim, Created, Entry, JobLog, NewJob, Refusal, View
+from milepost.log.joblog import Claim, Created, Entry, JobLog, NewJob, Taken, View
 from milepost.log.keys import live_channel
+from milepost.log.looks import Looks
 from milepost.log.places import Place
 from milepost.log.scripts import SCRIPTS, Script
 
@@ -19,11 +20,12 @@ __all__ = [
     "Created",
     "Entry",
     "JobLog",
+    "Looks",
     "NewJob",
     "Place",
-    "Refusal",
     "ReportCalls",
     "Script",
+    "Taken",
     "TaskInfo",
     "View",
     "WorkerInfo",

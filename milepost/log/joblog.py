@@ -1,9 +1,9 @@
-"""The job log for asyncio: create, claim, cancel, read, and what the caretaker needs."""
+"""The job log for asyncio: create, take, cancel, read, and what the caretaker needs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -14,6 +14,7 @@ from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
 from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
 from milepost.log.evaluate import evaluate
 from milepost.log.keys import LEASES, queue_key, result_key, state_key
+from milepost.log.looks import Looks
 from milepost.log.places import Place, places
 from milepost.log.scripts import SCRIPTS
 
@@ -80,12 +81,11 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a delivery is not to be run: done, gone, stale (another delivery counts), leased, early, unknown (task)."""
+class Taken:
+    """The attempts that a worker has begun. `soon_seconds` until there is more to find, None if nothing is known."""
 
-    reason: str
-    wait_ms: int = 0
-    task: str = ""
+    claims: tuple[Claim, ...]
+    soon_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,53 +178,45 @@ class JobLog:
 
     async def take(
         self,
-        queue: str,
+        queues: Sequence[str],
         worker: str,
         slots: int,
         *,
-        cover_seconds: float,
-        under_way: Iterable[str] = (),
-    ) -> tuple[list[str], float | None]:
-        """Return up to `slots` deliveries that are due, for `worker` alone for `cover_seconds`, to be claimed.
+        number: int,
+        lease_seconds: float,
+        room: Mapping[str, int],
+        looks: Looks | None = None,
+    ) -> Taken:
+        """Begin up to `slots` attempts of jobs that are due in `queues`, the first of which has priority.
 
-        And the seconds until the next one is due, None when none is scheduled. `under_way` are those that the
-        worker has and may not have claimed yet; what it took without hearing of it is given to it again.
+        `number` counts the requests of this worker: one that is repeated with the same number, because its
+        answer was lost, is answered as it was. `room` is how many attempts of each task that the worker knows
+        it may begin now, -1 for any number; jobs of other tasks are passed over and keep their place. `looks`
+        remembers how far a worker has looked, so that it finds what stands behind a long line of those.
         """
-        args: tuple[str | int, ...] = (worker, slots, round(cover_seconds * 1000), *under_way)
-        call = Call(SCRIPTS["take"], (queue_key(queue),), args)
-        soon_ms, taken = await self.call(call)
-        return [delivery.decode() for delivery in taken], None if soon_ms < 0 else soon_ms / 1000
-
-    async def claim(
-        self, job_id: str, delivery: str, worker: str, *, lease_seconds: float, tasks: Iterable[str]
-    ) -> Claim | Refusal:
-        """Begin the next attempt for `worker`, which knows `tasks`, or say why this delivery is not to be run."""
-        call = job_call(
-            "claim",
-            job_id,
-            delivery,
+        looks = looks or Looks()
+        args: tuple[str | int, ...] = (
             worker,
+            number,
+            slots,
             round(lease_seconds * 1000),
             self.history_limit,
             dumps(NO_PROGRESS.to_wire()),
-            "\n" + "\n".join(tasks) + "\n",
+            dumps(dict(room)),
+            *(part for queue in queues for part in looks.next(queue)),
             *_CLAIM_FIELDS,
         )
-        reply = await self.call(call)
-        if reply[0] != b"claimed":
-            words = [part.decode() for part in reply]
-            return Refusal(words[0], int(words[1]) if words[1:] else 0, words[2] if words[2:] else "")
-        task, params, queue, max_attempts, timeout = (part.decode() for part in reply[3])
-        return Claim(
-            job_id=job_id,
-            task=task,
-            params=json.loads(params),
-            queue=queue,
-            fence=int(reply[1]),
-            attempt=int(reply[2]),
-            max_attempts=int(max_attempts),
-            timeout_seconds=float(timeout) if timeout else None,
-        )
+        keys = tuple(queue_key(queue) for queue in queues)
+        soon_ms, rows, looked = await self.call(Call(SCRIPTS["take"], keys, args))
+        claims = tuple(_claim(row[0].decode(), row[1]) for row in rows)
+        waits = [looks.looked(queue, *look) for queue, look in zip(queues, looked, strict=False)]
+        waits.append(None if soon_ms < 0 else soon_ms / 1000)
+        return Taken(claims, min((wait for wait in waits if wait is not None), default=None))
+
+    async def renew(self, claim: Claim, *, lease_seconds: float) -> bool:
+        """Lengthen the attempt's lease. False when it has lost the job."""
+        reply = await self.call(self.reports(claim).renew(round(lease_seconds * 1000)))
+        return reply in (b"ok", b"cancel")
 
     def reports(self, claim: Claim) -> ReportCalls:
         """Return the builder of this attempt's reports."""
@@ -335,6 +327,20 @@ def _entry(raw: Sequence[Any]) -> Entry:
 def _position(reply: Sequence[Any], place: int) -> int | None:
     """A false of Lua at the end of an array comes as None, or not at all."""
     return reply[place] if len(reply) > place else None
+
+
+def _claim(job_id: str, values: Sequence[bytes]) -> Claim:
+    fence, attempt, task, params, queue, max_attempts, timeout = (value.decode() for value in values)
+    return Claim(
+        job_id=job_id,
+        task=task,
+        params=json.loads(params),
+        queue=queue,
+        fence=int(fence),
+        attempt=int(attempt),
+        max_attempts=int(max_attempts),
+        timeout_seconds=float(timeout) if timeout else None,
+    )
 
 
 def _gap(after: Cursor, here: Cursor, *, oldest: int) -> str | None:

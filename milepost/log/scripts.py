@@ -26,7 +26,6 @@ def _load(name: str) -> Script:
 
 
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
-    "take": (),
     "places": ("position",),
     "create": ("common", "position"),
     "read": ("common", "position"),
@@ -37,7 +36,6 @@ SCRIPTS: Mapping[str, Script] = {
     name: _load(name)
     for name in (
         "create",
-        "claim",
         "report",
         "cancel",
         "renew",

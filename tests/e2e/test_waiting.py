@@ -66,7 +66,7 @@ QUICK = {"MILEPOST_SILENCE_SECONDS": "2"}
 
 
 async def is_running(running: Stack, job_id: str) -> bool:
-    return (await running.job(job_id))["status"] == "running"
+    return bool((await running.job(job_id))["status"] == "running")
 
 
 async def test_a_task_of_the_next_deploy_waits_for_it(stack: Start) -> None:

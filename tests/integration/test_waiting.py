@@ -183,7 +183,7 @@ async def test_nothing_is_said_of_a_job_that_runs(hub: Hub, joblog: JobLog, redi
         await next_frames(reader)
 
         async def explained_late(jobs: Any) -> list[Job]:
-            await joblog.claim(job.id, "1", "w", lease_seconds=60, tasks=["played"])
+            await claimed(joblog, redis, job.id, task="played")
             [status] = await next_frames(reader)
             assert value(status)["status"] == "running"
             return await words.explain(jobs)
