@@ -63,7 +63,10 @@ def test_the_reason_is_the_first_thing_that_is_missing(
         (
             waits(),
             [worker(tasks=["other"])],
-            "No worker on the queue 'default' offers the task 'count'; start one that does with `milepost worker MODULE`.",
+            (
+                "No worker on the queue 'default' offers the task 'count'; "
+                "start one that does with `milepost worker MODULE`."
+            ),
         ),
         (
             waits(),
