@@ -78,6 +78,8 @@ class Claim:
     attempt: int
     max_attempts: int
     timeout_seconds: float | None
+    checkpoint: str | None = None
+    """What the last attempt that kept something kept, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ _STATE_FIELDS = (
     "finished_at",
     "expires_at",
 )
-_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds")
+_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds", "checkpoint")
 
 CancelOutcome = Literal["cancelled", "requested", "already_done"]
 
@@ -236,9 +238,9 @@ class JobLog:
             raise JobNotFound
         return cast("CancelOutcome", reply.decode())
 
-    async def redeliver(self, job_id: str, *, delay_ms: int = 0, force: bool = False) -> str:
-        """Hand a waiting job to arq again if arq has lost it (`force`: even if not). Says what it did."""
-        reply = await self.call(job_call("redeliver", job_id, delay_ms, int(force)))
+    async def redeliver(self, job_id: str) -> str:
+        """Hand a waiting job to the workers again if its delivery was lost. Says what it did."""
+        reply = await self.call(job_call("redeliver", job_id))
         return str(reply.decode())
 
     async def lapse(self, job_id: str, *, lease_seconds: float, silence_seconds: float) -> str:
@@ -329,8 +331,9 @@ def _position(reply: Sequence[Any], place: int) -> int | None:
     return reply[place] if len(reply) > place else None
 
 
-def _claim(job_id: str, values: Sequence[bytes]) -> Claim:
-    fence, attempt, task, params, queue, max_attempts, timeout = (value.decode() for value in values)
+def _claim(job_id: str, values: Sequence[bytes | None]) -> Claim:
+    *said, checkpoint = values
+    fence, attempt, task, params, queue, max_attempts, timeout = ((value or b"").decode() for value in said)
     return Claim(
         job_id=job_id,
         task=task,
@@ -340,6 +343,7 @@ def _claim(job_id: str, values: Sequence[bytes]) -> Claim:
         attempt=int(attempt),
         max_attempts=int(max_attempts),
         timeout_seconds=float(timeout) if timeout else None,
+        checkpoint=None if checkpoint is None else checkpoint.decode(),
     )
 
 

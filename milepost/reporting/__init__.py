@@ -3,6 +3,8 @@
 from milepost.reporting.estimator import Estimator
 from milepost.reporting.handle import ProgressHandle, progress
 from milepost.reporting.meter import Meter, Step
+from milepost.reporting.relay import Relay, RelayReporter
+from milepost.reporting.replay import Replay
 from milepost.reporting.reporter import HERE, Place, Reporter, Sink, Stopped
 
 __all__ = [
@@ -11,6 +13,9 @@ __all__ = [
     "Meter",
     "Place",
     "ProgressHandle",
+    "Relay",
+    "RelayReporter",
+    "Replay",
     "Reporter",
     "Sink",
     "Step",

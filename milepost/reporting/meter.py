@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Self
 
 from milepost.job import Progress, StepRef
 from milepost.job import Step as StepView
@@ -58,7 +59,7 @@ class Step:
         self._names: dict[str, int] = {}
         self._unplanned = self._ended = 0
 
-    def begin(self, name: str, weight: float) -> Step:
+    def begin(self, name: str, weight: float) -> Self:
         """Open a step below this one. A name that was used before gets a key of its own: `name-2`."""
         times = self._names.get(name, 0) + 1
         key = name if times == 1 else f"{name}-{times}"
@@ -67,7 +68,7 @@ class Step:
             key = f"{name}-{times}"
         self._names[name] = times
         self._names.setdefault(key, 1)
-        child = Step(key, name, weight, self, self._ordinal(key))
+        child = type(self)(key, name, weight, self, self._ordinal(key))
         self.children.append(child)
         return child
 

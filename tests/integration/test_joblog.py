@@ -107,7 +107,7 @@ async def test_nothing_is_taken_after_the_end(log: JobLog, redis: Redis) -> None
     assert (await take(log, "w2")).claims == ()
     assert await waiting_deliveries(redis) == []
     assert await lapse(log, redis, new.id, silent_seconds=99) == "unleased"
-    assert await log.redeliver(new.id, force=True) == "not_waiting"
+    assert await log.redeliver(new.id) == "not_waiting"
     assert await expire_unstarted(log, new.id) == "begun"
     after = await check(log, new)
     assert (after.job, after.cursor) == (before.job, before.cursor)
@@ -134,6 +134,30 @@ async def test_a_job_that_is_handed_back_keeps_its_attempts(log: JobLog, redis: 
         assert one.attempt == 1
         assert await said(log, log.reports(one).release()) == ["ok"]
         assert (await check(log, new)).job.status == Status.QUEUED
+
+
+async def test_a_checkpoint_is_for_the_next_attempt_only(log: JobLog, redis: Redis) -> None:
+    """The latest one, whatever ends the attempt; it is no event, and no reader of the job sees it."""
+    new = await created(log, max_attempts=9)
+    first = await claimed(log, redis, new.id)
+    assert first.checkpoint is None
+    reports = log.reports(first)
+    calls = [reports.checkpoint('{"secret":1}'), reports.checkpoint('{"secret":2}'), reports.retry(BROKEN, 0)]
+    assert await said(log, *calls) == ["ok", "ok", "ok"]
+    second = await claimed(log, redis, new.id)
+    assert second.checkpoint == '{"secret":2}'
+    assert await said(log, log.reports(second).release()) == ["ok"]
+    third = await claimed(log, redis, new.id)
+    assert third.checkpoint == '{"secret":2}'
+    reports = log.reports(third)
+    assert await said(log, reports.checkpoint("3")) == ["ok"]
+    await lapse(log, redis, new.id, silent_seconds=13)
+    last = await claimed(log, redis, new.id)
+    assert last.checkpoint == "3"
+    assert await said(log, reports.checkpoint("4")) == ["refused"]
+    view = await check(log, new)
+    assert "secret" not in str(view)
+    assert set(await types_of(log, new.id)) == {"status", "stalled"}
 
 
 async def test_a_waiting_job_is_cancelled_at_once(log: JobLog, redis: Redis) -> None:
@@ -241,7 +265,8 @@ async def test_a_worker_that_does_not_know_the_task_leaves_the_job_alone(log: Jo
 async def test_an_old_delivery_is_stale(log: JobLog, redis: Redis) -> None:
     """Only the present delivery of a job begins an attempt; what is left over is cleared away."""
     new = await created(log)
-    assert await log.redeliver(new.id, force=True) == "delivered"
+    await redis.zrem(queue_key("default"), f"{new.id}.1")
+    assert await log.redeliver(new.id) == "delivered"
     await redis.zadd(queue_key("default"), {f"{new.id}.1": 0, "nobody.1": 0})
     assert [claim.attempt for claim in (await take(log)).claims] == [1]
     assert await waiting_deliveries(redis) == []
