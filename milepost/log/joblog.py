@@ -17,6 +17,7 @@ from milepost.log.keys import LEASES, queue_key, result_key, state_key
 from milepost.log.looks import Looks
 from milepost.log.places import Place, places
 from milepost.log.scripts import SCRIPTS
+from milepost.secrets import Mask
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -220,14 +221,15 @@ class JobLog:
         reply = await self.call(self.reports(claim).renew(round(lease_seconds * 1000)))
         return reply in (b"ok", b"cancel")
 
-    def reports(self, claim: Claim) -> ReportCalls:
-        """Return the builder of this attempt's reports."""
+    def reports(self, claim: Claim, mask: Mask | None = None) -> ReportCalls:
+        """Return the builder of this attempt's reports, from which `mask` keeps the job's secrets."""
         return ReportCalls(
             claim.job_id,
             claim.fence,
             claim.attempt,
             history_limit=self.history_limit,
             retention_ms=self.retention_ms,
+            mask=mask,
         )
 
     async def cancel(self, job_id: str) -> CancelOutcome:
