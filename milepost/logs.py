@@ -27,9 +27,12 @@ def configure_logs(settings: Settings) -> None:
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     )
-    # Secrets go before JSON is made of it, lest they take a piece of the JSON with them; a console line is only text.
+    # Secrets are taken out of the values, where they stand as they are and not as a renderer escapes them; on the console
+    # out of the line, too, since it is the renderer that writes tracebacks there.
     end: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, _masked_values, last] if json else [last, _masked_line]
+        [structlog.processors.format_exc_info, _masked_values, last]
+        if json
+        else [_masked_values, last, _masked_line]
     )
     structlog.configure(
         processors=[*shared, *end],
@@ -49,10 +52,16 @@ def configure_logs(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
 
 
+_UNSAID = frozenset({"exc_info", "_record", "_from_structlog"})
+"""What structlog itself still has to make words of."""
+
+
 def _masked_values(
     _logger: Any, _method: str, entry: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    return {name: MASKS.shown(value) for name, value in entry.items()} if MASKS else entry
+    if not MASKS:
+        return entry
+    return {name: value if name in _UNSAID else MASKS.shown(value) for name, value in entry.items()}
 
 
 def _masked_line(_logger: Any, _method: str, line: Any) -> str:

@@ -28,14 +28,15 @@ def _hides(serializer: Any) -> bool:
 def secrets_of(value: Any) -> Iterator[Any]:
     """Yield what the secrets hold that stand anywhere inside a validated value."""
     if callable(reveal := getattr(value, "get_secret_value", None)):
-        inner = reveal()
-        yield from _leaves(inner)
+        yield from _leaves(reveal())
     else:
         for inner in _inside(value):
             yield from secrets_of(inner)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
+    if callable(reveal := getattr(value, "get_secret_value", None)):
+        value = reveal()
     inner = list(_inside(value))
     if not inner:
         yield value if isinstance(value, str | bytes | int | float) else str(value)

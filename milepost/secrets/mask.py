@@ -157,15 +157,21 @@ def _texts(value: Json) -> Iterator[str]:
 def _forms(text: str) -> Iterator[str]:
     """The ways in which a secret shows up in a log: as it is, escaped, in an address, in a header."""
     yield text
-    for escaped in (json.dumps(text), json.dumps(text, ensure_ascii=False), repr(text)):
-        yield escaped[1:-1]
-    yield repr(text)[1:-1].replace("\\'", "'")
+    for escaped in _escaped(text):
+        yield escaped
+        yield from _escaped(escaped)  # JSON in JSON, or in what a logger quotes
     raw = text.encode("utf-8", "surrogatepass")
     yield from (quote(raw, safe=""), quote(raw), quote_plus(raw))
     yield from _in_base64(raw)
     lines = text.splitlines()
     if len(lines) > 1:  # a private key, say: a log has it line by line
         yield from (line.strip() for line in lines if len(line.strip()) >= SHORTEST_LINE_CHARACTERS)
+
+
+def _escaped(text: str) -> Iterator[str]:
+    for quoted in (json.dumps(text), json.dumps(text, ensure_ascii=False), repr(text)):
+        yield quoted[1:-1]
+    yield repr(text)[1:-1].replace("\\'", "'")
 
 
 def _in_base64(raw: bytes) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from milepost.errors import StoreUnavailable
 SQLITE_BUSY_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
+
+logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG it logs whatever is stored, secrets included
 
 
 @dataclass(frozen=True, slots=True)
