@@ -3,6 +3,7 @@
 from milepost.reporting.estimator import Estimator
 from milepost.reporting.handle import ProgressHandle, progress
 from milepost.reporting.meter import Meter, Step
+from milepost.reporting.records import ProgressHandler, capture_logs
 from milepost.reporting.relay import Relay, RelayReporter
 from milepost.reporting.replay import Replay
 from milepost.reporting.reporter import HERE, Place, Reporter, Sink, Stopped
@@ -13,6 +14,7 @@ __all__ = [
     "Meter",
     "Place",
     "ProgressHandle",
+    "ProgressHandler",
     "Relay",
     "RelayReporter",
     "Replay",
@@ -20,5 +22,6 @@ __all__ = [
     "Sink",
     "Step",
     "Stopped",
+    "capture_logs",
     "progress",
 ]

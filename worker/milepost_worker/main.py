@@ -17,6 +17,7 @@ import structlog
 
 from milepost.errors import MilepostError, TaskDefinitionError
 from milepost.logs import configure_logs
+from milepost.reporting import capture_logs
 from milepost.settings import load
 from milepost.tasks import REGISTRY, Task
 from milepost_worker.executors import ContextExecutor
@@ -37,6 +38,8 @@ def command(modules: tuple[str, ...], concurrency: int | None, queues: tuple[str
     """Run the tasks defined in MODULEs; without any, the built-in ones."""
     settings = load(WorkerSettings, concurrency=concurrency, queues=queues or None)
     configure_logs(settings)
+    if settings.capture_logs_level is not None:
+        capture_logs(settings.capture_logs_level)
     modules = modules or ("milepost_worker.builtin",)
     tasks = import_tasks(modules)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
