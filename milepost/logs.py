@@ -27,8 +27,8 @@ def configure_logs(settings: Settings) -> None:
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     )
-    # Secrets are taken out of the values, where they stand as they are and not as a renderer escapes them; on the console
-    # out of the line, too, since it is the renderer that writes tracebacks there.
+    # Secrets are taken out of the values, where they stand as they are and not as a renderer escapes them; on the
+    # console out of the line, too, since it is the renderer that writes tracebacks there.
     end: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, _masked_values, last]
         if json

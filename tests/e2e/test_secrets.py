@@ -71,7 +71,7 @@ async def _content(redis: Redis, key: bytes) -> Any:
     kind = (await redis.type(key)).decode()
     match kind:
         case "hash":
-            return await cast("Any", redis.hgetall(key))
+            return await cast("Any", redis.hgetall(key.decode()))
         case "stream":
             return await redis.xrange(key)
         case "zset":
