@@ -48,9 +48,9 @@ class Roster:
 def explained(job: Job, workers: Sequence[WorkerInfo]) -> Job:
     """Return a job that stands in its queue with the reason why it has not been begun.
 
-    One that no worker can take has no position: those behind it are taken before it.
+    One that no worker can take has no position: those behind it are taken before it. A worker that drains takes none.
     """
-    listening = [worker for worker in workers if job.queue in worker.queues]
+    listening = [one for one in workers if job.queue in one.queues and one.state != "draining"]
     if not listening:
         return replace(job, waiting=_no_worker_for_queue(job))
     able = [worker for worker in listening if job.task in worker.tasks]

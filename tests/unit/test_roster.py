@@ -35,6 +35,8 @@ def waits(position: int = 1, queue: str = "default") -> Job:
     [
         ([], "no_worker_for_queue", 3),
         ([worker(queues=["video"])], "no_worker_for_queue", 3),
+        ([worker(state="draining")], "no_worker_for_queue", 3),
+        ([worker(running=["a", "b"]), worker(state="draining", concurrency=9)], "workers_busy", 3),
         ([worker(tasks=["other"])], "no_worker_for_task", None),
         ([worker(tasks=["other"]), worker(queues=["video"])], "no_worker_for_task", None),
         ([worker(running=["a", "b"])], "workers_busy", 3),
