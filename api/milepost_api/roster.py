@@ -45,12 +45,17 @@ class Roster:
         return [job if job.queue_position is None else explained(job, workers) for job in jobs]
 
 
+def takes_jobs(worker: WorkerInfo) -> bool:
+    """Whether it takes jobs at all: one that drains does not."""
+    return worker.state != "draining"
+
+
 def explained(job: Job, workers: Sequence[WorkerInfo]) -> Job:
     """Return a job that stands in its queue with the reason why it has not been begun.
 
-    One that no worker can take has no position: those behind it are taken before it. A worker that drains takes none.
+    One that no worker can take has no position: those behind it are taken before it.
     """
-    listening = [one for one in workers if job.queue in one.queues and one.state != "draining"]
+    listening = [worker for worker in workers if job.queue in worker.queues and takes_jobs(worker)]
     if not listening:
         return replace(job, waiting=_no_worker_for_queue(job))
     able = [worker for worker in listening if job.task in worker.tasks]

@@ -354,3 +354,35 @@ async def expired(api: Api, job: dict[str, Any]) -> dict[str, Any] | None:
     await StartDeadlines(services.store, services.log, services.lookup).round()
     found: dict[str, Any] = await api.get(job["urls"]["self"])
     return found if found["status"] == "expired" else None
+
+
+async def test_the_queues_say_what_they_hold_and_who_takes_from_them(api: Api, redis: Redis) -> None:
+    """Those with jobs, those that are listened on, those of tasks; drained workers take nothing."""
+    await announce(redis, replace(COUNT, name="other", queue="idle"))
+    await Catalogue(redis).announce(
+        WorkerInfo(
+            id="leaving", host="h", pid=2, version="0", queues=["default"], tasks=[], concurrency=9,
+            started_at="", state="draining",
+        ),
+        [],
+        ttl_seconds=600,
+    )  # fmt: skip
+    running = await api.submit()
+    await Hand(api.services.log).begin(running["id"])
+    await api.submit()
+    await api.submit(queue="video")
+    await api.submit(queue="video", delay_seconds=60)
+
+    async def listed() -> dict[str, Any] | None:
+        found = {one.pop("name"): one for one in (await api.get("/v1/queues"))["items"]}
+        return found if found["default"]["running"] else None
+
+    queues = await eventually(listed, "the beginning is recorded")
+    ages = {name: one.pop("oldest_waiting_seconds") for name, one in queues.items()}
+    assert queues == {
+        "default": {"waiting": 1, "scheduled": 0, "running": 1, "workers": 1},
+        "video": {"waiting": 1, "scheduled": 1, "running": 0, "workers": 0},
+        "idle": {"waiting": 0, "scheduled": 0, "running": 0, "workers": 0},
+    }
+    assert ages["idle"] is None
+    assert all(0 <= ages[name] < 3600 for name in ("default", "video"))
