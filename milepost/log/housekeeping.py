@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 
     from milepost.log.joblog import JobLog
 
-NOT_STARTED = JobError(
-    code=ErrorCode.START_TIMEOUT, message="No worker began this job within its start_timeout_seconds."
-)
+NOT_STARTED = "No worker began this job within its start_timeout_seconds."
 
 
-async def expire_unstarted(joblog: JobLog, job_id: str) -> str:
-    """End a job that was not begun in time. Says what it did: expired, begun or gone."""
-    error = dumps(NOT_STARTED.to_wire())
+async def expire_unstarted(joblog: JobLog, job_id: str, why: str = NOT_STARTED) -> str:
+    """End a job that was not begun in time; `why` tells people. Says what it did: expired, begun or gone."""
+    error = dumps(JobError(code=ErrorCode.START_TIMEOUT, message=why).to_wire())
     reply = await joblog.call(job_call("expire", job_id, joblog.history_limit, joblog.retention_ms, error))
     return str(reply.decode())
 
