@@ -160,6 +160,7 @@ class Round:
 
     async def stories(self) -> list[Story]:
         """Wait until everything is still, and tell what was seen of each job."""
+        await self._settled()
         await self._quiet()
         await self._recorded()
         records = await self._records()
@@ -206,6 +207,18 @@ class Round:
         async with aclosing(self._client.follow(job.id)) as events:
             async for event in events:
                 job.seen.append(json.loads(json.dumps(to_wire(event))))
+
+    async def _settled(self) -> None:
+        """Wait for the end as GET tells it: Redis may have forgotten one that the reader saw."""
+
+        async def all_done() -> bool:
+            jobs = [await self._get(f"/v1/jobs/{job.id}") for job in self.jobs]
+            return all(job["done"] for job in jobs)
+
+        try:
+            await eventually(all_done, "every job has ended", deadline=END_SECONDS)
+        except AssertionError:
+            return  # the law of the end says which
 
     async def _quiet(self) -> None:
         """Wait for the last word of every run: a zombie's, too."""
