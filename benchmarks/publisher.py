@@ -11,7 +11,7 @@ import sys
 import time
 
 from milepost import times
-from milepost.log import Claim, JobLog, NewJob
+from milepost.log import JobLog, NewJob
 from milepost.redis import connect
 
 TEXT = "as long as a line of log is: 20 of 4,000 pictures resized"
@@ -21,11 +21,9 @@ async def publish_milepost(url: str, jobs: list[str], events: int, per_second: f
     """Report `events` lines in all, round robin over `jobs`, which are claimed first."""
     redis = connect(url)
     log = JobLog(redis)
-    reports = []
-    for job_id in jobs:
-        claim = await log.claim(job_id, "1", "bench", lease_seconds=600, tasks=["bench"])
-        assert isinstance(claim, Claim), claim
-        reports.append(log.reports(claim))
+    taken = await log.take(["default"], "bench", len(jobs), number=1, lease_seconds=600, room={"bench": -1})
+    assert {claim.job_id for claim in taken.claims} == set(jobs)
+    reports = [log.reports(claim) for claim in taken.claims]
     await _ready()
     began = time.monotonic()
     for n in range(events):

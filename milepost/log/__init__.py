@@ -6,7 +6,7 @@ numbers, stores and publishes in one step (DESIGN §3), so state, history and no
 
 from milepost.log.calls import Call, ReportCalls
 from milepost.log.catalogue import Catalogue, TaskInfo, WorkerInfo
-from milepost.log.joblog import Claim, Entry, JobLog, NewJob, Refusal, View
+from milepost.log.joblog import Claim, Entry, JobLog, NewJob, Taken, View
 from milepost.log.keys import live_channel
 from milepost.log.scripts import SCRIPTS, Script
 
@@ -18,9 +18,9 @@ __all__ = [
     "Entry",
     "JobLog",
     "NewJob",
-    "Refusal",
     "ReportCalls",
     "Script",
+    "Taken",
     "TaskInfo",
     "View",
     "WorkerInfo",

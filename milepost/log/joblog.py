@@ -1,9 +1,9 @@
-"""The job log for asyncio: create, claim, cancel, read, and what the caretaker needs."""
+"""The job log for asyncio: create, take, cancel, read, and what the caretaker needs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -73,12 +73,11 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a delivery is not to be run: done, gone, stale (another delivery counts), leased, early, unknown (task)."""
+class Taken:
+    """The attempts that a worker has begun; `soon_seconds` until the next job is due, None if none is scheduled."""
 
-    reason: str
-    wait_ms: int = 0
-    task: str = ""
+    claims: tuple[Claim, ...]
+    soon_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,53 +170,40 @@ class JobLog:
 
     async def take(
         self,
-        queue: str,
+        queues: Sequence[str],
         worker: str,
         slots: int,
         *,
-        cover_seconds: float,
-        under_way: Iterable[str] = (),
-    ) -> tuple[list[str], float | None]:
-        """Return up to `slots` deliveries that are due, for `worker` alone for `cover_seconds`, to be claimed.
+        number: int,
+        lease_seconds: float,
+        room: Mapping[str, int],
+    ) -> Taken:
+        """Begin up to `slots` attempts of jobs that are due in `queues`, the first of which has priority.
 
-        And the seconds until the next one is due, None when none is scheduled. `under_way` are those that the
-        worker has and may not have claimed yet; what it took without hearing of it is given to it again.
+        `number` counts the requests of this worker: one that is repeated with the same number, because its
+        answer was lost, is answered as it was. `room` is how many attempts of each task that the worker knows
+        it may begin now, -1 for any number; jobs of other tasks are left to other workers.
         """
-        args: tuple[str | int, ...] = (worker, slots, round(cover_seconds * 1000), *under_way)
-        call = Call(SCRIPTS["take"], (queue_key(queue),), args)
-        soon_ms, taken = await self.call(call)
-        return [delivery.decode() for delivery in taken], None if soon_ms < 0 else soon_ms / 1000
-
-    async def claim(
-        self, job_id: str, delivery: str, worker: str, *, lease_seconds: float, tasks: Iterable[str]
-    ) -> Claim | Refusal:
-        """Begin the next attempt for `worker`, which knows `tasks`, or say why this delivery is not to be run."""
-        call = job_call(
-            "claim",
-            job_id,
-            delivery,
+        args: tuple[str | int, ...] = (
             worker,
+            number,
+            slots,
             round(lease_seconds * 1000),
             self.history_limit,
             dumps(NO_PROGRESS.to_wire()),
-            "\n" + "\n".join(tasks) + "\n",
+            dumps(dict(room)),
             *_CLAIM_FIELDS,
         )
-        reply = await self.call(call)
-        if reply[0] != b"claimed":
-            words = [part.decode() for part in reply]
-            return Refusal(words[0], int(words[1]) if words[1:] else 0, words[2] if words[2:] else "")
-        task, params, queue, max_attempts, timeout = (part.decode() for part in reply[3])
-        return Claim(
-            job_id=job_id,
-            task=task,
-            params=json.loads(params),
-            queue=queue,
-            fence=int(reply[1]),
-            attempt=int(reply[2]),
-            max_attempts=int(max_attempts),
-            timeout_seconds=float(timeout) if timeout else None,
+        soon_ms, rows = await self.call(
+            Call(SCRIPTS["take"], tuple(queue_key(queue) for queue in queues), args)
         )
+        claims = tuple(_claim(row[0].decode(), row[1]) for row in rows)
+        return Taken(claims, None if soon_ms < 0 else soon_ms / 1000)
+
+    async def renew(self, claim: Claim, *, lease_seconds: float) -> bool:
+        """Lengthen the attempt's lease. False when it has lost the job."""
+        reply = await self.call(self.reports(claim).renew(round(lease_seconds * 1000)))
+        return reply in (b"ok", b"cancel")
 
     def reports(self, claim: Claim) -> ReportCalls:
         """Return the builder of this attempt's reports."""
@@ -330,6 +316,20 @@ class JobLog:
 def _entry(raw: Sequence[Any]) -> Entry:
     position, (_, kind, _, data) = raw
     return Entry(int(position.split(b"-")[0]), kind.decode(), data)
+
+
+def _claim(job_id: str, values: Sequence[bytes]) -> Claim:
+    fence, attempt, task, params, queue, max_attempts, timeout = (value.decode() for value in values)
+    return Claim(
+        job_id=job_id,
+        task=task,
+        params=json.loads(params),
+        queue=queue,
+        fence=int(fence),
+        attempt=int(attempt),
+        max_attempts=int(max_attempts),
+        timeout_seconds=float(timeout) if timeout else None,
+    )
 
 
 def _gap(after: Cursor, here: Cursor, *, oldest: int) -> str | None:

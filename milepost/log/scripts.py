@@ -19,20 +19,14 @@ class Script:
 
 def _load(name: str) -> Script:
     folder = files("milepost.log") / "lua"
-    source = (folder / f"{name}.lua").read_text("utf-8")
-    if name not in OF_A_QUEUE:
-        source = (folder / "common.lua").read_text("utf-8") + source
+    source = "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
-
-OF_A_QUEUE = frozenset({"take"})
-"""Scripts about a queue and not about one job: they begin without `common.lua`."""
 
 SCRIPTS: Mapping[str, Script] = {
     name: _load(name)
     for name in (
         "create",
-        "claim",
         "report",
         "cancel",
         "renew",

@@ -12,9 +12,10 @@ from milepost_worker.outbox import Outbox
 from redis.asyncio import Redis
 
 from milepost.job import Status
-from milepost.log import Claim, JobLog, NewJob
+from milepost.log import JobLog, NewJob
 from milepost.redis import connect_sync
 from milepost.reporting import Reporter
+from tests.support.joblog import claimed
 from tests.support.redis import RedisServer
 
 Open = Callable[[str], Awaitable[Outbox]]
@@ -57,8 +58,7 @@ def attempt(redis: Redis, courier: Courier, clock: Clock) -> Open:
 
     async def begin(job_id: str) -> Outbox:
         await log.create(NewJob(id=job_id, task="t", created_at="2026-01-01T00:00:00Z"))
-        claim = await log.claim(job_id, "1", "worker", lease_seconds=10, tasks=["t"])
-        assert isinstance(claim, Claim)
+        claim = await claimed(log, redis, job_id, "worker", lease_seconds=10)
         outbox = Outbox(claim, log.reports(claim), courier.notify, clock)
         outbox.reporter = Reporter(outbox)
         courier.open(outbox)

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from milepost.errors import BadReport, JobNotFound
 from milepost.job import ErrorCode, Progress, Status
-from milepost.log import JobLog, Refusal
+from milepost.log import JobLog
 from milepost.log.housekeeping import expire_unstarted
-from milepost.log.keys import LEASES, control_channel
+from milepost.log.keys import LEASES, control_channel, queue_key
 from tests.support.joblog import (
     BROKEN,
     HALF,
@@ -26,6 +26,7 @@ from tests.support.joblog import (
     lapse,
     said,
     state_of,
+    take,
     waiting_deliveries,
 )
 from tests.support.redis import every_redis
@@ -96,13 +97,15 @@ async def test_a_report_that_is_sent_twice_is_taken_once(log: JobLog, redis: Red
 async def test_nothing_is_taken_after_the_end(log: JobLog, redis: Redis) -> None:
     """Neither a report nor a cancel, a claim, a lapse or a delivery."""
     new = await created(log)
-    number = await delivery_of(redis, new.id)
+    delivery = f"{new.id}.{await delivery_of(redis, new.id)}"
     reports = log.reports(await claimed(log, redis, new.id))
     assert await said(log, reports.end(Status.FAILED, HALF, error=BROKEN)) == ["ok"]
     before = await check(log, new)
     assert await said(log, reports.progress(HALF), reports.renew(12_000)) == ["refused", "refused"]
     assert await log.cancel(new.id) == "already_done"
-    assert await log.claim(new.id, number, "w2", lease_seconds=9, tasks=("t",)) == Refusal("done")
+    await redis.zadd(queue_key("default"), {delivery: 0})  # as if it had never left the queue
+    assert (await take(log, "w2")).claims == ()
+    assert await waiting_deliveries(redis) == []
     assert await lapse(log, redis, new.id, silent_seconds=99) == "unleased"
     assert await log.redeliver(new.id, force=True) == "not_waiting"
     assert await expire_unstarted(log, new.id) == "begun"
@@ -117,10 +120,10 @@ async def test_a_failed_attempt_is_retried_later(log: JobLog, redis: Redis) -> N
     assert await said(log, reports.progress(HALF), reports.retry(BROKEN, 3_600_000)) == ["ok", "ok"]
     waiting = (await check(log, new)).job
     assert (waiting.status, waiting.error, waiting.progress) == (Status.RETRYING, BROKEN, HALF)
-    early = await claim(log, redis, new.id)
-    assert isinstance(early, Refusal)
-    assert early.reason == "early"
-    assert 3_500_000 < early.wait_ms <= 3_600_000
+    assert await claim(log, redis, new.id) is None  # though it was put at the head of the line
+    soon = (await take(log)).soon_seconds
+    assert soon is not None
+    assert 3_500 < soon <= 3_600
 
 
 async def test_a_job_that_is_handed_back_keeps_its_attempts(log: JobLog, redis: Redis) -> None:
@@ -219,35 +222,29 @@ async def test_old_leases_are_found_the_most_overdue_first(log: JobLog, redis: R
     assert await log.old_leases(lease_seconds=12, silence_seconds=6) == []
 
 
-async def test_one_delivery_is_claimed_by_one_worker(log: JobLog, redis: Redis) -> None:
-    """Fifty ask at once; the one that got it may ask again, since its reply may have been lost."""
+async def test_one_job_is_taken_by_one_worker(log: JobLog, redis: Redis) -> None:
+    """Fifty ask at once."""
     new = await created(log)
-    number = await delivery_of(redis, new.id)
-    asked = [log.claim(new.id, number, f"w{i}", lease_seconds=9, tasks=("t",)) for i in range(50)]
-    answers = await asyncio.gather(*asked)
-    winners = [i for i, answer in enumerate(answers) if not isinstance(answer, Refusal)]
-    assert len(winners) == 1
-    assert {a.reason for a in answers if isinstance(a, Refusal)} == {"leased"}
-    again = await log.claim(new.id, number, f"w{winners[0]}", lease_seconds=9, tasks=("t",))
-    assert again == answers[winners[0]]
+    answers = await asyncio.gather(*(take(log, f"w{i}") for i in range(50)))
+    assert [claim.job_id for taken in answers for claim in taken.claims] == [new.id]
     await check(log, new)
 
 
 async def test_a_worker_that_does_not_know_the_task_leaves_the_job_alone(log: JobLog, redis: Redis) -> None:
     """Another one may know it: during a deploy of a new task, say."""
     new = await created(log, task="new.task")
-    assert await claim(log, redis, new.id) == Refusal("unknown", task="new.task")
+    assert await claim(log, redis, new.id) is None
     assert await waiting_deliveries(redis) == [f"{new.id}.1"]
     assert (await check(log, new)).job.status == Status.QUEUED
 
 
 async def test_an_old_delivery_is_stale(log: JobLog, redis: Redis) -> None:
-    """Only the present delivery of a job can be claimed."""
+    """Only the present delivery of a job begins an attempt; what is left over is cleared away."""
     new = await created(log)
     assert await log.redeliver(new.id, force=True) == "delivered"
-    assert await log.claim(new.id, "1", "w", lease_seconds=9, tasks=("t",)) == Refusal("stale")
-    assert (await claimed(log, redis, new.id)).attempt == 1
-    assert await log.claim("nobody", "1", "w", lease_seconds=9, tasks=("t",)) == Refusal("gone")
+    await redis.zadd(queue_key("default"), {f"{new.id}.1": 0, "nobody.1": 0})
+    assert [claim.attempt for claim in (await take(log)).claims] == [1]
+    assert await waiting_deliveries(redis) == []
 
 
 async def test_a_cancel_and_an_end_at_once_make_one_end(log: JobLog, redis: Redis) -> None:
@@ -267,8 +264,8 @@ async def test_a_cancel_and_a_claim_at_once_agree(log: JobLog, redis: Redis) -> 
     """Either the job ends before it began, or its worker is asked."""
     for _ in range(50):
         new = await created(log)
-        cancelled, one = await asyncio.gather(log.cancel(new.id), claim(log, redis, new.id))
-        assert (cancelled, isinstance(one, Refusal)) in {("cancelled", True), ("requested", False)}
+        cancelled, taken = await asyncio.gather(log.cancel(new.id), take(log))
+        assert (cancelled, len(taken.claims)) in {("cancelled", 0), ("requested", 1)}
         await check(log, new)
 
 

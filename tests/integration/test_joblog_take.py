@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from milepost.log import JobLog
-from tests.support.joblog import created
+from milepost.job import Status
+from milepost.log import Claim, JobLog
+from tests.support.joblog import LEASE_SECONDS, created, said, take
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -19,60 +20,120 @@ def log(redis: Redis) -> JobLog:
     return JobLog(redis)
 
 
-async def take(log: JobLog, worker: str = "w1", slots: int = 10, queue: str = "default") -> list[str]:
-    taken, _ = await log.take(queue, worker, slots, cover_seconds=10)
-    return [delivery.rpartition(".")[0] for delivery in taken]
+async def ids(log: JobLog, worker: str = "w1", slots: int = 10, *queues: str) -> list[str]:
+    return [claim.job_id for claim in (await take(log, worker, slots, *queues)).claims]
 
 
-async def test_no_two_workers_take_the_same_delivery(log: JobLog) -> None:
-    """Until it is claimed, it is covered for the worker that took it."""
+async def test_no_two_workers_take_the_same_job(log: JobLog) -> None:
+    """Taking begins the attempt."""
     jobs = [(await created(log)).id for _ in range(5)]
-    first, rest = await take(log, "w1", 2), await take(log, "w2", 10)
+    first, rest = await ids(log, "w1", 2), await ids(log, "w2", 10)
     assert len(first) == 2
     assert sorted(first + rest) == sorted(jobs)  # those of one millisecond have no order
-    assert await take(log, "w3") == []
+    assert await ids(log, "w3") == []
+
+
+async def test_what_a_claim_holds(log: JobLog) -> None:
+    """All that running the job needs; the lease begins with it."""
+    new = await created(log, params='{"n":1}', max_attempts=3, timeout_seconds=2.5)
+    [claim] = (await take(log)).claims
+    fence = claim.fence
+    assert claim == Claim(new.id, "t", {"n": 1}, "default", fence, 1, 3, 2.5)
+    job = (await log.read(new.id)).job
+    assert (job.status, job.attempt) == (Status.RUNNING, 1)
+    assert await log.old_leases(lease_seconds=LEASE_SECONDS, silence_seconds=0) == [new.id]
 
 
 async def test_a_worker_that_lost_the_answer_asks_again(log: JobLog) -> None:
-    """It is given the same deliveries: nobody else could be."""
-    job = await created(log)
-    assert await take(log, "w1") == await take(log, "w1") == [job.id]
+    """Under the same number it is given the same attempts, and no others."""
+    job, other = await created(log), await created(log)
+    first = await take(log, "w1", 1, number=7)
+    again = await take(log, "w1", 1, number=7)
+    assert again.claims == first.claims
+    assert len(await ids(log, "w1")) == 1
+    assert first.claims[0].job_id in {job.id, other.id}
+
+
+async def test_a_late_twin_of_a_request_takes_nothing(log: JobLog) -> None:
+    """It arrives on a connection that was given up, after the worker has asked again and gone on."""
+    await created(log)
+    assert len((await take(log, "w1", number=2)).claims) == 1
+    await created(log)
+    assert (await take(log, "w1", number=1)).claims == ()
+    assert len((await take(log, "w1", number=3)).claims) == 1
+
+
+async def test_an_answer_is_repeated_only_for_what_was_not_heard_of(log: JobLog) -> None:
+    """An attempt that has reported, or has lost its job, is not given out again."""
+    new, other = await created(log), await created(log)
+    first, second = (await take(log, number=1)).claims
+    await said(log, log.reports(first).log("info", "here", None))
+    assert [claim.job_id for claim in (await take(log, number=1)).claims] == [second.job_id]
+    await said(log, log.reports(second).release())
+    assert (await take(log, number=1)).claims == ()
+    assert {first.job_id, second.job_id} == {new.id, other.id}
 
 
 async def test_the_older_and_the_more_urgent_come_first(log: JobLog) -> None:
     """Whatever the number of slots."""
     jobs = {p: (await created(log, priority=p)).id for p in (0, -10, 10)}
-    assert await take(log, slots=1) == [jobs[10]]
-    assert await take(log, "w2") == [jobs[0], jobs[-10]]
+    assert await ids(log, slots=1) == [jobs[10]]
+    assert await ids(log, "w2") == [jobs[0], jobs[-10]]
 
 
-async def test_many_covered_deliveries_do_not_hide_a_free_one(log: JobLog) -> None:
-    """A worker with one slot finds the 251st behind 250 that others are about to claim."""
-    for _ in range(250):
-        await created(log)
-    assert len(await take(log, "w1", 250)) == 250
-    last = await created(log)
-    assert await take(log, "w2", 1) == [last.id]
+async def test_jobs_of_others_do_not_hide_ours(log: JobLog, redis: Redis) -> None:
+    """Behind 2,500 jobs of tasks that a worker does not know it finds the one that it does, in three looks."""
+    for _ in range(2500):
+        await created(log, task="other")
+    mine = await created(log)
+    looks = [await take(log, "w1", 1) for _ in range(3)]
+    assert [[claim.job_id for claim in look.claims] for look in looks] == [[], [], [mine.id]]
+    assert [look.soon_seconds for look in looks[:2]] == [0, 0]
+    assert await redis.zcard("mp:queue:default") == 2500
+    await eventually(lambda: _takes_others(log), "they are back in line")
 
 
-async def test_a_delayed_job_is_not_taken_early_and_does_not_wait_behind_later_ones(log: JobLog) -> None:
+async def _takes_others(log: JobLog) -> bool:
+    return len((await take(log, "w2", 1, other=-1)).claims) == 1
+
+
+async def test_a_task_begins_as_often_as_there_is_room_for_it(log: JobLog) -> None:
+    """The others of the queue go past it, and it keeps its place."""
+    jobs = [(await created(log, task=task, priority=p)).id for p, task in ((3, "a"), (2, "a"), (1, "b"))]
+    taken = await take(log, "w1", 10, a=1, b=-1)
+    assert [claim.job_id for claim in taken.claims] == [jobs[0], jobs[2]]
+    assert (await take(log, "w1", 10, a=0, b=-1)).claims == ()
+    assert [claim.job_id for claim in (await take(log, "w1", 10, a=5)).claims] == [jobs[1]]
+
+
+async def test_what_is_not_ours_is_left_in_the_queue(log: JobLog, redis: Redis) -> None:
+    """arq's own jobs have ids of another form."""
+    await redis.zadd("mp:queue:default", {"an-arq-job": 0})
+    new = await created(log)
+    assert await ids(log) == [new.id]
+    assert await redis.zcard("mp:queue:default") == 1
+
+
+async def test_a_delayed_job_is_not_taken_early_and_does_not_wait_behind_later_ones(
+    log: JobLog, redis: Redis
+) -> None:
     """Once due, it stands in line as if it had been submitted at that moment."""
     delayed = await created(log, delay_ms=40)
     far = await created(log, delay_ms=3_600_000)
-    _, soon = await log.take("default", "w1", 10, cover_seconds=10)
+    soon = (await take(log)).soon_seconds
     assert soon is not None
     assert soon <= 0.04
-    await eventually(lambda: _due(log, delayed.id), "the delayed job is due")
+    await eventually(lambda: _lined_up(log, redis), "the delayed job is due")
     fresh = await created(log)
-    assert await take(log, "w2", 1) == [delayed.id]
-    assert await take(log, "w3") == [fresh.id]
-    assert far.id not in await take(log, "w4")
+    assert await ids(log, "w2", 1) == [delayed.id]
+    assert await ids(log, "w3") == [fresh.id]
+    assert await redis.zrange("mp:queue:default", 0, -1) == [f"{far.id}.1".encode()]
 
 
-async def _due(log: JobLog, job_id: str) -> bool:
-    # Looking takes it for `w2`, who may ask again.
-    taken, _ = await log.take("default", "w2", 10, cover_seconds=10)
-    return f"{job_id}.1" in taken
+async def _lined_up(log: JobLog, redis: Redis) -> bool:
+    await take(log, "w1", 0)  # a look without a slot
+    [(_, near), (_, far)] = await redis.zrange("mp:queue:default", 0, -1, withscores=True)
+    return bool(far - near > 10**10)  # not an hour, but 11 days
 
 
 async def test_a_moment_in_the_past_is_now(log: JobLog) -> None:
@@ -80,11 +141,12 @@ async def test_a_moment_in_the_past_is_now(log: JobLog) -> None:
     first = await created(log)
     await asyncio.sleep(0.002)  # those of one millisecond have no order
     late = await created(log, due_ms=1000)
-    assert await take(log) == [first.id, late.id]
+    assert await ids(log) == [first.id, late.id]
 
 
-async def test_queues_are_taken_from_one_by_one(log: JobLog, redis: Redis) -> None:
-    """What waits in another queue is not seen."""
-    await created(log, queue="other")
-    assert await take(log) == []
-    assert len(await take(log, queue="other")) == 1
+async def test_the_first_queue_has_priority(log: JobLog) -> None:
+    """Whatever the priority of the jobs in the others; what waits in a queue that was not named is not seen."""
+    jobs = {queue: (await created(log, queue=queue, priority=p)).id for p, queue in enumerate("abc")}
+    assert await ids(log, "w1", 1, "a", "b") == [jobs["a"]]
+    assert await ids(log, "w1", 10, "a", "b") == [jobs["b"]]
+    assert await ids(log, "w1", 10, "a", "b") == []

@@ -232,16 +232,12 @@ async def test_a_silent_network_is_an_interruption(fleet: Fleet) -> None:
 
 
 async def test_an_unknown_task_waits_for_a_worker_that_knows_it(fleet: Fleet) -> None:
-    """A deploy under way: the job is neither failed nor lost, uses no attempt, and is not asked for all the time."""
-    old = await fleet.worker()
+    """A deploy under way: the job is neither failed nor lost, and uses no attempt; the old worker goes on."""
+    await fleet.worker()
     job_id = await fleet.submit("t.new")
-
-    def seen() -> list[datetime]:
-        lines = [line for line in old.log.read_text("utf-8").splitlines() if "delivery.unknown_task" in line]
-        return [datetime.fromisoformat(line.split()[0]) for line in lines]
-
-    await eventually(lambda: len(seen()) >= 3, "the old worker has seen it three times")
-    assert all((b - a).total_seconds() > 1.5 for a, b in pairwise(seen()))
+    for _ in range(20):
+        assert (await fleet.ended(await fleet.submit("t.add", {"a": 1, "b": 2}))).status == Status.SUCCEEDED
+    assert [event["type"] for event in await fleet.events(job_id)] == ["status"]
     await fleet.worker(TASKS, "tests.support.tasks.newer")
     job = await fleet.ended(job_id)
     assert (job.status, job.result, job.attempt) == (Status.SUCCEEDED, "known", 1)

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from milepost.job import NO_PROGRESS, JobError, Status
 from milepost.log import Catalogue, Claim, JobLog, ReportCalls, TaskInfo, WorkerInfo
+from tests.support.joblog import claimed
 from tests.support.ports import free_port
 from tests.support.wait import eventually
 
@@ -109,11 +110,8 @@ class Hand:
         self.log = joblog
         self._reports: ReportCalls | None = None
 
-    async def begin(self, job_id: str, *, delivery: int = 1, lease_seconds: float = 60) -> Claim:
-        claim = await self.log.claim(
-            job_id, str(delivery), "w1", lease_seconds=lease_seconds, tasks=[COUNT.name]
-        )
-        assert isinstance(claim, Claim), claim
+    async def begin(self, job_id: str, *, lease_seconds: float = 60) -> Claim:
+        claim = await claimed(self.log, self.log._redis, job_id, task=COUNT.name, lease_seconds=lease_seconds)
         self._reports = self.log.reports(claim)
         return claim
 

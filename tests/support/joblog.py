@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from dataclasses import replace
 from functools import reduce
@@ -16,7 +17,7 @@ from milepost.events import Event, from_wire
 from milepost.fold import fold
 from milepost.ids import new_job_id
 from milepost.job import Job, JobError, Progress
-from milepost.log import Call, Claim, JobLog, NewJob, Refusal, View
+from milepost.log import Call, Claim, JobLog, NewJob, Taken, View
 from milepost.log.keys import LEASES, queue_key, state_key
 from tests.support.schemas import check_event
 from tests.support.wait import DEADLINE_SECONDS
@@ -45,16 +46,48 @@ async def delivery_of(redis: Redis, job_id: str) -> str:
     return await state_of(redis, job_id, "delivery")
 
 
-async def claim(log: JobLog, redis: Redis, job_id: str, worker: str = "w1") -> Claim | Refusal:
-    """Claim the job's present delivery for a worker that knows the task `t`."""
-    number = await delivery_of(redis, job_id)
-    return await log.claim(job_id, number, worker, lease_seconds=LEASE_SECONDS, tasks=("t",))
+_requests = itertools.count(1000)  # above those that tests choose
 
 
-async def claimed(log: JobLog, redis: Redis, job_id: str, worker: str = "w1") -> Claim:
+async def take(
+    log: JobLog, worker: str = "w1", slots: int = 10, *queues: str, number: int | None = None, **room: int
+) -> Taken:
+    """Take what is due in `queues` for a worker that knows the task `t`, or those that `room` names."""
+    return await log.take(
+        queues or ("default",),
+        worker,
+        slots,
+        number=next(_requests) if number is None else number,
+        lease_seconds=LEASE_SECONDS,
+        room=room or {"t": -1},
+    )
+
+
+async def claim(
+    log: JobLog,
+    redis: Redis,
+    job_id: str,
+    worker: str = "w1",
+    *,
+    task: str = "t",
+    lease_seconds: float = LEASE_SECONDS,
+) -> Claim | None:
+    """Take this very job if it waits: it is put at the head of its line first."""
+    queue = await state_of(redis, job_id, "queue")
+    delivery = f"{job_id}.{await delivery_of(redis, job_id)}"
+    if not await redis.zadd(queue_key(queue), {delivery: -(10**16)}, xx=True, ch=True):
+        return None
+    taken = await log.take(
+        (queue,), worker, 1, number=next(_requests), lease_seconds=lease_seconds, room={task: -1}
+    )
+    assert all(claim.job_id == job_id for claim in taken.claims), "the job waits behind another one"
+    return taken.claims[0] if taken.claims else None
+
+
+async def claimed(log: JobLog, redis: Redis, job_id: str, worker: str = "w1", **given: Any) -> Claim:
     """Do the same, and insist."""
-    found = await claim(log, redis, job_id, worker)
-    assert isinstance(found, Claim), found
+    found = await claim(log, redis, job_id, worker, **given)
+    assert found is not None, "the job does not wait"
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 from milepost.ids import new_job_id
 from milepost.job import NO_PROGRESS, Progress, Status
 from milepost.log import Claim, JobLog, NewJob
+from tests.support.joblog import claimed
 
 AT = "2026-11-21T03:30:00.000Z"
 
@@ -29,8 +30,7 @@ class PlayedJob:
     async def running(cls, joblog: JobLog, job_id: str | None = None) -> Self:
         """Create a job and begin its first attempt: seq 2."""
         waiting = await cls.queued(joblog, job_id)
-        claim = await joblog.claim(waiting.id, "1", "player", lease_seconds=600, tasks=["played"])
-        assert isinstance(claim, Claim)
+        claim = await claimed(joblog, joblog._redis, waiting.id, "player", task="played", lease_seconds=600)
         return cls(joblog, waiting.id, claim)
 
     async def progress(self, current: float) -> None:

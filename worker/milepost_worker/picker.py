@@ -1,24 +1,25 @@
-"""Deliveries from arq, with the narrow subclass that makes it prompt and sturdy (measured: arq 0.28.0).
+"""Picking up jobs, with the narrow subclass that makes arq's worker prompt and sturdy (measured: arq 0.28.0).
 
-What is replaced, and why: polling every 0.5 s costs 263 ms on average, so idle workers are woken; slots were
-refilled at the next poll, so a finished job wakes too; an error in one job or a restart of Redis ended the worker.
-Kept: arq's queue, its job protocol, its `run_job`.
+What is replaced, and why: polling every 0.5 s costs 263 ms on average, so idle workers are woken; four round
+trips to pick up a job, two more to run it and two to finish it are one for all free slots (`JobLog.take`); slots
+were refilled at the next poll, so a finished job wakes too; an error in one job or a restart of Redis ended the
+worker. Kept: arq's queue and its job protocol, which arq's own tools can read; its worker's functions and context.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from arq.connections import ArqRedis
-from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from milepost.log import JobLog
+from milepost.log import Claim, JobLog, Taken
 from milepost.log.keys import queue_key
 from milepost.redis import UNREACHABLE
 from milepost_worker.arqjson import dump, load
@@ -28,65 +29,51 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("milepost.picker")
 
-PICK_UP_SECONDS = 10.0
-"""arq's in-progress key covers pick-up to claim only; from the claim on our lease says who has the job."""
+Run = Callable[[dict[Any, Any], Claim], Awaitable[None]]
 
 
-class QueueWorker(Worker):
-    """arq's worker for one queue, driven by `Picker`: it never polls, sleeps or handles signals by itself.
+class PromptWorker(Worker):
+    """arq's worker, driven by `Picker`: it never polls, sleeps or handles signals by itself."""
 
-    Picking up is ours: arq needs four round trips for each job, `JobLog.take` one for as many as there are slots.
-    """
-
-    def __init__(self, queue: str, redis: ArqRedis, run: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, queue: str, redis: ArqRedis, run: Run) -> None:
         super().__init__(
-            functions=[
-                func(
-                    cast("WorkerCoroutine", run), name="attempt", timeout=None, max_tries=10**6, keep_result=0
-                )
-            ],
+            functions=[func(cast("WorkerCoroutine", run), name="attempt")],
             queue_name=queue_key(queue),
             redis_pool=redis,
             handle_signals=False,
-            job_timeout=10**9,  # attempts have timeouts of their own
-            keep_result=0,
-            max_tries=10**6,  # attempts are counted by the job log
             job_serializer=dump,
             job_deserializer=load,
             log_results=False,
         )
-        self.queue = queue
-        self.claimed: set[str] = set()
-        """Deliveries that were claimed: the claim has removed what arq kept of them."""
+        self._claims: dict[str, Claim] = {}
 
     @property
-    def running(self) -> list[asyncio.Task[Any]]:
-        return [task for task in self.tasks.values() if not task.done()]
+    def busy(self) -> int:
+        """How many attempts run."""
+        return len(self.tasks)
 
-    def start(self, delivery: str, finished: Callable[[], None]) -> None:
-        """Have arq run one delivery that was taken; `finished` is told when it is over."""
-        task = self.loop.create_task(self.run_job(delivery, timestamp_ms()))
-        task.add_done_callback(lambda _: finished())
-        self.tasks[delivery] = task
+    def start(self, claim: Claim, finished: Callable[[], None]) -> None:
+        """Run an attempt that has begun; `finished` is told when it is over."""
+        key = f"{claim.job_id}.{claim.fence}"
+        self._claims[key] = claim
+        task = self.tasks[key] = self.loop.create_task(self.run_job(key, claim.fence))
 
-    async def finish_job(self, job_id: str, *args: Any, **kwargs: Any) -> None:
-        """Remove what arq keeps of a delivery, if there is anything left to remove."""
-        if job_id in self.claimed:
-            self.claimed.discard(job_id)
-            return
-        await super().finish_job(job_id, *args, **kwargs)
+        def over(task: asyncio.Task[Any]) -> None:
+            del self.tasks[key]
+            if not task.cancelled() and (error := task.exception()) is not None:
+                # arq would end the worker with it.
+                log.error("attempt.failed", job_id=claim.job_id, exc_info=error)
+            finished()
 
-    def reap(self) -> None:
-        """Drop finished deliveries; one that failed is logged, where arq would end the worker."""
-        for delivery, running in list(self.tasks.items()):
-            if running.done():
-                del self.tasks[delivery]
-                if not running.cancelled() and (error := running.exception()) is not None:
-                    log.error("delivery.failed", delivery=delivery, exc_info=error)
+        task.add_done_callback(over)
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Call arq's function for an attempt; taking it has brought everything that arq would ask Redis for."""
+        await self.functions["attempt"].coroutine(self.ctx, cast("Any", self._claims.pop(job_id)))
 
 
 class Picker:
-    """Takes deliveries from several queues in order of priority while it may."""
+    """Takes jobs from several queues in order of priority while it may."""
 
     def __init__(
         self,
@@ -97,25 +84,24 @@ class Picker:
         *,
         concurrency: int,
         poll_seconds: float,
-        run: Callable[..., Awaitable[Any]],
+        lease_seconds: float,
+        room: Callable[[], Mapping[str, int]],
+        run: Run,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         logging.getLogger("arq").setLevel(logging.WARNING)  # what it says of jobs, the attempt says better
-        self._wake, self._poll_seconds = asyncio.Event(), poll_seconds
-        self._joblog, self._worker, self._concurrency = joblog, worker, concurrency
-        self._queues = [QueueWorker(queue, redis, run) for queue in queues]
-        self._draining = False
-        self._failures = 0
+        self._joblog, self._id, self._queues, self._room = joblog, worker, queues, room
+        self._concurrency, self._poll_seconds, self._lease_seconds = concurrency, poll_seconds, lease_seconds
+        self._worker = PromptWorker(queues[0], redis, run)
+        self._wake = asyncio.Event()
+        self._draining = self._hurrying = self._unanswered = False
+        self._number = self._failures = 0
+        self._clock, self._asked_at = clock, 0.0
 
     @property
     def free(self) -> int:
         """How many jobs more may run."""
-        return self._concurrency - sum(len(queue.running) for queue in self._queues)
-
-    def claimed(self, delivery: str) -> None:
-        """Say that a delivery has become an attempt."""
-        for queue in self._queues:
-            if delivery in queue.tasks:
-                queue.claimed.add(delivery)
+        return self._concurrency - self._worker.busy
 
     def wake(self) -> None:
         """Look now: something is due, or a slot is free."""
@@ -126,44 +112,69 @@ class Picker:
         self._draining = True
         self.wake()
 
+    def hurry(self) -> None:
+        """Do not wait for an answer to the last request either: leases tell others what became of its jobs."""
+        self._hurrying = True
+        self.drain()
+
     async def idle(self) -> None:
-        """Return when nothing picked up is running any more."""
-        while running := [task for queue in self._queues for task in queue.running]:
+        """Return when nothing runs any more."""
+        while running := list(self._worker.tasks.values()):
             await asyncio.wait(running)
 
     async def run(self) -> None:
         """Pick until drained."""
-        while not self._draining:
+        while not self._draining or (self._unanswered and not self._hurrying):
             self._wake.clear()
-            pause = await self._pick_all()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            pause = await self._pick()
+            if pause > 0:
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
 
-    async def _pick_all(self) -> float:
-        """Start what is due, queue by queue; return the seconds until to look again at the latest."""
-        pause = self._poll_seconds
-        for queue in self._queues:
-            queue.reap()
-            try:
-                pause = min(pause, await self._pick(queue))
-                self._failures = 0
-            except (RedisError, *UNREACHABLE) as error:
-                self._failures += 1
-                if self._failures == 1 or self._failures % 100 == 0:
-                    log.warning("picker.redis_trouble", error=str(error), failures=self._failures)
-                await asyncio.sleep(min(1.0, 0.05 * self._failures))
-        return pause
-
-    async def _pick(self, queue: QueueWorker) -> float:
-        free = self.free
-        if free <= 0:
+    async def _pick(self) -> float:
+        """Start what is due; return the seconds until to look again at the latest."""
+        if self.free <= 0 and not self._unanswered:
             return self._poll_seconds  # whoever finishes wakes the picker
-        taken, soon = await self._joblog.take(
-            queue.queue, self._worker, free, cover_seconds=PICK_UP_SECONDS, under_way=queue.tasks
+        try:
+            taken = await self._take()
+            claims = await self._held(taken.claims)
+        except (RedisError, *UNREACHABLE) as error:
+            if self._failures % 100 == 0:
+                log.warning("picker.redis_trouble", error=str(error), failures=self._failures + 1)
+            self._failures += 1
+            await asyncio.sleep(min(1.0, 0.05 * self._failures))
+            return 0.0
+        self._failures = 0
+        for claim in claims:
+            self._worker.start(claim, self.wake)
+        soon = taken.soon_seconds
+        return self._poll_seconds if soon is None else min(self._poll_seconds, soon)
+
+    async def _take(self) -> Taken:
+        if not self._unanswered:
+            # Jobs may have been given to us by a request whose answer was lost: it is repeated under its number.
+            self._number += 1
+            self._unanswered = True
+            self._asked_at = self._clock()
+        return await self._joblog.take(
+            self._queues,
+            self._id,
+            0 if self._draining else self.free,
+            number=self._number,
+            lease_seconds=self._lease_seconds,
+            room=self._room(),
         )
-        for delivery in taken:
-            queue.start(delivery, self.wake)
-        return self._poll_seconds if soon is None else soon
+
+    async def _held(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Return those that are still ours: a lease begins when Redis gives it, the answer may be read much later.
+
+        A task that blocks the event loop is enough for that, or a laptop that sleeps.
+        """
+        if claims and self._clock() - self._asked_at > self._lease_seconds / 2:
+            held = [await self._joblog.renew(claim, lease_seconds=self._lease_seconds) for claim in claims]
+            claims = [claim for claim, is_held in zip(claims, held, strict=True) if is_held]
+        self._unanswered = False
+        return claims

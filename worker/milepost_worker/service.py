@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from arq.connections import ArqRedis
-from arq.worker import Retry as ArqRetry
-from redis.exceptions import RedisError
 
 from milepost.background import end
-from milepost.log import Catalogue, Claim, JobLog, Refusal
-from milepost.redis import UNREACHABLE, connect, connect_subscriber, connect_sync, is_transient
+from milepost.log import Catalogue, Claim, JobLog
+from milepost.redis import connect, connect_subscriber, connect_sync
 from milepost.tasks import Task
 from milepost_worker.arqjson import dump, load
 from milepost_worker.attempt import Attempt
@@ -26,11 +24,6 @@ from milepost_worker.settings import WorkerSettings
 
 log = structlog.get_logger("milepost.worker")
 
-T = TypeVar("T")
-
-UNKNOWN_TASK_SECONDS = 2.0
-"""A delivery whose task this worker does not know waits so long for one that does (a deploy under way)."""
-
 
 class Service:
     """Runs attempts until told to leave. Opened by `open_service`, which owns its connections and tasks."""
@@ -40,64 +33,18 @@ class Service:
     ) -> None:
         self.id = new_worker_id()
         self._settings, self._tasks, self._joblog, self._courier = settings, tasks, joblog, courier
+        self._room = dict.fromkeys(tasks, -1)
         self.attempts: dict[str, Attempt] = {}
         self.picker: Picker  # set by `open_service`: the picker calls back
         self._leaving = asyncio.Event()
         self._hurry = asyncio.Event()
 
-    async def deliver(self, ctx: dict[str, Any], job_id: str) -> None:
-        """Run one delivery of arq's: claim the job, run the attempt."""
-        claim = await self._claim(job_id, ctx["job_id"].rpartition(".")[2])
-        match claim:
-            case Claim():
-                self.picker.claimed(ctx["job_id"])
-                await self._run(claim)
-            case Refusal("early" | "unknown" as reason, task=task):
-                if reason == "unknown":
-                    log.warning("delivery.unknown_task", job_id=job_id, task=task)
-                await self._put_back(job_id, UNKNOWN_TASK_SECONDS if reason == "unknown" else 0)
-            case Refusal(reason):
-                log.debug("delivery.refused", job_id=job_id, reason=reason)
+    def room(self) -> Mapping[str, int]:
+        """Return how many attempts of each task may begin now, -1 for any number."""
+        return self._room
 
-    async def _claim(self, job_id: str, delivery: str) -> Claim | Refusal:
-        """Begin the next attempt, or hear why not.
-
-        The job may be ours since a claim whose answer was lost, and only asking again tells: a claim that is
-        repeated by the same worker is answered as the first was (see claim.lua).
-        """
-        return await self._ask(
-            job_id,
-            lambda: self._joblog.claim(
-                job_id, delivery, self.id, lease_seconds=self._settings.lease_seconds, tasks=self._tasks
-            ),
-        )
-
-    async def _put_back(self, job_id: str, seconds: float) -> None:
-        """Hand the job to the workers again, to be taken in so many seconds at the earliest.
-
-        A delivery of its own, because arq's retry moves the score of the old one, which says more than a time.
-        """
-        await self._ask(
-            job_id, lambda: self._joblog.redeliver(job_id, delay_ms=round(seconds * 1000), force=True)
-        )
-
-    async def _ask(self, job_id: str, question: Callable[[], Awaitable[T]]) -> T:
-        """Ask until Redis answers, or until the worker is in a hurry: then arq keeps the delivery for another."""
-        failures = 0
-        while True:
-            try:
-                return await question()
-            except (RedisError, *UNREACHABLE) as error:
-                if not is_transient(error):
-                    raise
-                if self._hurry.is_set():
-                    raise ArqRetry(defer=0) from error
-                if failures % 100 == 0:
-                    log.warning("delivery.redis_trouble", job_id=job_id, error=str(error))
-                failures += 1
-                await asyncio.sleep(min(1.0, 0.05 * failures))
-
-    async def _run(self, claim: Claim) -> None:
+    async def attempt(self, ctx: dict[Any, Any], claim: Claim) -> None:
+        """Run one attempt: the function that arq's worker knows."""
         attempt = Attempt(
             claim,
             self._tasks[claim.task],
@@ -122,23 +69,24 @@ class Service:
         """First call: take no more jobs, let the running ones finish. Second: hand them back at once."""
         if self._leaving.is_set():
             log.info("worker.hastens", running=len(self.attempts))
-            self._hurry.set()
+            self._hasten()
             return
-        log.info("worker.drains", running=len(self.attempts), seconds=self._settings.drain_seconds)
+        seconds = self._settings.drain_seconds
+        log.info("worker.drains", running=len(self.attempts), seconds=seconds)
         self._leaving.set()
         self.picker.drain()
+        asyncio.get_running_loop().call_later(seconds, self._hasten)
+
+    def _hasten(self) -> None:
+        self._hurry.set()
+        self.picker.hurry()
+        for attempt in list(self.attempts.values()):
+            attempt.stop("released")
 
     async def work(self) -> None:
         """Pick up jobs until told to leave, then drain: jobs that do not finish in time are handed back."""
         await self.picker.run()
-        idle = asyncio.create_task(self.picker.idle())
-        hurry = asyncio.create_task(self._hurry.wait())
-        await asyncio.wait({idle, hurry}, timeout=self._settings.drain_seconds, return_when="FIRST_COMPLETED")
-        hurry.cancel()
-        self._hurry.set()
-        for attempt in list(self.attempts.values()):
-            attempt.stop("released")
-        await idle
+        await self.picker.idle()
 
 
 @asynccontextmanager
@@ -169,7 +117,9 @@ async def open_service(
         settings.queues,
         concurrency=settings.concurrency,
         poll_seconds=settings.poll_seconds,
-        run=service.deliver,
+        lease_seconds=settings.lease_seconds,
+        room=service.room,
+        run=service.attempt,
     )
     listener = Listener(
         subscriber,

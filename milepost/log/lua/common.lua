@@ -1,5 +1,5 @@
--- Every script of a job begins with this text. KEYS[1] is its state hash, KEYS[2] its stream of events;
--- both share the hash tag {job id}. Time is Redis's own: hosts with wrong clocks cannot disorder a history.
+-- Every script begins with this text. KEYS[1] is the state hash of a job, KEYS[2] its stream of events; both share the
+-- hash tag {job id} (take.lua, which is about many jobs, sets these names for each). Time is Redis's own: hosts with wrong clocks cannot disorder a history.
 local STATE, EVENTS = KEYS[1], KEYS[2]
 local ID = ARGV[1]
 local LEASES, LIFECYCLE = 'mp:leases', 'mp:lifecycle'
@@ -92,7 +92,7 @@ local function withdraw() -- take the present delivery back: nobody shall run it
   local queue, number = unpack(redis.call('HMGET', STATE, 'queue', 'delivery'))
   local delivery = ID .. '.' .. number
   redis.call('ZREM', 'mp:queue:' .. queue, delivery)
-  redis.call('DEL', 'arq:job:' .. delivery, 'arq:in-progress:' .. delivery, 'arq:retry:' .. delivery)
+  redis.call('DEL', 'arq:job:' .. delivery)
 end
 
 local function finish(body, fields, history_limit, retention_ms)

@@ -1,33 +1,119 @@
--- A worker takes deliveries of one queue that are due by Redis's clock, as many as it has free slots, in one round trip
--- (arq's own pick-up needs four for each). arq's in-progress key covers the moment between this and the claim: it holds
--- the worker, who may ask again when the answer was lost. KEYS: the queue. ARGV: worker, slots, cover in ms,
--- then the deliveries that the worker has under way.
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local worker, slots = ARGV[1], tonumber(ARGV[2])
-local taken, from, page = {}, 0, 100
-local under_way = {}
-for i = 4, #ARGV do under_way[ARGV[i]] = true end
+-- A worker takes what is due and begins the attempts, all in one step: no moment in which a delivery is nobody's, and
+-- one round trip for all its free slots (arq's own pick-up needs four for each). From here on arq's keys hold nothing of
+-- these jobs: our lease says who has a job, and what runs does not stand in a queue where every worker would look at it.
+-- KEYS: the queues, the first has priority. ARGV: worker, number of the request, free slots, lease in ms, history limit,
+-- empty progress, room by task as JSON (attempts that may begin now, -1: any number; tasks that the worker does not know
+-- are not in it), then the state fields to return.
+local WORKER, NUMBER, SLOTS = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local LEASE, HISTORY, EMPTY, ROOM = tonumber(ARGV[4]), ARGV[5], ARGV[6], cjson.decode(ARGV[7])
+local MEMORY, MEMORY_MS = 'mp:taken:' .. WORKER, 600000
+local PASSED_OVER = 1000 -- deliveries of a queue that a worker looks at and cannot run
+local STAND_ASIDE_MS = 1000
+local LATE_MS = 500000000 -- between what waits in line (see `deliver`) and what was delayed and has come due
+local wanted = { 'fence', 'attempt' }
+for i = 8, #ARGV do wanted[#wanted + 1] = ARGV[i] end
+
+local function turn_to(id)
+  ID, STATE, EVENTS = id, 'mp:{' .. id .. '}:state', 'mp:{' .. id .. '}:events'
+end
+
+local taken, ids = {}, {}
+local function give()
+  taken[#taken + 1] = { ID, redis.call('HMGET', STATE, unpack(wanted)) }
+  ids[#ids + 1] = ID
+end
+
+-- Asked again because the answer was lost: the same answer. Attempts that have reported something were heard of.
+local last, before = string.match(redis.call('GET', MEMORY) or '', '^(%d+) (.*)$')
+if last and NUMBER <= tonumber(last) then
+  for id in string.gmatch(NUMBER == tonumber(last) and before or '', '%S+') do
+    turn_to(id)
+    local status, worker, reports = unpack(redis.call('HMGET', STATE, 'status', 'worker', 'reports'))
+    if status == 'running' and worker == WORKER and reports == '0' then give() end
+  end
+  return { 0, taken }
+end
+
+local function begin(queue, delivery)
+  redis.call('ZREM', queue, delivery)
+  redis.call('DEL', 'arq:job:' .. delivery)
+  local fence, attempt, started = unpack(redis.call('HMGET', STATE, 'fence', 'attempt', 'started_at'))
+  -- Not just one more than the last: Redis may have come back without a claim that it had acknowledged, and the worker
+  -- of that one still runs. Its fence must not be given out again.
+  local fields = { 'fence', string.format('%.0f', math.max(fence + 1, NOW)), 'reports', 0, 'worker', WORKER,
+    'progress', EMPTY, 'heartbeat_at', AT }
+  if not started then
+    fields[#fields + 1] = 'started_at'
+    fields[#fields + 1] = '@at'
+  end
+  append_status({ status = 'running', attempt = attempt + 1, worker = WORKER }, fields, HISTORY)
+  redis.call('ZADD', LEASES, string.format('%.0f', NOW + LEASE), ID)
+  give()
+end
+
+-- Says whether the delivery has left its place in line.
+local function consider(queue, delivery)
+  local id, number = string.match(delivery, '^(.*)%.(%d+)$')
+  if not id then return false end -- not one of ours
+  turn_to(id)
+  local status, current, due, task = unpack(redis.call('HMGET', STATE, 'status', 'delivery', 'due', 'task'))
+  if number ~= current or status == 'running' or is_done(status) then
+    redis.call('ZREM', queue, delivery) -- left over: another delivery counts, or the job is over or forgotten
+    redis.call('DEL', 'arq:job:' .. delivery)
+    return true
+  end
+  if tonumber(due) > NOW then
+    redis.call('ZADD', queue, due, delivery)
+    return true
+  end
+  local room = ROOM[task]
+  if not room or room == 0 then return false end
+  if room > 0 then ROOM[task] = room - 1 end
+  begin(queue, delivery)
+  return true
+end
+
 -- What was delayed has come due with a score that is its moment: from now on it waits in line with the others of its
 -- priority, as if it had been submitted then (see `deliver` in common.lua).
-local late = redis.call('ZRANGEBYSCORE', KEYS[1], now - 500000000, now, 'WITHSCORES', 'LIMIT', 0, page)
-for i = 1, #late, 2 do
-  local id = string.match(late[i], '^(.*)%.%d+$') or late[i]
-  local priority = tonumber(redis.call('HGET', 'mp:{' .. id .. '}:state', 'priority') or 0)
-  redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', late[i + 1] - (11 + priority) * 1000000000), late[i])
-end
-repeat
-  local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', from, page)
-  for _, delivery in ipairs(due) do
-    if #taken >= slots then break end
-    local cover = 'arq:in-progress:' .. delivery
-    local holder = redis.call('GET', cover)
-    if not holder or holder == worker and not under_way[delivery] then
-      redis.call('SET', cover, worker, 'PX', ARGV[3])
-      taken[#taken + 1] = delivery
-    end
+local function line_up(queue)
+  local late = redis.call('ZRANGEBYSCORE', queue, NOW - LATE_MS, NOW, 'WITHSCORES', 'LIMIT', 0, 100)
+  for i = 1, #late, 2 do
+    local id = string.match(late[i], '^(.*)%.%d+$') or late[i]
+    local priority = tonumber(redis.call('HGET', 'mp:{' .. id .. '}:state', 'priority') or 0)
+    redis.call('ZADD', queue, string.format('%.0f', late[i + 1] - (11 + priority) * 1000000000), late[i])
   end
-  from = from + page
-until #taken >= slots or #due < page or from >= 10000
-local soon = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-return { soon[2] and math.max(0, math.ceil(tonumber(soon[2]) - now)) or -1, taken }
+end
+
+-- A line that begins with a thousand jobs which this worker cannot run must not hide the next one from it for ever, nor
+-- be gone through at every look: they stand aside for a moment.
+local function stand_aside(queue, passed)
+  for _, delivery in ipairs(passed) do
+    redis.call('ZADD', queue, 'XX', string.format('%.0f', NOW + STAND_ASIDE_MS), delivery)
+  end
+end
+
+local soon = -1
+for _, queue in ipairs(KEYS) do
+  line_up(queue)
+  local passed, page, due = {}, SLOTS, nil
+  while #taken < SLOTS and #passed < PASSED_OVER do
+    due = redis.call('ZRANGEBYSCORE', queue, '-inf', NOW, 'LIMIT', #passed, page)
+    for _, delivery in ipairs(due) do
+      if #taken == SLOTS then break end
+      if not consider(queue, delivery) then passed[#passed + 1] = delivery end
+    end
+    if #due < page then break end
+    page = 100
+  end
+  if #passed >= PASSED_OVER then
+    stand_aside(queue, passed)
+    soon = 0
+  end
+  local next = redis.call('ZRANGEBYSCORE', queue, '(' .. NOW, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if next[2] then
+    local wait = math.max(0, math.ceil(tonumber(next[2]) - NOW))
+    if soon < 0 or wait < soon then soon = wait end
+  end
+end
+if #ids > 0 then redis.call('SET', MEMORY, NUMBER .. ' ' .. table.concat(ids, ' '), 'PX', MEMORY_MS) end
+return { soon, taken }
