@@ -132,6 +132,7 @@ class StartDeadlines:
     async def round(self) -> None:
         """Look once. A job that the log does not have (yet) is left to the dispatcher first."""
         for record in await self._store.start_overdue(self._now(), limit=MOST):
-            outcome = await expire_unstarted(self._log, record.id)
+            patience = record.start_timeout_seconds or 0.0
+            outcome = await expire_unstarted(self._log, record.id, patience_seconds=patience)
             if outcome == "expired":
                 log.info("a job was not begun in time", job_id=record.id)

@@ -53,6 +53,31 @@ def members(fields: Mapping[str, Any]) -> str:
 CANCELLED_ERROR = JobError(code=ErrorCode.CANCELLED, message="Cancelled on request.")
 
 
+def end_args(
+    status: Status | str, attempt: int, progress: Progress, result: str, error: JobError | None
+) -> list[str]:
+    """Return what an end says to the scripts: the result if it is large, the inside of its event, state fields."""
+    large = len(result) > INLINE_RESULT_BYTES
+    inline = "null" if large else result
+    shown = dumps(error and error.to_wire())
+    body = ",".join(
+        (
+            f'"status":"{status}","attempt":{attempt},"progress":{dumps(progress.to_wire())}',
+            f'"result":{inline},"result_omitted":{dumps(large)},"error":{shown}',
+        )
+    )
+    fields = {
+        "status": str(status),
+        "progress": dumps(progress.to_wire()),
+        "result": inline,
+        "result_omitted": "1" if large else "",
+        "error": shown if error else "",
+        "traceback": (error and error.traceback) or "",
+    }
+    flat = [part for pair in fields.items() for part in pair]
+    return [result if large else "", body, *flat]
+
+
 class ReportCalls:
     """Numbers the reports of one attempt, from 1: the log takes each number once, in order."""
 
@@ -80,25 +105,7 @@ class ReportCalls:
         self, status: Status, progress: Progress, *, result: str = "null", error: JobError | None = None
     ) -> Call:
         """The attempt ended the job; `result` is JSON already (the worker has checked that it can be)."""
-        large = len(result) > INLINE_RESULT_BYTES
-        inline = "null" if large else result
-        shown = dumps(error and error.to_wire())
-        body = ",".join(
-            (
-                f'"status":"{status}","attempt":{self.attempt},"progress":{dumps(progress.to_wire())}',
-                f'"result":{inline},"result_omitted":{dumps(large)},"error":{shown}',
-            )
-        )
-        fields = {
-            "status": status,
-            "progress": dumps(progress.to_wire()),
-            "result": inline,
-            "result_omitted": "1" if large else "",
-            "error": shown if error else "",
-            "traceback": (error and error.traceback) or "",
-        }
-        flat = [part for pair in fields.items() for part in pair]
-        return self._report("end", self._retention_ms, result if large else "", body, *flat)
+        return self._report("end", self._retention_ms, *end_args(status, self.attempt, progress, result, error))
 
     def retry(self, error: JobError, delay_ms: int) -> Call:
         return self._report(

@@ -33,6 +33,7 @@ SCRIPTS: Mapping[str, Script] = {
         "lapse",
         "redeliver",
         "expire",
+        "settle",
         "read",
         "take",
     )

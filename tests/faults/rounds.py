@@ -16,7 +16,7 @@ import httpx2
 from milepost.client import AsyncClient, ClientError
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound
-from milepost.events import to_wire
+from milepost.events import Event, Gap, to_wire
 from milepost.log import JobLog
 from milepost.redis import connect
 from tests.faults.house import HEARTBEAT_SECONDS, LEASE_SECONDS, House
@@ -206,7 +206,8 @@ class Round:
     async def _read(self, job: Submitted) -> None:
         async with aclosing(self._client.follow(job.id)) as events:
             async for event in events:
-                job.seen.append(json.loads(json.dumps(to_wire(event))))
+                if isinstance(event, Event | Gap):
+                    job.seen.append(json.loads(json.dumps(to_wire(event))))
 
     async def _settled(self) -> None:
         """Wait for the end as GET tells it: Redis may have forgotten one that the reader saw."""

@@ -60,9 +60,10 @@ def thread(job: str, seconds: float) -> str:
 
 
 @task(name="f.block", backoff=0.0)
-async def block(job: str, seconds: float) -> str:
-    """What an async task must not do: hold the event loop all the time."""
+async def block(job: str, after: float, seconds: float) -> str:
+    """What an async task must not do: hold the event loop, from some moment on."""
     with witnessed(job) as token:
+        await asyncio.sleep(after)
         for beat in range(beats := beats_in(seconds)):
             report(token, beat, beats)
             time.sleep(BEAT_SECONDS)  # noqa: ASYNC251 - the very point

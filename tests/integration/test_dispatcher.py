@@ -47,7 +47,7 @@ async def accept(store: JobStore, *job_ids: str, age_seconds: float = 60) -> Non
 async def record_all(store: JobStore, redis: Redis) -> None:
     lifecycle = Lifecycle(redis, "c")
     await lifecycle.join()
-    await Recorder(lifecycle, store).record(await lifecycle.fresh(100, wait_ms=1))
+    await Recorder(lifecycle, store, joblog).record(await lifecycle.fresh(100, wait_ms=1))
 
 
 async def there(joblog: JobLog, *job_ids: str) -> list[bool]:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from milepost.log import SCRIPTS
 from tests.faults.rounds import Round
 
-EATABLE = ("create", "take", "claim", "report", "renew", "cancel")
-
-
 async def _eats(r: Round, script: str) -> None:
     """The next reply to one script is eaten, somewhere between submission and end."""
     proxy = r.house.proxy
@@ -30,13 +27,8 @@ async def reply_to_create(r: Round) -> None:
 
 
 async def reply_to_take(r: Round) -> None:
-    """The worker has taken deliveries and has not heard which."""
+    """The worker has begun attempts and has not heard which."""
     await _eats(r, "take")
-
-
-async def reply_to_claim(r: Round) -> None:
-    """The worker holds a job and does not know it."""
-    await _eats(r, "claim")
 
 
 async def reply_to_report(r: Round) -> None:
@@ -65,7 +57,6 @@ async def connections_cut(r: Round) -> None:
 SCENARIOS = (
     reply_to_create,
     reply_to_take,
-    reply_to_claim,
     reply_to_report,
     reply_to_renew,
     reply_to_cancel,
