@@ -54,6 +54,8 @@ class Options:
     backoff: float = 1.0
     backoff_max: float = 300.0
     queue: str = "default"
+    start_timeout: float | None = None
+    concurrency: int | None = None
     steps: Mapping[str, float] | None = None
 
     def retry_delay(self, attempt: int, chance: Callable[[], float] = random.random) -> float:
@@ -188,6 +190,8 @@ def task(
     backoff: float = 1.0,
     backoff_max: float = 300.0,
     queue: str = "default",
+    start_timeout: float | None = None,
+    concurrency: int | None = None,
     steps: Mapping[str, float] | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
@@ -203,6 +207,8 @@ def task(
     backoff: float = 1.0,
     backoff_max: float = 300.0,
     queue: str = "default",
+    start_timeout: float | None = None,
+    concurrency: int | None = None,
     steps: Mapping[str, float] | None = None,
 ) -> Any:
     """Offer a function, `async def` or `def`, to clients under `name` (default: the function's own).
@@ -211,6 +217,8 @@ def task(
     max_attempts: how many attempts a job gets when its worker dies or it raises one of `retry_on`.
     backoff, backoff_max: seconds before the second attempt, doubled each time up to the maximum, with jitter.
     queue: where its jobs wait unless the submitter says otherwise.
+    start_timeout: seconds after which a job that no worker has begun expires; None to wait for as long as it takes.
+    concurrency: how many attempts of this task one worker runs at once; None for as many as it has slots.
     steps: the names and weights of its `progress.step`s, when they cannot be read from the source.
 
     Raises `TaskDefinitionError` when an option is wrong or another function has the name already.
@@ -223,6 +231,8 @@ def task(
         backoff=backoff,
         backoff_max=backoff_max,
         queue=queue,
+        start_timeout=start_timeout,
+        concurrency=concurrency,
         steps=steps,
     )
 
@@ -257,6 +267,7 @@ def _check(task: Task[..., Any]) -> None:
         raise TaskDefinitionError(
             f"Task {name!r}: timeout is {options.timeout!r}, but it is seconds above 0, or None."
         )
+    _check_start(name, options.start_timeout, options.concurrency)
     for option in ("backoff", "backoff_max"):
         if not is_amount(seconds := getattr(options, option), MOST_DELAY_SECONDS):
             raise TaskDefinitionError(
@@ -278,6 +289,18 @@ def _check(task: Task[..., Any]) -> None:
         )
     # What cannot be sent or planned is refused at import, not at the first job.
     _ = task.params_schema, task.result_schema, task.plan
+
+
+def _check_start(name: str, start_timeout: Any, concurrency: Any) -> None:
+    if start_timeout is not None and not (is_amount(start_timeout, MOST_DELAY_SECONDS) and start_timeout > 0):
+        raise TaskDefinitionError(
+            f"Task {name!r}: start_timeout is {start_timeout!r}, but it is seconds above 0 and at most "
+            f"{MOST_DELAY_SECONDS:,}, or None."
+        )
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise TaskDefinitionError(
+            f"Task {name!r}: concurrency is {concurrency!r}, but one is the least, or None for no limit."
+        )
 
 
 def _place(function: Callable[..., Any]) -> str:

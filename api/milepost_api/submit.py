@@ -99,7 +99,8 @@ def new_record(submission: Submission, offer: Offer, now: datetime, *, key: str 
     """
     offer.params(submission.params)
     run_at = _run_at(submission, now)
-    task, start_timeout = offer.task, submission.start_timeout_seconds
+    task = offer.task
+    start_timeout = submission.start_timeout_seconds or task.start_timeout_seconds
     return JobRecord(
         id=new_job_id(),
         task=task.name,

@@ -22,7 +22,9 @@ import { watch } from "./watch.js"
  * @property {Record<string, any>} params_schema
  * @property {string} queue
  * @property {number | null} timeout_seconds
+ * @property {number | null} start_timeout_seconds
  * @property {number} max_attempts
+ * @property {number | null} concurrency
  * @property {number} workers
  */
 

@@ -8,6 +8,7 @@ from milepost.log.calls import Call, ReportCalls
 from milepost.log.catalogue import Catalogue, TaskInfo, WorkerInfo
 from milepost.log.joblog import Claim, Entry, JobLog, NewJob, Taken, View
 from milepost.log.keys import live_channel
+from milepost.log.looks import Looks
 from milepost.log.scripts import SCRIPTS, Script
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Claim",
     "Entry",
     "JobLog",
+    "Looks",
     "NewJob",
     "ReportCalls",
     "Script",

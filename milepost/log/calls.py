@@ -101,6 +101,10 @@ class ReportCalls:
             "event", "output", members({"attempt": self.attempt, "index": index, "data": data})
         )
 
+    def checkpoint(self, value: str) -> Call:
+        """Keep this JSON for the next attempt. No event: nobody but the task reads it."""
+        return self._report("checkpoint", value)
+
     def end(
         self, status: Status, progress: Progress, *, result: str = "null", error: JobError | None = None
     ) -> Call:

@@ -24,7 +24,9 @@ class TaskInfo:
     result_schema: Mapping[str, Any] = field(default_factory=dict)
     queue: str = "default"
     timeout_seconds: float | None = None
+    start_timeout_seconds: float | None = None
     max_attempts: int = 1
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from milepost.ids import new_epoch
 from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
 from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
 from milepost.log.keys import LEASES, queue_key, result_key, state_key
+from milepost.log.looks import Looks
 from milepost.log.scripts import SCRIPTS, Script
 
 if TYPE_CHECKING:
@@ -70,11 +71,13 @@ class Claim:
     attempt: int
     max_attempts: int
     timeout_seconds: float | None
+    checkpoint: str | None = None
+    """What the last attempt that kept something kept, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The attempts that a worker has begun; `soon_seconds` until the next job is due, None if none is scheduled."""
+    """The attempts that a worker has begun. `soon_seconds` until there is more to find, None if nothing is known."""
 
     claims: tuple[Claim, ...]
     soon_seconds: float | None
@@ -129,7 +132,7 @@ _STATE_FIELDS = (
     "finished_at",
     "expires_at",
 )
-_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds")
+_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds", "checkpoint")
 
 CancelOutcome = Literal["cancelled", "requested", "already_done"]
 
@@ -177,13 +180,16 @@ class JobLog:
         number: int,
         lease_seconds: float,
         room: Mapping[str, int],
+        looks: Looks | None = None,
     ) -> Taken:
         """Begin up to `slots` attempts of jobs that are due in `queues`, the first of which has priority.
 
         `number` counts the requests of this worker: one that is repeated with the same number, because its
         answer was lost, is answered as it was. `room` is how many attempts of each task that the worker knows
-        it may begin now, -1 for any number; jobs of other tasks are left to other workers.
+        it may begin now, -1 for any number; jobs of other tasks are passed over and keep their place. `looks`
+        remembers how far a worker has looked, so that it finds what stands behind a long line of those.
         """
+        looks = looks or Looks()
         args: tuple[str | int, ...] = (
             worker,
             number,
@@ -192,13 +198,15 @@ class JobLog:
             self.history_limit,
             dumps(NO_PROGRESS.to_wire()),
             dumps(dict(room)),
+            *(part for queue in queues for part in looks.next(queue)),
             *_CLAIM_FIELDS,
         )
-        soon_ms, rows = await self.call(
-            Call(SCRIPTS["take"], tuple(queue_key(queue) for queue in queues), args)
-        )
+        keys = tuple(queue_key(queue) for queue in queues)
+        soon_ms, rows, looked = await self.call(Call(SCRIPTS["take"], keys, args))
         claims = tuple(_claim(row[0].decode(), row[1]) for row in rows)
-        return Taken(claims, None if soon_ms < 0 else soon_ms / 1000)
+        waits = [looks.looked(queue, *look) for queue, look in zip(queues, looked, strict=False)]
+        waits.append(None if soon_ms < 0 else soon_ms / 1000)
+        return Taken(claims, min((wait for wait in waits if wait is not None), default=None))
 
     async def renew(self, claim: Claim, *, lease_seconds: float) -> bool:
         """Lengthen the attempt's lease. False when it has lost the job."""
@@ -318,8 +326,9 @@ def _entry(raw: Sequence[Any]) -> Entry:
     return Entry(int(position.split(b"-")[0]), kind.decode(), data)
 
 
-def _claim(job_id: str, values: Sequence[bytes]) -> Claim:
-    fence, attempt, task, params, queue, max_attempts, timeout = (value.decode() for value in values)
+def _claim(job_id: str, values: Sequence[bytes | None]) -> Claim:
+    *said, checkpoint = values
+    fence, attempt, task, params, queue, max_attempts, timeout = ((value or b"").decode() for value in said)
     return Claim(
         job_id=job_id,
         task=task,
@@ -329,6 +338,7 @@ def _claim(job_id: str, values: Sequence[bytes]) -> Claim:
         attempt=int(attempt),
         max_attempts=int(max_attempts),
         timeout_seconds=float(timeout) if timeout else None,
+        checkpoint=None if checkpoint is None else checkpoint.decode(),
     )
 
 

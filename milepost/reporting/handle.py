@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from milepost.codec import dumps
-from milepost.reporting.reporter import HERE, Place
+from milepost.reporting.bind import bind
+from milepost.reporting.reporter import HERE, Place, checkpoint_json
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -132,6 +135,33 @@ class ProgressHandle:
         place = HERE.get()
         if place is not None:
             place.reporter.output(data)
+
+    def checkpoint(self, value: Any) -> None:
+        """Keep `value`, any JSON value, for the next attempt, if there has to be one. The latest one wins.
+
+        Call it as often as there is something new: it leaves at most about ten times a second, and always before
+        the attempt's last report. What was put out or logged before it is recorded before it. Raises `BadReport`
+        for what is no JSON or is longer than 256 KiB.
+        """
+        place = HERE.get()
+        if place is None:
+            checkpoint_json(value)  # what fails in production fails in the author's own test as well
+        else:
+            place.reporter.checkpoint(value)
+
+    @property
+    def last_checkpoint(self) -> Any:
+        """The latest checkpoint of this job, by this attempt or one before it; None when there is none."""
+        place = HERE.get()
+        return None if place is None else place.reporter.last_checkpoint
+
+    def bind(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return `function` so that it reports to this job and step in whatever thread it is called.
+
+        For pools of your own: `pool.map(progress.bind(resize), names)`. `asyncio.to_thread` and
+        `loop.run_in_executor(None, …)` need no help. Outside a job it returns `function` itself.
+        """
+        return bind(function)
 
     @property
     def cancelled(self) -> bool:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import operator
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from milepost.codec import dumps
 from milepost.errors import BadReport
 from milepost.reporting.meter import Meter, Step
 
 MESSAGE_CHARACTERS = 1 << 20
 NAME_CHARACTERS = 200
+CHECKPOINT_BYTES = 256 << 10
+"""The longest checkpoint, as JSON: a place to go on from, not the work itself."""
+
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -36,15 +42,26 @@ class Sink(Protocol):
 
     def output(self, data: Any) -> None: ...
 
+    def checkpoint(self, value: str) -> None:
+        """Keep this JSON for the next attempt; the latest wins."""
+
 
 class Reporter:
-    """The reports of one attempt. `stop` is why the task should end, once it should."""
+    """The reports of one attempt. `stop` is why the task should end, once it should.
 
-    def __init__(self, sink: Sink, plan: Mapping[str, float] | None = None) -> None:
+    `checkpoint` is the JSON that the attempt before left, None for none.
+    """
+
+    def __init__(
+        self, sink: Sink, plan: Mapping[str, float] | None = None, checkpoint: str | None = None
+    ) -> None:
         self.sink = sink
+        self._checkpoint = checkpoint
         self.meter = Meter(plan)
         self.dirty = False
         self.stop: str | None = None
+        self.lock = threading.Lock()
+        """Held while a count is read and written, or a step begins or ends: threads of one job share them."""
 
     def update(
         self,
@@ -75,7 +92,9 @@ class Reporter:
             self.sink.changed()
 
     def advance(self, step: Step, n: Any) -> None:
-        self.update(step, (step.current or 0) + finite(n), None, None, None)
+        n = finite(n)
+        with self.lock:
+            self.update(step, (step.current or 0) + n, None, None, None)
 
     def log(self, level: str, message: Any) -> None:
         self.raise_if_stopped()
@@ -89,6 +108,18 @@ class Reporter:
         self.raise_if_stopped()
         self.sink.output(data)
 
+    def checkpoint(self, value: Any) -> None:
+        kept = checkpoint_json(value)
+        self._checkpoint = kept
+        self.sink.checkpoint(kept)
+        # Only now: what a task says while it cleans up is what its next attempt wants to know.
+        self.raise_if_stopped()
+
+    @property
+    def last_checkpoint(self) -> Any:
+        kept = self._checkpoint
+        return None if kept is None else json.loads(kept)
+
     def plan(self, step: Step, weights: Mapping[str, float]) -> None:
         step.plan = {text(name, NAME_CHARACTERS): weight_of(weight) for name, weight in weights.items()}
 
@@ -100,7 +131,9 @@ class Reporter:
     def step(self, parent: Step, name: Any, weight: Any) -> Iterator[Step]:
         """Open a step below `parent`; it is done when the block ends, failed when it raises."""
         self.raise_if_stopped()
-        step = parent.begin(text(name, NAME_CHARACTERS), weight_of(weight))
+        name, weight = text(name, NAME_CHARACTERS), weight_of(weight)
+        with self.lock:
+            step = parent.begin(name, weight)
         self.meter.focus, self.meter.message = step, None
         self._milestone(step)
         try:
@@ -111,7 +144,8 @@ class Reporter:
         else:
             step.done = True
         finally:
-            parent.end(step)
+            with self.lock:
+                parent.end(step)
             self._milestone(step)
 
     def _milestone(self, step: Step) -> None:
@@ -177,6 +211,17 @@ def _short(value: Any) -> str:
         return f"an integer of {value.bit_length()} bits"
     shown = repr(value)
     return shown if len(shown) <= 100 else f"a {type(value).__name__}"
+
+
+def checkpoint_json(value: Any) -> str:
+    """Return `value` as JSON. Raises `BadReport` when it is none, or longer than a checkpoint may be."""
+    kept = dumps(value)
+    if len(kept) > CHECKPOINT_BYTES:
+        raise BadReport(
+            f"progress.checkpoint() was given {len(kept):,} bytes of JSON; {CHECKPOINT_BYTES:,} are the most. "
+            "Store the data elsewhere and checkpoint where it is."
+        )
+    return kept
 
 
 def weight_of(value: Any) -> float:

@@ -43,15 +43,18 @@ async def test_an_accepted_job_is_committed_and_says_where_to_go(api: Api) -> No
 
 
 async def test_what_is_left_out_comes_from_the_task(api: Api) -> None:
-    """Queue, timeout and attempts are the task's own unless the submission says otherwise."""
-    plain, own = await api.submit(), await api.submit(max_attempts=7, queue="big", timeout_seconds=5)
+    """Queue, timeouts and attempts are the task's own unless the submission says otherwise."""
+    options = {"max_attempts": 7, "queue": "big", "timeout_seconds": 5, "start_timeout_seconds": 60}
+    plain, own = await api.submit(), await api.submit(**options)
 
     record = await api.services.store.get(plain["id"])
     assert record is not None
     assert (plain["queue"], plain["max_attempts"], record.timeout_seconds) == ("default", 2, 60)
+    assert record.start_by == record.created_at + timedelta(hours=1)
     record = await api.services.store.get(own["id"])
     assert record is not None
     assert (own["queue"], own["max_attempts"], record.timeout_seconds) == ("big", 7, 5)
+    assert record.start_by == record.created_at + timedelta(minutes=1)
 
 
 async def test_a_delayed_job_is_scheduled(api: Api) -> None:

@@ -137,6 +137,30 @@ async def test_a_job_that_is_handed_back_keeps_its_attempts(log: JobLog, redis: 
         assert (await check(log, new)).job.status == Status.QUEUED
 
 
+async def test_a_checkpoint_is_for_the_next_attempt_only(log: JobLog, redis: Redis) -> None:
+    """The latest one, whatever ends the attempt; it is no event, and no reader of the job sees it."""
+    new = await created(log, max_attempts=9)
+    first = await claimed(log, redis, new.id)
+    assert first.checkpoint is None
+    reports = log.reports(first)
+    calls = [reports.checkpoint('{"secret":1}'), reports.checkpoint('{"secret":2}'), reports.retry(BROKEN, 0)]
+    assert await said(log, *calls) == ["ok", "ok", "ok"]
+    second = await claimed(log, redis, new.id)
+    assert second.checkpoint == '{"secret":2}'
+    assert await said(log, log.reports(second).release()) == ["ok"]
+    third = await claimed(log, redis, new.id)
+    assert third.checkpoint == '{"secret":2}'
+    reports = log.reports(third)
+    assert await said(log, reports.checkpoint("3")) == ["ok"]
+    await lapse(log, redis, new.id, silent_seconds=13)
+    last = await claimed(log, redis, new.id)
+    assert last.checkpoint == "3"
+    assert await said(log, reports.checkpoint("4")) == ["refused"]
+    view = await check(log, new)
+    assert "secret" not in str(view)
+    assert set(await types_of(log, new.id)) == {"status", "stalled"}
+
+
 async def test_a_waiting_job_is_cancelled_at_once(log: JobLog, redis: Redis) -> None:
     """Queued, scheduled or retrying: nobody runs it, so nobody is asked."""
     queued, scheduled, retrying = await created(log), await created(log, delay_ms=60_000), await created(log)

@@ -55,6 +55,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         self.log = JobLog(self.redis)
         self.status, self.attempt, self.asked = Status.QUEUED, 0, False
         self.held: ReportCalls | None = None
+        self.kept: str | None = None
         self.zombies: list[ReportCalls] = []
         self.last: Call | None = None
 
@@ -101,6 +102,7 @@ class LifeOfAJob(RuleBasedStateMachine):
             self.status, self.held = Status.RUNNING, self.log.reports(got)
             self.last = None
             assert (got.attempt, got.max_attempts) == (self.attempt, self.new.max_attempts)
+            assert got.checkpoint == self.kept
 
     @precondition(lambda self: self.running)
     @rule(progress=some.progresses)
@@ -112,6 +114,12 @@ class LifeOfAJob(RuleBasedStateMachine):
     def speak(self, message: str, data: Any) -> None:
         assert self.tell(self.holder.log("info", message, None)) == "ok"
         assert self.tell(self.holder.output(0, data)) == "ok"
+
+    @precondition(lambda self: self.running)
+    @rule(value=some.json_values)
+    def keep(self, value: Any) -> None:
+        assert self.tell(self.holder.checkpoint(dumps(value))) == "ok"
+        self.kept = dumps(value)
 
     @precondition(lambda self: self.last is not None)
     @rule()
@@ -125,11 +133,12 @@ class LifeOfAJob(RuleBasedStateMachine):
         zombie = self.zombies[which % len(self.zombies)]
         calls = (
             zombie.progress(Progress()),
+            zombie.checkpoint('"not mine"'),
             zombie.end(status, Progress()),
             zombie.renew(9000),
             zombie.release(),
         )
-        assert self.run(said(self.log, *calls)) == ["refused"] * 4
+        assert self.run(said(self.log, *calls)) == ["refused"] * 5
 
     @rule()
     def cancel(self) -> None:

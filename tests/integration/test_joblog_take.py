@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from milepost.job import Status
-from milepost.log import Claim, JobLog
+from milepost.log import Claim, JobLog, Looks, Taken
 from tests.support.joblog import LEASE_SECONDS, created, said, take
 from tests.support.wait import eventually
 
@@ -81,20 +81,28 @@ async def test_the_older_and_the_more_urgent_come_first(log: JobLog) -> None:
     assert await ids(log, "w2") == [jobs[0], jobs[-10]]
 
 
-async def test_jobs_of_others_do_not_hide_ours(log: JobLog, redis: Redis) -> None:
-    """Behind 2,500 jobs of tasks that a worker does not know it finds the one that it does, in three looks."""
-    for _ in range(2500):
-        await created(log, task="other")
-    mine = await created(log)
-    looks = [await take(log, "w1", 1) for _ in range(3)]
-    assert [[claim.job_id for claim in look.claims] for look in looks] == [[], [], [mine.id]]
-    assert [look.soon_seconds for look in looks[:2]] == [0, 0]
-    assert await redis.zcard("mp:queue:default") == 2500
-    await eventually(lambda: _takes_others(log), "they are back in line")
+async def test_a_long_line_of_what_cannot_run_holds_nobody_up(log: JobLog) -> None:
+    """A few looks find what stands behind 4,500 others, and none of them goes through all of these."""
+    now = 0.0
+    looks = Looks(clock=lambda: now)
+    await asyncio.gather(*(created(log, task="other") for _ in range(4500)))
+    mine = await created(log, priority=-1)
+    answers: list[Taken] = []
+    while not answers or not answers[-1].claims:
+        answers.append(await take(log, "w1", 1, looks=looks))
+        assert len(answers) < 10
+        now += answers[-1].soon_seconds or 0.0
+    assert [claim.job_id for claim in answers[-1].claims] == [mine.id]
+    assert [0 < (answer.soon_seconds or 0.0) <= 0.22 for answer in answers] == [True, True, False]
 
 
-async def _takes_others(log: JobLog) -> bool:
-    return len((await take(log, "w2", 1, other=-1)).claims) == 1
+async def test_the_front_is_looked_at_every_time(log: JobLog) -> None:
+    """However far behind the last look has ended: what is urgent is there."""
+    looks = Looks(clock=lambda: 0.0)
+    await asyncio.gather(*(created(log, task="other") for _ in range(4500)))
+    assert (await take(log, "w1", 1, looks=looks)).claims == ()
+    urgent = await created(log, priority=1)
+    assert [claim.job_id for claim in (await take(log, "w1", 1, looks=looks)).claims] == [urgent.id]
 
 
 async def test_a_task_begins_as_often_as_there_is_room_for_it(log: JobLog) -> None:

@@ -10,12 +10,14 @@ import pytest
 from arq.connections import ArqRedis
 from milepost_worker.arqjson import dump, load
 from milepost_worker.picker import Picker
+from milepost_worker.room import Room
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from milepost.log import Claim, JobLog, NewJob, Taken
 from milepost.log.keys import LEASES
 from milepost.redis import connect
+from milepost.tasks import Options, Task
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 
@@ -39,7 +41,7 @@ class Bench:
             concurrency=2,
             poll_seconds=0.5,
             lease_seconds=10,
-            room=lambda: {"t": -1},
+            room=Room({"t": Task(print, "t", Options())}),
             run=self.run,
             clock=lambda: self.now,
         )

@@ -35,6 +35,7 @@ COUNT = TaskInfo(
     result_schema={"type": "integer"},
     queue="default",
     timeout_seconds=60,
+    start_timeout_seconds=3600,
     max_attempts=2,
 )
 

@@ -17,7 +17,7 @@ from milepost.events import Event, from_wire
 from milepost.fold import fold
 from milepost.ids import new_job_id
 from milepost.job import Job, JobError, Progress
-from milepost.log import Call, Claim, JobLog, NewJob, Taken, View
+from milepost.log import Call, Claim, JobLog, Looks, NewJob, Taken, View
 from milepost.log.keys import LEASES, queue_key, state_key
 from tests.support.schemas import check_event
 from tests.support.wait import DEADLINE_SECONDS
@@ -50,7 +50,13 @@ _requests = itertools.count(1000)  # above those that tests choose
 
 
 async def take(
-    log: JobLog, worker: str = "w1", slots: int = 10, *queues: str, number: int | None = None, **room: int
+    log: JobLog,
+    worker: str = "w1",
+    slots: int = 10,
+    *queues: str,
+    number: int | None = None,
+    looks: Looks | None = None,
+    **room: int,
 ) -> Taken:
     """Take what is due in `queues` for a worker that knows the task `t`, or those that `room` names."""
     return await log.take(
@@ -60,6 +66,7 @@ async def take(
         number=next(_requests) if number is None else number,
         lease_seconds=LEASE_SECONDS,
         room=room or {"t": -1},
+        looks=looks,
     )
 
 

@@ -33,6 +33,8 @@ class Sink:
         self.outputs: list[Any] = []
         self.stop_at: float = math.inf
 
+    def checkpoint(self, value: str) -> None: ...
+
     def changed(self) -> None:
         self.reporter.dirty = False
         shown = self.reporter.meter.read(len(self.percents))

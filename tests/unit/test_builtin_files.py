@@ -37,6 +37,8 @@ class Sink:
         self.logs: list[str] = []
         self.on_change: Callable[[], None] = lambda: None
 
+    def checkpoint(self, value: str) -> None: ...
+
     def changed(self) -> None:
         self.reporter.dirty = False
         shown = self.reporter.meter.read(len(self.percents) / 10)

@@ -13,12 +13,14 @@ import pytest
 from milepost import progress
 from milepost.errors import BadReport
 from milepost.reporting import HERE, Place, Reporter, Stopped
+from milepost.reporting.reporter import CHECKPOINT_BYTES
 
 
 class Sink:
     def __init__(self) -> None:
         self.logs: list[tuple[str, str]] = []
         self.outputs: list[Any] = []
+        self.checkpoints: list[str] = []
 
     def changed(self) -> None: ...
     def milestone(self) -> None: ...
@@ -28,6 +30,9 @@ class Sink:
 
     def output(self, data: Any) -> None:
         self.outputs.append(data)
+
+    def checkpoint(self, value: str) -> None:
+        self.checkpoints.append(value)
 
 
 @pytest.fixture
@@ -70,6 +75,8 @@ async def test_outside_a_job_every_call_does_nothing() -> None:
     progress.log("hello", "no such level")
     progress.output({"a": 1})
     progress.raise_if_cancelled()
+    progress.checkpoint({"a": 1})
+    assert progress.last_checkpoint is None
     assert progress.cancelled is False
     assert list(progress.track([1, 2])) == [1, 2]
     assert [one async for one in progress.track(some(2))] == [0, 1]
@@ -205,8 +212,52 @@ def test_cancelled_is_seen_and_raised(here: Reporter) -> None:
 def test_output_must_be_json_in_a_job_and_outside() -> None:
     """What fails in production fails in the author's own test as well."""
     for wrong in (float("nan"), {1, 2}, object(), {"a": [float("inf")]}):
-        with pytest.raises(BadReport, match="cannot be sent as JSON"):
-            progress.output(wrong)
+        for say in (progress.output, progress.checkpoint):
+            with pytest.raises(BadReport, match="cannot be sent as JSON"):
+                say(wrong)
+
+
+def test_a_checkpoint_is_what_the_next_attempt_would_be_given(here: Reporter) -> None:
+    """As JSON makes it, as it was when it was said, and whatever is done with what was read."""
+    place = {"row": 1, "seen": (1, 2)}
+    progress.checkpoint(place)
+    place["row"] = 99
+    assert progress.last_checkpoint == {"row": 1, "seen": [1, 2]}
+    progress.last_checkpoint["row"] = 98
+    assert progress.last_checkpoint == {"row": 1, "seen": [1, 2]}
+    progress.checkpoint(None)
+    assert progress.last_checkpoint is None
+
+
+def test_the_last_attempts_checkpoint_is_there_from_the_start() -> None:
+    """Until this attempt says its own."""
+    token = HERE.set(Place(Reporter(Sink(), checkpoint='{"row": 7}')))
+    assert progress.last_checkpoint == {"row": 7}
+    progress.checkpoint(8)
+    assert progress.last_checkpoint == 8
+    HERE.reset(token)
+
+
+def test_a_checkpoint_that_is_too_long_is_refused_in_a_job_and_outside(here: Reporter) -> None:
+    """With a sentence, and the one before it stays."""
+    progress.checkpoint("fine")
+    token = HERE.set(None)
+    with pytest.raises(BadReport, match="262,144 are the most"):
+        progress.checkpoint("x" * CHECKPOINT_BYTES)
+    HERE.reset(token)
+    with pytest.raises(BadReport, match="checkpoint where it is"):
+        progress.checkpoint("x" * CHECKPOINT_BYTES)
+    assert progress.last_checkpoint == "fine"
+
+
+def test_a_stopped_task_can_still_say_where_it_stood(here: Reporter) -> None:
+    """The checkpoint is taken, and the task told to stop all the same."""
+    here.stop = "released"
+    with pytest.raises(Stopped):
+        progress.checkpoint(3)
+    assert progress.last_checkpoint == 3
+    assert isinstance(here.sink, Sink)
+    assert here.sink.checkpoints == ["3"]
 
 
 def test_log_and_output_reach_the_sink(here: Reporter) -> None:

@@ -11,7 +11,7 @@ from milepost_worker import outbox as module
 from milepost_worker.outbox import PENDING_BYTES, PENDING_REPORTS, REPORT_SECONDS, Outbox, Report
 
 from milepost.errors import BadReport, StoreUnavailable
-from milepost.job import Progress, Status
+from milepost.job import JobError, Progress, Status
 from milepost.log import Call, Claim, ReportCalls
 from milepost.reporting import Reporter
 
@@ -51,6 +51,9 @@ def said(reports: list[Report]) -> list[Any]:
     """Return what the reports would tell: a count, a log's message, an output, or the action."""
     told: list[Any] = []
     for call, _ in reports:
+        if call.args[4] == "checkpoint":
+            told.append(("checkpoint", call.args[6]))
+            continue
         if call.args[4] != "event":
             told.append(call.args[4])
             continue
@@ -105,6 +108,49 @@ def test_logs_and_outputs_keep_their_order_and_are_never_dropped(outbox: Outbox,
     outbox.log("info", "two", None)
     outbox.output(2)
     assert sent(outbox, clock.now) == ["one", (0, {"a": 1}), "two", (1, 2)]
+
+
+def test_the_latest_checkpoint_wins_and_leaves_at_most_ten_times_a_second(
+    outbox: Outbox, clock: Clock
+) -> None:
+    """A loop may say one for each of its items."""
+    for n in range(10_000):
+        outbox.checkpoint(str(n))
+    assert sent(outbox, clock.now) == [("checkpoint", "9999")]
+    assert outbox.due is None
+    outbox.checkpoint("again")
+    assert outbox.due == pytest.approx(clock.now + REPORT_SECONDS)
+    assert sent(outbox, clock.now + REPORT_SECONDS / 2) == []
+    assert sent(outbox, clock.now + REPORT_SECONDS) == [("checkpoint", "again")]
+
+
+def test_a_checkpoint_never_overtakes_what_was_said_before_it(outbox: Outbox, clock: Clock) -> None:
+    """Whoever goes on from it must find the outputs that it counts on."""
+    outbox.output(1)
+    outbox.checkpoint("1")
+    outbox.output(2)
+    assert sent(outbox, clock.now) == [(0, 1), (1, 2), ("checkpoint", "1")]
+
+
+@pytest.mark.parametrize("action", ["retry", "release"])
+def test_the_last_checkpoint_leaves_before_the_report_that_hands_the_job_on(
+    outbox: Outbox, clock: Clock, action: str
+) -> None:
+    """However short before: the next attempt is given it; what comes after the end is not taken."""
+    outbox.checkpoint("1")
+    sent(outbox, clock.now)
+    outbox.checkpoint("2")
+    error = JobError(code="exception", message="x")
+    outbox.close(
+        lambda calls: calls.release() if action == "release" else calls.retry(error, 0), lambda answer: None
+    )
+    outbox.checkpoint("too late")
+    reports = outbox.batch(clock.now)
+    assert said(reports) == [("checkpoint", "2"), action]
+    assert numbers(reports) == [2, 3]
+    for one in reports:
+        outbox.settle(one)
+    assert outbox.due is None
 
 
 def test_milestones_are_kept_beside_the_latest_progress(outbox: Outbox, clock: Clock) -> None:

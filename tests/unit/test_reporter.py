@@ -34,6 +34,9 @@ class Sink:
     def output(self, data: Any) -> None:
         self.told.append(data)
 
+    def checkpoint(self, value: str) -> None:
+        self.told.append(("checkpoint", value))
+
 
 @pytest.fixture
 def sink() -> Sink:

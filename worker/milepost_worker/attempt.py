@@ -51,7 +51,7 @@ class Attempt:
         self._stopped: asyncio.Future[str] = self._loop.create_future()
         self._outbox = Outbox(claim, joblog.reports(claim), courier.notify)
         self._outbox.on_stop = self.stop_threadsafe
-        self._reporter = self._outbox.reporter = Reporter(self._outbox, task.plan)
+        self._reporter = self._outbox.reporter = Reporter(self._outbox, task.plan, claim.checkpoint)
 
     def stop(self, reason: str) -> None:
         """Ask the task to end; the first reason counts."""

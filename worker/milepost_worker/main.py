@@ -19,6 +19,7 @@ from milepost.errors import MilepostError, TaskDefinitionError
 from milepost.logs import configure_logs
 from milepost.settings import load
 from milepost.tasks import REGISTRY, Task
+from milepost_worker.executors import ContextExecutor
 from milepost_worker.service import Service, open_service
 from milepost_worker.settings import WorkerSettings
 
@@ -98,6 +99,7 @@ def _not_found(module: str, error: ModuleNotFoundError) -> str:
 
 async def serve(settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]]) -> None:
     """Work until SIGTERM or SIGINT; a second one hastens, a hard deadline ends it."""
+    asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="milepost-pool"))
     async with open_service(settings, tasks) as service:
         _handle_signals(service, settings)
         log.info("worker.ready", worker=service.id, queues=list(settings.queues), tasks=sorted(tasks))

@@ -30,7 +30,10 @@ Report = tuple[Call, Answer | None]
 
 
 class Outbox:
-    """The sink of one attempt. Progress is one slot (latest wins); the rest is a bounded queue, in order."""
+    """The sink of one attempt.
+
+    Progress is one slot (latest wins), and so is the checkpoint; the rest is a bounded queue, in order.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Outbox:
         self._bytes = 0
         self._room = threading.Condition()
         self._outputs = 0
+        self._checkpoint: str | None = None  # what has not been queued yet
 
     # The sink, called by the task.
 
@@ -71,10 +75,18 @@ class Outbox:
 
         self._put(call)
 
+    def checkpoint(self, value: str) -> None:
+        with self._room:
+            first = self._checkpoint is None
+            self._checkpoint = value
+        if first:
+            self._notify(self)
+
     def close(self, make: Callable[[ReportCalls], Call], sent: Answer) -> None:
         """Queue the attempt's last report; `sent` is told Redis's answer. Nothing is accepted after it."""
         with self._room:
             self.closed = True
+            self._append_checkpoint()  # before the retry or the release that hands it on
             self._append(make(self.calls), sent)
             self._room.notify_all()
         self._notify(self)
@@ -86,14 +98,14 @@ class Outbox:
         """When there is something to send: 0 for now, None for never."""
         if self._pending:
             return 0.0
-        return self.next_progress if self.reporter.dirty and not self.closed else None
+        waits = self.reporter.dirty or self._checkpoint is not None
+        return self.next_progress if waits and not self.closed else None
 
     def batch(self, now: float, most: int = 100) -> list[Report]:
         """Return what to send now, oldest first; it stays queued until `settle` says that it has arrived."""
         with self._room:
-            if not self.closed and self.reporter.dirty and now >= self.next_progress:
-                self.next_progress = now + REPORT_SECONDS
-                self._append(self.calls.progress(self._read()), None)
+            if not self.closed and now >= self.next_progress:
+                self._append_latest(now)
             return list(itertools.islice(self._pending, most))
 
     def settle(self, report: Report) -> None:
@@ -113,6 +125,19 @@ class Outbox:
             self._bytes = 0
             self._room.notify_all()
         return waiting
+
+    def _append_latest(self, now: float) -> None:
+        if self.reporter.dirty:
+            self.next_progress = now + REPORT_SECONDS
+            self._append(self.calls.progress(self._read()), None)
+        if self._checkpoint is not None:
+            self.next_progress = now + REPORT_SECONDS
+        self._append_checkpoint()
+
+    def _append_checkpoint(self) -> None:
+        if self._checkpoint is not None:
+            self._append(self.calls.checkpoint(self._checkpoint), None)
+            self._checkpoint = None
 
     def _read(self) -> Any:
         self.reporter.dirty = False  # before reading: what changes meanwhile makes it dirty again

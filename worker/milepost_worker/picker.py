@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -19,10 +20,11 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from milepost.log import Claim, JobLog, Taken
+from milepost.log import Claim, JobLog, Looks, Taken
 from milepost.log.keys import queue_key
 from milepost.redis import UNREACHABLE
 from milepost_worker.arqjson import dump, load
+from milepost_worker.room import Room
 
 if TYPE_CHECKING:
     from arq.typing import WorkerCoroutine
@@ -85,7 +87,7 @@ class Picker:
         concurrency: int,
         poll_seconds: float,
         lease_seconds: float,
-        room: Callable[[], Mapping[str, int]],
+        room: Room,
         run: Run,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -93,7 +95,7 @@ class Picker:
         self._joblog, self._id, self._queues, self._room = joblog, worker, queues, room
         self._concurrency, self._poll_seconds, self._lease_seconds = concurrency, poll_seconds, lease_seconds
         self._worker = PromptWorker(queues[0], redis, run)
-        self._wake = asyncio.Event()
+        self._wake, self._looks = asyncio.Event(), Looks(clock)
         self._draining = self._hurrying = self._unanswered = False
         self._number = self._failures = 0
         self._clock, self._asked_at = clock, 0.0
@@ -149,9 +151,14 @@ class Picker:
             return 0.0
         self._failures = 0
         for claim in claims:
-            self._worker.start(claim, self.wake)
+            self._room.begun(claim.task)
+            self._worker.start(claim, partial(self._over, claim.task))
         soon = taken.soon_seconds
         return self._poll_seconds if soon is None else min(self._poll_seconds, soon)
+
+    def _over(self, task: str) -> None:
+        self._room.ended(task)
+        self.wake()
 
     async def _take(self) -> Taken:
         if not self._unanswered:
@@ -165,7 +172,8 @@ class Picker:
             0 if self._draining else self.free,
             number=self._number,
             lease_seconds=self._lease_seconds,
-            room=self._room(),
+            room=self._room,
+            looks=self._looks,
         )
 
     async def _held(self, claims: Sequence[Claim]) -> Sequence[Claim]:

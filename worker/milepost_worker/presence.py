@@ -38,7 +38,9 @@ def describe(task: Task[..., Any]) -> TaskInfo:
         result_schema=task.result_schema,
         queue=task.options.queue,
         timeout_seconds=task.options.timeout,
+        start_timeout_seconds=task.options.start_timeout,
         max_attempts=task.options.max_attempts,
+        concurrency=task.options.concurrency,
     )
 
 

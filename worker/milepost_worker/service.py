@@ -20,6 +20,7 @@ from milepost_worker.courier import Courier
 from milepost_worker.listener import Listener
 from milepost_worker.picker import Picker
 from milepost_worker.presence import Presence, new_worker_id
+from milepost_worker.room import Room
 from milepost_worker.settings import WorkerSettings
 
 log = structlog.get_logger("milepost.worker")
@@ -33,15 +34,10 @@ class Service:
     ) -> None:
         self.id = new_worker_id()
         self._settings, self._tasks, self._joblog, self._courier = settings, tasks, joblog, courier
-        self._room = dict.fromkeys(tasks, -1)
         self.attempts: dict[str, Attempt] = {}
         self.picker: Picker  # set by `open_service`: the picker calls back
         self._leaving = asyncio.Event()
         self._hurry = asyncio.Event()
-
-    def room(self) -> Mapping[str, int]:
-        """Return how many attempts of each task may begin now, -1 for any number."""
-        return self._room
 
     async def attempt(self, ctx: dict[Any, Any], claim: Claim) -> None:
         """Run one attempt: the function that arq's worker knows."""
@@ -118,7 +114,7 @@ async def open_service(
         concurrency=settings.concurrency,
         poll_seconds=settings.poll_seconds,
         lease_seconds=settings.lease_seconds,
-        room=service.room,
+        room=Room(tasks),
         run=service.attempt,
     )
     listener = Listener(

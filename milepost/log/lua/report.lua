@@ -1,7 +1,8 @@
 -- What an attempt has to say. Refused when the attempt no longer holds the job; a report that was sent twice, because
 -- the reply to the first was lost, is taken once: reports of an attempt are numbered from 1.
 -- ARGV: id, fence, number, new epoch, action, history limit, then by action
---   event: kind, body, fields…          end: retention in ms, large result or '', body, fields…
+--   event: kind, body, fields…          checkpoint: its JSON
+--   end: retention in ms, large result or '', body, fields…
 --   retry: retention in ms, error of a cancel, delay in ms, error       release: retention in ms, error of a cancel
 local status, fence, reports = unpack(redis.call('HMGET', STATE, 'status', 'fence', 'reports'))
 local number, action, history_limit = tonumber(ARGV[3]), ARGV[5], ARGV[6]
@@ -21,6 +22,8 @@ local function rest(from)
 end
 if action == 'event' then
   append(ARGV[7], ARGV[8], rest(9), history_limit)
+elseif action == 'checkpoint' then -- for the next attempt's eyes only: no event, no place in the history
+  redis.call('HSET', STATE, 'reports', ARGV[3], 'checkpoint', ARGV[7])
 elseif action == 'end' then
   if ARGV[8] ~= '' then redis.call('SET', KEYS[3], ARGV[8], 'PX', ARGV[7]) end
   finish(ARGV[9], rest(10), history_limit, tonumber(ARGV[7]))

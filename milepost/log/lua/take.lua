@@ -3,15 +3,14 @@
 -- these jobs: our lease says who has a job, and what runs does not stand in a queue where every worker would look at it.
 -- KEYS: the queues, the first has priority. ARGV: worker, number of the request, free slots, lease in ms, history limit,
 -- empty progress, room by task as JSON (attempts that may begin now, -1: any number; tasks that the worker does not know
--- are not in it), then the state fields to return.
+-- are not in it), for each queue from which rank and how far to look beyond its front, then the state fields to return.
 local WORKER, NUMBER, SLOTS = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local LEASE, HISTORY, EMPTY, ROOM = tonumber(ARGV[4]), ARGV[5], ARGV[6], cjson.decode(ARGV[7])
 local MEMORY, MEMORY_MS = 'mp:taken:' .. WORKER, 600000
-local PASSED_OVER = 1000 -- deliveries of a queue that a worker looks at and cannot run
-local STAND_ASIDE_MS = 1000
+local FRONT, PAGE = 100, 100
 local LATE_MS = 500000000 -- between what waits in line (see `deliver`) and what was delayed and has come due
 local wanted = { 'fence', 'attempt' }
-for i = 8, #ARGV do wanted[#wanted + 1] = ARGV[i] end
+for i = 8 + 2 * #KEYS, #ARGV do wanted[#wanted + 1] = ARGV[i] end
 
 local function turn_to(id)
   ID, STATE, EVENTS = id, 'mp:{' .. id .. '}:state', 'mp:{' .. id .. '}:events'
@@ -31,7 +30,7 @@ if last and NUMBER <= tonumber(last) then
     local status, worker, reports = unpack(redis.call('HMGET', STATE, 'status', 'worker', 'reports'))
     if status == 'running' and worker == WORKER and reports == '0' then give() end
   end
-  return { 0, taken }
+  return { 0, taken, {} }
 end
 
 local function begin(queue, delivery)
@@ -84,31 +83,37 @@ local function line_up(queue)
   end
 end
 
--- A line that begins with a thousand jobs which this worker cannot run must not hide the next one from it for ever, nor
--- be gone through at every look: they stand aside for a moment.
-local function stand_aside(queue, passed)
-  for _, delivery in ipairs(passed) do
-    redis.call('ZADD', queue, 'XX', string.format('%.0f', NOW + STAND_ASIDE_MS), delivery)
-  end
+-- Returns the rank to go on from, -1 at the end of what is due, and how many were passed over: they keep their places.
+local function look(queue, from, to, page)
+  local rank = from
+  repeat
+    local due = redis.call('ZRANGEBYSCORE', queue, '-inf', NOW, 'LIMIT', rank, page)
+    for _, delivery in ipairs(due) do
+      if #taken == SLOTS then return rank, rank - from end
+      if not consider(queue, delivery) then rank = rank + 1 end
+    end
+    if #due < page then return -1, rank - from end
+    page = PAGE
+  until rank >= to
+  return rank, rank - from
 end
 
-local soon = -1
-for _, queue in ipairs(KEYS) do
+-- Jobs that this worker cannot run now must not hide the others from it, however many they are; nor may it go through
+-- all of them at every look.
+local function look_through(queue, from, depth)
+  local rank, passed = look(queue, 0, FRONT, math.min(PAGE, SLOTS + 1))
+  if rank < 0 then return rank, passed end
+  rank = math.max(from, FRONT)
+  if #taken == SLOTS or depth == 0 then return rank, passed end
+  local deeper
+  rank, deeper = look(queue, rank, rank + depth, PAGE)
+  return rank, passed + deeper
+end
+
+local soon, looked = -1, {}
+for i, queue in ipairs(KEYS) do
   line_up(queue)
-  local passed, page, due = {}, SLOTS, nil
-  while #taken < SLOTS and #passed < PASSED_OVER do
-    due = redis.call('ZRANGEBYSCORE', queue, '-inf', NOW, 'LIMIT', #passed, page)
-    for _, delivery in ipairs(due) do
-      if #taken == SLOTS then break end
-      if not consider(queue, delivery) then passed[#passed + 1] = delivery end
-    end
-    if #due < page then break end
-    page = 100
-  end
-  if #passed >= PASSED_OVER then
-    stand_aside(queue, passed)
-    soon = 0
-  end
+  looked[i] = { look_through(queue, tonumber(ARGV[6 + 2 * i]), tonumber(ARGV[7 + 2 * i])) }
   local next = redis.call('ZRANGEBYSCORE', queue, '(' .. NOW, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if next[2] then
     local wait = math.max(0, math.ceil(tonumber(next[2]) - NOW))
@@ -116,4 +121,4 @@ for _, queue in ipairs(KEYS) do
   end
 end
 if #ids > 0 then redis.call('SET', MEMORY, NUMBER .. ' ' .. table.concat(ids, ' '), 'PX', MEMORY_MS) end
-return { soon, taken }
+return { soon, taken, looked }

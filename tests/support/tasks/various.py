@@ -181,3 +181,13 @@ def talk(lines: int, go: str | None = None) -> None:
         time.sleep(0.01)
     for n in range(lines):
         progress.output({"n": n})
+
+
+@task(name="t.alone", concurrency=1, start_timeout=600.0)
+async def alone(marks: str, go: str) -> None:
+    """Wait for the file `go`; say when it begins and when it ends."""
+    _ran(marks, "begun")
+    while not _there(go):
+        progress.advance()
+        await asyncio.sleep(0.02)
+    _ran(marks, "ended")

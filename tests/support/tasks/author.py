@@ -1,0 +1,59 @@
+"""`milepost worker tests.support.tasks.author`: tasks that use what their authors are offered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from milepost import Retry, progress, task
+
+
+def _note(marks: str, line: str) -> None:
+    with Path(marks).open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _wait_for(path: str) -> None:
+    while not Path(path).exists() and not progress.cancelled:
+        time.sleep(0.01)
+
+
+@task(name="t.checkpoint_retry", max_attempts=3, backoff=0.0)
+def checkpoint_retry() -> list[Any]:
+    """Go on where the last attempt stood; a checkpoint a microsecond before each end."""
+    begun: list[Any] = progress.last_checkpoint or []
+    for n in range(1000):
+        progress.checkpoint([*begun, n])
+    if len(begun) < 2:
+        raise Retry(after=0)
+    return begun
+
+
+@task(name="t.checkpoint_wait")
+async def checkpoint_wait(marks: str, go: str) -> Any:
+    """Count files of work; say where it stood when it is told to leave."""
+    stood = progress.last_checkpoint
+    _note(marks, f"ran {stood}")
+    progress.checkpoint("begun")
+    progress.output("begun")
+    try:
+        await asyncio.to_thread(_wait_for, go)
+    except asyncio.CancelledError:
+        progress.checkpoint("told to leave")
+        raise
+    return stood
+
+
+@task(name="t.executor")
+async def executor() -> None:
+    """Count in the loop's own pool of threads."""
+    loop = asyncio.get_running_loop()
+    progress(0, 20)
+    await asyncio.gather(*(loop.run_in_executor(None, _count) for _ in range(20)))
+
+
+def _count() -> None:
+    time.sleep(0.001)
+    progress.advance()
