@@ -193,6 +193,7 @@ class House:
     async def repair(self) -> None:
         """Make it whole: everything runs, with the right clock, and as many workers as there should be."""
         self.proxy.eat_reply_to(None)
+        self.proxy.delay_seconds = 0.0
         self.redis.resume() if self.redis.process.alive else await self.start_redis()
         for api in self.stack.apis[1:]:
             await self.drop_api(api)

@@ -36,23 +36,25 @@ async def api_clock(r: Round) -> None:
 
     A job that it accepts with a start timeout is begun in time, and does not expire by the other one's clock.
     """
+    sleeper = r.house.hire(queues="late")
     api, url = await r.house.add_skewed_api(OFF_SECONDS)
+    await r.house.there(sleeper)
     async with r.house.client(url) as skewed:
         patience = {"start_timeout_seconds": round(r.chance.uniform(3.5, 4.5), 2)}
         await _load(r, skewed)
         await r.submit(seconds=0.3, client=skewed, spared=True, options=patience)
         await r.submit(seconds=0.3, spared=True, options=patience)
         # This one has to wait for its worker, for less time than the clock is wrong by.
+        r.house.freeze(sleeper)
         late = patience | {"queue": "late"}
         await r.submit(seconds=0.1, spared=True, options=late, client=r.chance.choice([skewed, None]))
-        await r.moment(0.5, 1.0)
-        newcomer = r.house.hire(queues="late")
-        await r.until(lambda: r.jobs[-1].status in {"succeeded", "expired"}, "its worker comes, or its time is over")
-        await r.house.let_go(newcomer)
+        await r.moment(1.0, 2.0)
+        r.house.thaw(sleeper)
         if r.chance.random() < 0.5:
             worker = r.chance.choice(r.house.crew)
             await r.house.kill(worker)
         await r.ended()
+    await r.house.let_go(sleeper)
     await r.house.drop_api(api)
 
 

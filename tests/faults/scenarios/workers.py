@@ -71,5 +71,15 @@ async def block(r: Round) -> None:
     await r.mixed(10, 0.1, 0.3, spared=True)
 
 
-SCENARIOS = (kill, freeze, freeze_short, exit_process, exit_task, block)
+async def block_far(r: Round) -> None:
+    """The same where Redis is some milliseconds away: the loop is blocked while an answer is under way."""
+    r.house.proxy.delay_seconds = 0.02
+    wired = {"queue": "wired"}
+    after = round(r.chance.uniform(0.2, 0.6), 3)
+    await r.submit("f.block", after=after, seconds=2.5 * LEASE_SECONDS, spared=True, options=wired)
+    await r.mixed(8, 0.1, 0.3, spared=True, options=wired | ONCE)
+    await r.ended()
+
+
+SCENARIOS = (kill, freeze, freeze_short, exit_process, exit_task, block, block_far)
 """To come with process tasks: `os._exit` and running out of memory in one, which cost the worker nothing."""
