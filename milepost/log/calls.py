@@ -109,7 +109,9 @@ class ReportCalls:
         self, status: Status, progress: Progress, *, result: str = "null", error: JobError | None = None
     ) -> Call:
         """The attempt ended the job; `result` is JSON already (the worker has checked that it can be)."""
-        return self._report("end", self._retention_ms, *end_args(status, self.attempt, progress, result, error))
+        return self._report(
+            "end", self._retention_ms, *end_args(status, self.attempt, progress, result, error)
+        )
 
     def retry(self, error: JobError, delay_ms: int) -> Call:
         return self._report(

@@ -39,9 +39,17 @@ async def settle(joblog: JobLog, job: Job, result: str = "null") -> str:
 
     `result` is JSON.
     """
-    args = [*end_args(job.status, job.attempt, job.progress, result, job.error), "attempt", job.attempt]
+    ended = end_args(job.status, job.attempt, job.progress, result, job.error)
     call = job_call(
-        "settle", job.id, new_epoch(), joblog.history_limit, joblog.retention_ms, *args, result=True
+        "settle",
+        job.id,
+        new_epoch(),
+        joblog.history_limit,
+        joblog.retention_ms,
+        *ended,
+        "attempt",
+        job.attempt,
+        result=True,
     )
     reply = await joblog.call(call)
     return str(reply.decode())

@@ -23,7 +23,9 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=320, help="how many, over all scenarios (default: 320)")
     parser.add_argument("--seed", type=int, help="the same seed draws the same faults at the same moments")
-    parser.add_argument("--only", action="append", metavar="NAME[:ROUND]", help="this scenario, or this round of it")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME[:ROUND]", help="this scenario, or this round of it"
+    )
     parser.add_argument("--houses", type=int, default=3, help="how many at a time (default: 3)")
     parser.add_argument("--postgres", action="store_true", help="records in PostgreSQL instead of SQLite")
     parser.add_argument("--list", action="store_true", help="name the scenarios")

@@ -1,4 +1,4 @@
-"""Plays rounds in several houses at a time, counts what came of them, and keeps what is needed to look into a breach."""
+"""Plays rounds in several houses at a time, counts what came of them, and keeps what a breach left behind."""
 
 from __future__ import annotations
 
@@ -112,16 +112,17 @@ class Driver:
             moved += 1
 
     async def _play(self, house: House, name: str, number: int) -> bool:
-        for repeat in range(MOST_REPEATS + 1):
-            try:
+        """Play one round, again if the machine disturbed it. False when the house is beyond repair."""
+        try:
+            verdict = await play(house, name, number, SCENARIOS[name], self.report.seed)
+            for _ in range(MOST_REPEATS):
+                if not (verdict.breaches and verdict.disturbed):
+                    break
+                self.report.tallies.setdefault(name, Tally()).repeated += 1
                 verdict = await play(house, name, number, SCENARIOS[name], self.report.seed)
-            except Exception:  # noqa: BLE001 - whatever it is, it is told, and the other rounds go on
-                verdict = Verdict(name, number, breaches={"house": [traceback.format_exc()]})
-                self._take(house, verdict)
-                return False
-            if not (verdict.breaches and verdict.disturbed) or repeat == MOST_REPEATS:
-                break
-            self.report.tallies.setdefault(name, Tally()).repeated += 1
+        except Exception:  # noqa: BLE001 - whatever it is, it is told, and the other rounds go on
+            self._take(house, Verdict(name, number, breaches={"house": [traceback.format_exc()]}))
+            return False
         self._take(house, verdict)
         return True
 

@@ -90,7 +90,9 @@ class House:
     def client(self, url: str | None = None) -> AsyncClient:
         """Return a client that comes back soon: rounds are short."""
         return AsyncClient(
-            url or self.stack.url, backoff=lambda: Backoff(base_seconds=0.1, cap_seconds=0.4), silence_seconds=20
+            url or self.stack.url,
+            backoff=lambda: Backoff(base_seconds=0.1, cap_seconds=0.4),
+            silence_seconds=20,
         )
 
     # Workers.
@@ -152,7 +154,9 @@ class House:
 
     def written(self) -> tuple[Path, int]:
         """Return the file that Redis appends to, and how long it is."""
-        file = max((self.redis.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+        file = max(
+            (self.redis.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime
+        )
         return file, file.stat().st_size
 
     def lost_data(self) -> None:
@@ -226,4 +230,3 @@ def skew(seconds: float) -> dict[str, str]:
         "FAULTS_CLOCK_AHEAD_SECONDS": str(seconds),
         "PYTHONPATH": os.pathsep.join(map(str, path)),
     }
-

@@ -45,7 +45,7 @@ def dense(story: Story) -> Iterator[str]:
 def legal(story: Story) -> Iterator[str]:
     """Every status may follow the one before it, and says which one that was."""
     for last, event in _steps(story):
-        before = last and Status(last["status"])
+        before = Status(last["status"]) if last else None
         status = Status(event["status"])
         asked = bool(event.get("cancel_requested"))
         if before is not None and status not in NEXT[before] and not (asked and status is before):
@@ -124,7 +124,9 @@ def folded(story: Story) -> Iterator[str]:
     for who, wires in _tellings(story):
         if story.losses and who == "the stream" and _ended_before_the_loss(story):
             continue  # nobody may know any more; what SQL knows is the matter of `recorded`
-        got = _plain(reduce(fold, (e for w in wires if isinstance(e := from_wire(w), Event)), _blank(story.job)))
+        got = _plain(
+            reduce(fold, (e for w in wires if isinstance(e := from_wire(w), Event)), _blank(story.job))
+        )
         for name in names:
             if getattr(got, name) != getattr(expected, name):
                 yield (
@@ -191,7 +193,8 @@ def alone(story: Story) -> Iterator[str]:
         if second.started >= _ended(first, story):
             continue
         taken = claim is not None and any(
-            event["seq"] > claim.seq and seconds(event["at"]) <= second.started + SLACK_SECONDS for event in lost
+            event["seq"] > claim.seq and seconds(event["at"]) <= second.started + SLACK_SECONDS
+            for event in lost
         )
         forgotten = any(first.started - SLACK_SECONDS <= at <= second.started for at in story.losses)
         if not taken and not forgotten:
@@ -305,5 +308,3 @@ def _blank(job: Wire) -> Job:
 def _plain(job: Job) -> Job:
     """Return the job without what no event carries: heartbeats, when it is forgotten, its place in the queue."""
     return replace(job, heartbeat_at=None, expires_at=None, queue_position=None)
-
-

@@ -227,7 +227,11 @@ class Round:
 
         def silent() -> bool:
             running = [
-                run for name, runs in self.house.runs().items() if name in names for run in runs if run.ended is None
+                run
+                for name, runs in self.house.runs().items()
+                if name in names
+                for run in runs
+                if run.ended is None
             ]
             return not any((worker := self.house.by_pid(run.pid)) and worker.alive for run in running)
 

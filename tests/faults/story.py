@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -72,15 +72,14 @@ class Story:
     """When it was asked to run at the earliest."""
     lease_seconds: float = 2.0
     heartbeat_seconds: float = 0.5
-    notes: Sequence[str] = field(default_factory=tuple)
 
     @property
     def outcome(self) -> str:
         """How it ended, in a word: `succeeded`, `failed:worker_lost`; `no end`."""
         if not self.job.get("done"):
             return "no end"
-        error = self.job.get("error")
-        return f"{self.job['status']}:{error['code']}" if self.job["status"] == "failed" else self.job["status"]
+        status = str(self.job["status"])
+        return f"{status}:{self.job['error']['code']}" if status == "failed" else status
 
 
 def seconds(moment: str) -> float:

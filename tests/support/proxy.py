@@ -45,7 +45,8 @@ class _Link:
         while self._left != 0 and (data := await target.read(_CHUNK_BYTES)):
             if self._eating:
                 self._proxy.eaten += 1
-                return self.abort()
+                self.abort()
+                return
             if self._left is not None:
                 data = data[: self._left]
                 self._left -= len(data)

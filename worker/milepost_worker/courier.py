@@ -141,7 +141,9 @@ class Courier(threading.Thread):
         return replies
 
     def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
+        # In one transaction: all of them meet the scripts or none. Otherwise another worker could load them between
+        # two reports of a job, the second would be taken without the first, and the first come too late.
+        pipe = self._redis.pipeline(transaction=True)
         for call in calls:
             pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *[_encoded(arg) for arg in call.args])
         return list(pipe.execute(raise_on_error=False))

@@ -52,8 +52,9 @@ def advance(record: JobRecord, event: StatusChanged | Ended, outcome: Outcome = 
 
 def is_forgotten(record: JobRecord, event: StatusChanged | Ended) -> bool:
     """Whether the log has forgotten the job's end: the job goes on after it."""
-    goes_on = isinstance(event, StatusChanged) and record.done and record.finished_at is not None
-    return goes_on and parse(event.at) > record.finished_at
+    if not isinstance(event, StatusChanged) or not record.done or record.finished_at is None:
+        return False
+    return parse(event.at) > record.finished_at
 
 
 def _is_news(record: JobRecord, cursor: Cursor, event: Event) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from milepost.log import SCRIPTS
 from tests.faults.rounds import Round
 
+
 async def _eats(r: Round, script: str) -> None:
     """The next reply to one script is eaten, somewhere between submission and end."""
     proxy = r.house.proxy
