@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import pickup, queues, streams
+from benchmarks import hotloop, pickup, queues, streams
 from benchmarks.processes import CLIENT_CORE, free_port, pin, wait_for_port
 from benchmarks.streams import Row, Shape
 from milepost.launch.binary import find_server
@@ -23,7 +23,7 @@ SHAPES = {
     "fanout-max": Shape("one job -> 1,000 streams, as fast as it goes", 1, 1000, 1000, 2000),
     "many": Shape("1,000 jobs x 1 stream, 1,000 events/s", 1000, 1000, 5000, 1000),
 }
-ROWS = (*SHAPES, "pickup", "queues")
+ROWS = (*SHAPES, "pickup", "queues", "hotloop")
 
 
 @contextmanager
@@ -101,6 +101,17 @@ def show_queues(url: str) -> None:
         )
 
 
+def show_hotloop() -> None:
+    """Measure what reporting costs in a hot loop and print it, as a multiple of tqdm's own loop."""
+    print(f"\na loop of {hotloop.ITEMS:,} items, inside a job")
+    found = hotloop.measure()
+    theirs = next(row.nanoseconds for row in found if row.name == "tqdm")
+    for row in found:
+        print(
+            f"  {row.name:16} {row.nanoseconds:>8.1f} ns an item   {_times(row.nanoseconds, theirs)} tqdm's"
+        )
+
+
 def main() -> None:
     """Parse the rows wanted and measure them, one after the other."""
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
@@ -123,6 +134,8 @@ def main() -> None:
                 show_pickup(url, directory)
             elif row == "queues":
                 show_queues(url)
+            elif row == "hotloop":
+                show_hotloop()
             else:
                 show_streams(row, url, directory)
 

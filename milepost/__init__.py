@@ -10,14 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from milepost.reporting import Stopped, progress
+    from milepost.errors import MemoryLimitExceeded, ProcessDied
+    from milepost.reporting import ProgressHandler, Stopped, progress
     from milepost.tasks import Retry, task
 
-__all__ = ["Retry", "Stopped", "progress", "task"]
+__all__ = ["MemoryLimitExceeded", "ProcessDied", "ProgressHandler", "Retry", "Stopped", "progress", "task"]
 
 _HOME = {
+    "MemoryLimitExceeded": "milepost.errors",
+    "ProcessDied": "milepost.errors",
     "Retry": "milepost.tasks",
     "task": "milepost.tasks",
+    "ProgressHandler": "milepost.reporting",
     "Stopped": "milepost.reporting",
     "progress": "milepost.reporting",
 }

@@ -34,6 +34,18 @@ class TaskDefinitionError(MilepostError):
     """A task cannot be registered the way it is written."""
 
 
+class ProcessDied(MilepostError):
+    """The process of a task (`process=True`) ended before the task did."""
+
+
+class MemoryLimitExceeded(ProcessDied, MemoryError):
+    """The process of a task needed more memory than its limit allows."""
+
+
+class BrokenRelay(MilepostError):
+    """The process of a task said something that is no report."""
+
+
 class UnknownTask(MilepostError):
     """No worker has announced a task with this name."""
 

@@ -5,10 +5,11 @@ Pure: no I/O, no clock. Times are RFC 3339 UTC text, as on the wire (DESIGN §2)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 Json = Any
 """Whatever `json.loads` can return."""
@@ -211,8 +212,13 @@ def parse_status(text: str) -> Status | str:
 
 def _plain(value: Any) -> dict[str, Json]:
     """One level of a dataclass as a dict, in field order: cheaper and plainer than `asdict`."""
-    return {f.name: getattr(value, f.name) for f in fields(value)}
+    return {name: getattr(value, name) for name in _names(value.__class__)}
 
 
 def _known(cls: Any, wire: Mapping[str, Json]) -> dict[str, Json]:
-    return {f.name: wire[f.name] for f in fields(cls) if f.name in wire}
+    return {name: wire[name] for name in _names(cls) if name in wire}
+
+
+@cache
+def _names(cls: Hashable) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cast("Any", cls)))

@@ -57,6 +57,8 @@ class Options:
     start_timeout: float | None = None
     concurrency: int | None = None
     steps: Mapping[str, float] | None = None
+    process: bool = False
+    memory_limit_mb: float | None = None
 
     def retry_delay(self, attempt: int, chance: Callable[[], float] = random.random) -> float:
         """Return the seconds to wait after `attempt` failed: exponential with full jitter."""
@@ -193,6 +195,8 @@ def task(
     start_timeout: float | None = None,
     concurrency: int | None = None,
     steps: Mapping[str, float] | None = None,
+    process: bool = False,
+    memory_limit_mb: float | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -210,6 +214,8 @@ def task(
     start_timeout: float | None = None,
     concurrency: int | None = None,
     steps: Mapping[str, float] | None = None,
+    process: bool = False,
+    memory_limit_mb: float | None = None,
 ) -> Any:
     """Offer a function, `async def` or `def`, to clients under `name` (default: the function's own).
 
@@ -220,6 +226,8 @@ def task(
     start_timeout: seconds after which a job that no worker has begun expires; None to wait for as long as it takes.
     concurrency: how many attempts of this task one worker runs at once; None for as many as it has slots.
     steps: the names and weights of its `progress.step`s, when they cannot be read from the source.
+    process: whether each attempt runs in a process of its own, which can be killed and may die.
+    memory_limit_mb: the most resident memory of that process, in megabytes (10^6 bytes); None for the worker's setting.
 
     Raises `TaskDefinitionError` when an option is wrong or another function has the name already.
     """
@@ -234,6 +242,8 @@ def task(
         start_timeout=start_timeout,
         concurrency=concurrency,
         steps=steps,
+        process=process,
+        memory_limit_mb=memory_limit_mb,
     )
 
     def register(function: Callable[..., Any]) -> Task[..., Any]:
@@ -273,6 +283,7 @@ def _check(task: Task[..., Any]) -> None:
             raise TaskDefinitionError(
                 f"Task {name!r}: {option} is {seconds!r}, but it is seconds from 0 to {MOST_DELAY_SECONDS:,}."
             )
+    _check_process(name, options)
     for error in options.retry_on:
         if not (isinstance(error, type) and issubclass(error, BaseException)):
             raise TaskDefinitionError(
@@ -289,6 +300,23 @@ def _check(task: Task[..., Any]) -> None:
         )
     # What cannot be sent or planned is refused at import, not at the first job.
     _ = task.params_schema, task.result_schema, task.plan
+
+
+def _check_process(name: str, options: Any) -> None:
+    if not isinstance(options.process, bool):
+        raise TaskDefinitionError(f"Task {name!r}: process is {options.process!r}, but it is True or False.")
+    limit = options.memory_limit_mb
+    if limit is None:
+        return
+    if not (is_amount(limit) and limit > 0):
+        raise TaskDefinitionError(
+            f"Task {name!r}: memory_limit_mb is {limit!r}, but it is megabytes above 0, or None."
+        )
+    if not options.process:
+        raise TaskDefinitionError(
+            f"Task {name!r}: memory_limit_mb needs process=True. Tasks in threads and on the event loop share the "
+            "worker's memory."
+        )
 
 
 def _check_start(name: str, start_timeout: Any, concurrency: Any) -> None:

@@ -13,7 +13,7 @@ from milepost.events import end_of
 from milepost.log import JobLog
 from milepost.log.housekeeping import has_forgotten
 from milepost.log.lifecycle import Lifecycle
-from milepost.log.peek import Peek, peek
+from milepost.log.peek import Peek, peek, undelivered
 from milepost.times import utc_now
 from milepost_api.records import JobRecord, JobStore, new_job
 from milepost_api.records.advance import NO_OUTCOME, advance
@@ -91,6 +91,9 @@ class Dispatcher:
         pairs = list(zip(records, seen, strict=True))
         await self._bring([record for record, one in pairs if one is None and record.created_at < before])
         await self._settle([one for _, one in pairs if one is not None and one.job.done])
+        for job_id in await undelivered(self._redis, [one for one in seen if one is not None]):
+            if await self._log.redeliver(job_id) == "delivered":
+                log.warning("a waiting job stood in no queue and was delivered again", job_id=job_id)
         more = len(records) == PAGE
         self._page_after = records[-1].id if more else ""
         return more

@@ -41,7 +41,11 @@ def members(fields: Mapping[str, Any]) -> str:
 
     Raises `BadReport` when a value is not JSON, or when all of it is too long to be an event.
     """
-    text = dumps(fields)[1:-1]
+    return fitting(dumps(fields)[1:-1])
+
+
+def fitting(text: str) -> str:
+    """Return the inside of an event. Raises `BadReport` when it is too long to be one."""
     if len(text) > EVENT_BYTES:
         raise BadReport(
             f"This report is {len(text):,} bytes long as JSON and an event holds at most {EVENT_BYTES:,}; "
@@ -59,16 +63,16 @@ def end_args(
     """Return what an end says to the scripts: the result if it is large, the inside of its event, state fields."""
     large = len(result) > INLINE_RESULT_BYTES
     inline = "null" if large else result
-    shown = dumps(error and error.to_wire())
+    shown, stood = dumps(error and error.to_wire()), dumps(progress.to_wire())
     body = ",".join(
         (
-            f'"status":"{status}","attempt":{attempt},"progress":{dumps(progress.to_wire())}',
+            f'"status":"{status}","attempt":{attempt},"progress":{stood}',
             f'"result":{inline},"result_omitted":{dumps(large)},"error":{shown}',
         )
     )
     fields = {
         "status": str(status),
-        "progress": dumps(progress.to_wire()),
+        "progress": stood,
         "result": inline,
         "result_omitted": "1" if large else "",
         "error": shown if error else "",
@@ -89,8 +93,10 @@ class ReportCalls:
         self._number = 0
 
     def progress(self, progress: Progress) -> Call:
-        body = {"attempt": self.attempt, "progress": progress.to_wire()}
-        return self._report("event", "progress", members(body), "progress", dumps(body["progress"]))
+        shown = dumps(progress.to_wire())
+        return self._report(
+            "event", "progress", fitting(f'"attempt":{self.attempt},"progress":{shown}'), "progress", shown
+        )
 
     def log(self, level: str, message: str, source: str | None) -> Call:
         body = {"attempt": self.attempt, "level": level, "message": message, "source": source}

@@ -208,6 +208,10 @@ class JobLog:
         waits.append(None if soon_ms < 0 else soon_ms / 1000)
         return Taken(claims, min((wait for wait in waits if wait is not None), default=None))
 
+    def cover(self, worker: str, number: int, *, lease_seconds: float) -> Call:
+        """A heartbeat for what the worker was given by request `number` and has not begun yet."""
+        return Call(SCRIPTS["cover"], (), (worker, number, round(lease_seconds * 1000)))
+
     async def renew(self, claim: Claim, *, lease_seconds: float) -> bool:
         """Lengthen the attempt's lease. False when it has lost the job."""
         reply = await self.call(self.reports(claim).renew(round(lease_seconds * 1000)))
@@ -231,9 +235,9 @@ class JobLog:
             raise JobNotFound
         return cast("CancelOutcome", reply.decode())
 
-    async def redeliver(self, job_id: str, *, delay_ms: int = 0, force: bool = False) -> str:
-        """Hand a waiting job to arq again if arq has lost it (`force`: even if not). Says what it did."""
-        reply = await self.call(job_call("redeliver", job_id, delay_ms, int(force)))
+    async def redeliver(self, job_id: str) -> str:
+        """Hand a waiting job to the workers again if its delivery was lost. Says what it did."""
+        reply = await self.call(job_call("redeliver", job_id))
         return str(reply.decode())
 
     async def lapse(self, job_id: str, *, lease_seconds: float, silence_seconds: float) -> str:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from milepost.codec import Cursor
-from milepost.job import Job
+from milepost.job import Job, Status
 from milepost.log.joblog import _STATE_FIELDS, _job
-from milepost.log.keys import state_key
+from milepost.log.keys import queue_key, state_key
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.RETRYING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Peek:
 
     job: Job
     cursor: Cursor
+    delivery: str
+    """What stands in the queue for it while it waits."""
 
 
 async def peek(redis: Redis, job_ids: Sequence[str]) -> list[Peek | None]:
@@ -29,14 +33,26 @@ async def peek(redis: Redis, job_ids: Sequence[str]) -> list[Peek | None]:
         return []
     async with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
-            pipe.hmget(state_key(job_id), ["epoch", "seq", *_STATE_FIELDS])
+            pipe.hmget(state_key(job_id), ["epoch", "seq", "delivery", *_STATE_FIELDS])
         rows = await pipe.execute()
     return [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
 
 
 def _peek(job_id: str, row: Sequence[bytes | None]) -> Peek | None:
-    epoch, seq, *state = row
-    if epoch is None or seq is None:
+    epoch, seq, delivery, *state = row
+    if epoch is None or seq is None or delivery is None:
         return None
     cursor = Cursor(epoch.decode(), int(seq))
-    return Peek(_job(job_id, cursor.seq, state), cursor)
+    return Peek(_job(job_id, cursor.seq, state), cursor, f"{job_id}.{delivery.decode()}")
+
+
+async def undelivered(redis: Redis, seen: Sequence[Peek]) -> list[str]:
+    """Return the ids of those that wait and stand in no queue: nobody would ever take them."""
+    waiting = [one for one in seen if one.job.status in WAITING]
+    if not waiting:
+        return []
+    async with redis.pipeline(transaction=False) as pipe:
+        for one in waiting:
+            pipe.zscore(queue_key(one.job.queue), one.delivery)
+        places = await pipe.execute()
+    return [one.job.id for one, place in zip(waiting, places, strict=True) if place is None]

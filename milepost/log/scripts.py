@@ -36,5 +36,6 @@ SCRIPTS: Mapping[str, Script] = {
         "settle",
         "read",
         "take",
+        "cover",
     )
 }

@@ -3,6 +3,9 @@
 from milepost.reporting.estimator import Estimator
 from milepost.reporting.handle import ProgressHandle, progress
 from milepost.reporting.meter import Meter, Step
+from milepost.reporting.records import ProgressHandler, capture_logs
+from milepost.reporting.relay import Relay, RelayReporter
+from milepost.reporting.replay import Replay
 from milepost.reporting.reporter import HERE, Place, Reporter, Sink, Stopped
 
 __all__ = [
@@ -11,9 +14,14 @@ __all__ = [
     "Meter",
     "Place",
     "ProgressHandle",
+    "ProgressHandler",
+    "Relay",
+    "RelayReporter",
+    "Replay",
     "Reporter",
     "Sink",
     "Step",
     "Stopped",
+    "capture_logs",
     "progress",
 ]

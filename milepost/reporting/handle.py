@@ -8,7 +8,9 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from milepost.codec import dumps
 from milepost.reporting.bind import bind
-from milepost.reporting.reporter import HERE, Place, checkpoint_json
+from milepost.reporting.loops import AsyncCounting, Loop, counting
+from milepost.reporting.reporter import HERE, Place, checkpoint_json, here
+from milepost.reporting.tqdm import tqdm, trange
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,25 +78,28 @@ class ProgressHandle:
         *,
         unit: str | None = None,
     ) -> Iterator[T] | AsyncIterator[T]:
-        """Pass the items on and count those that are finished; `total` is taken from `len` where there is one."""
+        """Pass the items on and count those that are finished; `total` is taken from `len` where there is one.
+
+        A loop inside of another counts as a step of the item that the outer one is at.
+        """
+        place = here()
+        if place is None:
+            return aiter(iterable) if isinstance(iterable, AsyncIterable) else iter(iterable)
         if total is None:
             total = _length(iterable)
-        self(0, total, message, unit=unit)
+
+        def begin() -> Loop:
+            return Loop(here() or place, name=message, total=total, unit=unit, message=message)
+
         if isinstance(iterable, AsyncIterable):
-            return self._track_async(iterable)
-        return self._track(iterable)
+            return AsyncCounting(begin, iterable)
+        return counting(begin, iterable)
 
-    def _track(self, iterable: Iterable[T]) -> Iterator[T]:
-        for done, item in enumerate(iterable, 1):
-            yield item
-            self(done)
+    tqdm = tqdm
+    """A class that stands in for `tqdm.tqdm`: `tqdm = progress.tqdm`."""
 
-    async def _track_async(self, iterable: AsyncIterable[T]) -> AsyncIterator[T]:
-        done = 0
-        async for item in iterable:
-            yield item
-            done += 1
-            self(done)
+    trange = staticmethod(trange)
+    """`tqdm(range(…))`."""
 
     @contextmanager
     def step(self, name: str, *, weight: float = 1.0) -> Iterator[None]:

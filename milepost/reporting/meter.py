@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Self
 
 from milepost.job import Progress, StepRef
 from milepost.job import Step as StepView
@@ -24,13 +25,19 @@ class Step:
 
     __slots__ = (
         "_ended",
+        "_left",
         "_names",
+        "_spent",
         "_unplanned",
         "children",
+        "counted",
         "current",
         "done",
         "failed",
         "key",
+        "left",
+        "loop",
+        "loops",
         "name",
         "number",
         "pace",
@@ -54,11 +61,19 @@ class Step:
         self.children: list[Step] = []
         self.plan: dict[str, float] = {}
         self.pace = Estimator()
-        self.done = self.failed = False
+        self.done = self.failed = self.left = False
+        self.counted = False
+        """Whether a loop counts its items here at the moment."""
+        self.loop = False
+        """Whether this is no part that somebody named, but a loop inside of another."""
+        self.loops = 0
+        """How many loops have counted here, one after the other."""
+        self._spent: float | None = None
+        self._left: Step | None = None
         self._names: dict[str, int] = {}
         self._unplanned = self._ended = 0
 
-    def begin(self, name: str, weight: float) -> Step:
+    def begin(self, name: str, weight: float) -> Self:
         """Open a step below this one. A name that was used before gets a key of its own: `name-2`."""
         times = self._names.get(name, 0) + 1
         key = name if times == 1 else f"{name}-{times}"
@@ -67,18 +82,50 @@ class Step:
             key = f"{name}-{times}"
         self._names[name] = times
         self._names.setdefault(key, 1)
-        child = Step(key, name, weight, self, self._ordinal(key))
+        self.settle(succeeded=True)
+        child = type(self)(key, name, weight, self, self._ordinal(key))
         self.children.append(child)
         return child
 
     def end(self, child: Step) -> None:
         """Close `child`. What is kept of those that have ended is bounded."""
         child.children = []
-        if self.total is not None and not self.plan:
+        if not self.shows(child):
             self.children.remove(child)  # a loop that counts its items: the count remembers it
+        elif child.left:
+            self.settle(succeeded=True)
+            self._left = child
         self._ended += 1
         if self._ended > 2 * MOST_STEPS:
             self._forget()
+
+    def settle(self, *, succeeded: bool) -> None:
+        """Say now what became of a loop that was left early: by `break`, if things went on well; else it failed."""
+        if self._left is not None:
+            self._left.left, self._left.done, self._left.failed = False, succeeded, not succeeded
+            self._left = None
+
+    def takes_loop(self, name: str) -> bool:
+        """Whether the loop `name` may count here, and not on a step of its own below.
+
+        Not while something else counts here, nor when `name` is planned. What a loop before it has left behind
+        is free to be taken.
+        """
+        if self.counted or name in self.plan:
+            return False
+        return bool(self.plan) or self.total is None or self.total == self._spent
+
+    def end_loop(self) -> None:
+        self.counted, self._spent = False, self.total
+        self.loops += 1
+
+    def shows(self, child: Step) -> bool:
+        """Whether `child` is a part that readers are shown, not something inside one item of a loop."""
+        return not self.hides(child) and (bool(self.plan) or (self.total is None and not self.counted))
+
+    def hides(self, child: Step) -> bool:
+        """Whether `child` is a loop beside the parts that are planned."""
+        return bool(self.plan) and child.loop and child.key not in self.plan
 
     def fraction(self) -> float | None:
         """Return 0–1, or None as long as nobody can know."""
@@ -96,7 +143,7 @@ class Step:
 
     @property
     def runs(self) -> bool:
-        return not (self.done or self.failed)
+        return not (self.done or self.failed or self.left)
 
     def skipped(self) -> set[str]:
         """Return the planned steps that were passed over: another branch was taken, and a later one has begun."""
@@ -160,6 +207,7 @@ class Meter:
 
     def finish(self, now: float, *, succeeded: bool, updated_at: str | None = None) -> Progress:
         """Return the last progress: 100 % after success, frozen where it stood otherwise."""
+        self.root.settle(succeeded=succeeded)
         last = self.read(now, updated_at)
         return Progress(
             current=last.current,
@@ -195,20 +243,24 @@ class Meter:
             return None
         self._speed.observe(now, fraction)
         speed = self._speed.rate(now)
-        return (1.0 - fraction) / speed if speed else None
+        # One loop after the other, or all is counted and the task goes on: nobody knows for how long.
+        if not speed or fraction >= 1 or (self.root.loops + self.root.counted > 1 and not self.root.plan):
+            return None
+        return (1.0 - fraction) / speed
 
     def _step(self) -> StepRef | None:
         step = self.focus
         while step.parent is not None and step.parent is not self.root:
             step = step.parent
-        if step.parent is None:
+        if step.parent is None or self.root.hides(step):
             return None
         plan = self.root.plan
-        count = max(len(plan), *(child.number for child in (*self.root.children, step))) if plan else None
+        shown = [child for child in (*self.root.children, step) if not self.root.hides(child)]
+        count = max(len(plan), *(child.number for child in shown)) if plan else None
         return StepRef(key=step.key, name=step.name, index=step.number, count=count)
 
     def _steps(self) -> tuple[StepView, ...]:
-        begun = {child.key: child for child in self.root.children}
+        begun = {child.key: child for child in self.root.children if not self.root.hides(child)}
         passed = self.root.skipped()
         keys = dict.fromkeys((*self.root.plan, *begun))
         return tuple(self._view(key, begun.get(key), key in passed) for key in list(keys)[-MOST_STEPS:])

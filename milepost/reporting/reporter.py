@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from milepost.codec import dumps
 from milepost.errors import BadReport
@@ -18,6 +18,8 @@ MESSAGE_CHARACTERS = 1 << 20
 NAME_CHARACTERS = 200
 CHECKPOINT_BYTES = 256 << 10
 """The longest checkpoint, as JSON: a place to go on from, not the work itself."""
+
+_ORDINARY = 1 << 53
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -77,7 +79,8 @@ class Reporter:
             raise Stopped(self.stop)
         meter = self.meter
         if current is not None:
-            step.current = finite(current)
+            ordinary = current.__class__ is int and -_ORDINARY < current < _ORDINARY  # spares a call
+            step.current = current if ordinary else finite(current)
         if total is not None:
             step.total = finite(total)
         if fraction is not None:
@@ -92,9 +95,20 @@ class Reporter:
             self.sink.changed()
 
     def advance(self, step: Step, n: Any) -> None:
-        n = finite(n)
+        if n.__class__ is not int:
+            n = finite(n)
         with self.lock:
-            self.update(step, (step.current or 0) + n, None, None, None)
+            step.current = finite((step.current or 0) + n)
+        self.touch(step)
+
+    def touch(self, step: Step) -> None:
+        """`step` has been written to directly, by a loop that looks at `dirty` and `stop` after each item."""
+        if self.stop is not None:
+            raise Stopped(self.stop)
+        self.meter.focus = step
+        if not self.dirty:
+            self.dirty = True
+            self.sink.changed()
 
     def log(self, level: str, message: Any) -> None:
         self.raise_if_stopped()
@@ -130,12 +144,7 @@ class Reporter:
     @contextmanager
     def step(self, parent: Step, name: Any, weight: Any) -> Iterator[Step]:
         """Open a step below `parent`; it is done when the block ends, failed when it raises."""
-        self.raise_if_stopped()
-        name, weight = text(name, NAME_CHARACTERS), weight_of(weight)
-        with self.lock:
-            step = parent.begin(name, weight)
-        self.meter.focus, self.meter.message = step, None
-        self._milestone(step)
+        step = self.begin_step(parent, name, weight)
         try:
             yield step
         except BaseException:
@@ -144,12 +153,51 @@ class Reporter:
         else:
             step.done = True
         finally:
-            with self.lock:
-                parent.end(step)
-            self._milestone(step)
+            self.end_step(step)
 
-    def _milestone(self, step: Step) -> None:
-        if step.parent is self.meter.root and self.meter.root.total is None:
+    def begin_step(self, parent: Step, name: Any, weight: Any) -> Step:
+        self.raise_if_stopped()
+        name, weight = text(name, NAME_CHARACTERS), weight_of(weight)
+        with self.lock:
+            step = parent.begin(name, weight)
+        self.meter.focus, self.meter.message = step, None
+        self.milestone(step)
+        return step
+
+    def end_step(self, step: Step) -> None:
+        """Close a step that says by now whether it is done or has failed."""
+        with self.lock:
+            if step.parent is not None:
+                step.parent.end(step)
+        self.milestone(step)
+
+    def begin_loop(self, step: Step, name: str) -> Step:
+        """Return where a loop is to count: `step`, or a step below it when something counts there already."""
+        self.raise_if_stopped()
+        with self.lock:
+            if step.takes_loop(name):
+                step.counted = True
+                return step
+            child = step.begin(name, 0.0 if step.plan else 1.0)  # what is planned has the plan's weight
+            child.loop = child.counted = True
+        self.meter.focus = child
+        self.milestone(child)
+        return child
+
+    def end_loop(self, step: Step, outer: Step, outcome: Literal["done", "failed", "left"]) -> None:
+        """The loop that counted on `step` is over; `left` when nobody knows why it was left early."""
+        with self.lock:
+            step.end_loop()
+            if step is outer:
+                return
+            setattr(step, outcome, True)
+            outer.end(step)
+        self.meter.focus = outer
+        self.milestone(step)
+
+    def milestone(self, step: Step) -> None:
+        """Say that this step has begun or ended."""
+        if step.parent is self.meter.root and self.meter.root.shows(step):
             self.sink.milestone()
         elif not self.dirty:
             self.dirty = True
@@ -159,15 +207,27 @@ class Reporter:
 class Place:
     """Which reporter, and which of its steps: what the context of a running task carries."""
 
-    __slots__ = ("reporter", "step")
+    __slots__ = ("outer", "over", "reporter", "step")
 
-    def __init__(self, reporter: Reporter, step: Step | None = None) -> None:
+    def __init__(self, reporter: Reporter, step: Step | None = None, outer: Place | None = None) -> None:
         self.reporter = reporter
         self.step = step or reporter.meter.root
+        self.outer = outer
+        """Where a loop was begun that made this place."""
+        self.over = False
+        """Whether that loop has ended: it may have ended in another context, which cannot change this one's."""
 
 
 HERE: ContextVar[Place | None] = ContextVar("milepost_place", default=None)
 """Set by the worker around a task. Copied into threads by `asyncio.to_thread`, into tasks by asyncio."""
+
+
+def here() -> Place | None:
+    """Return the present place, past those of loops that have ended."""
+    place = HERE.get()
+    while place is not None and place.over:
+        place = place.outer
+    return place
 
 
 def finite(value: Any) -> int | float:

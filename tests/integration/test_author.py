@@ -65,3 +65,17 @@ async def test_the_loops_own_threads_report_to_their_job(fleet: Fleet) -> None:
     await fleet.worker(TASKS)
     job = await fleet.run("t.executor")
     assert (job.status, job.progress.current) == (Status.SUCCEEDED, 20)
+
+
+async def test_a_worker_that_captures_logs_makes_events_of_them(fleet: Fleet) -> None:
+    """From the level that its setting names; without the setting, none."""
+    silent = await fleet.worker(TASKS)
+    job = await fleet.run("t.logging")
+    assert [one for one in await fleet.events(job.id) if one["type"] == "log"] == []
+    silent.kill()
+    await fleet.worker(TASKS, capture_logs_level="info")
+    job = await fleet.run("t.logging")
+    told = [one for one in await fleet.events(job.id) if one["type"] == "log"]
+    assert [(one["level"], one["message"], one["source"]) for one in told] == [
+        ("info", "order 3", "shop.orders")
+    ]

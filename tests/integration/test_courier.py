@@ -14,7 +14,7 @@ from milepost_worker.outbox import Outbox
 from redis.asyncio import Redis
 
 from milepost.job import Status
-from milepost.log import SCRIPTS, JobLog, NewJob
+from milepost.log import SCRIPTS, Call, JobLog, NewJob
 from milepost.redis import connect_sync
 from milepost.reporting import Reporter
 from tests.support.joblog import claimed
@@ -245,3 +245,30 @@ async def test_no_report_is_lost_while_others_load_the_scripts(
     logged = [int(entry["message"].split()[0]) for entry in entries if entry["type"] == "log"]
     assert logged == list(range(400))
     assert len({entry["cursor"].split("-")[0] for entry in entries}) == 1
+
+
+async def test_attempts_that_are_not_open_here_yet_have_heartbeats_too(
+    courier: Courier, attempt: Open, redis: Redis, clock: Clock
+) -> None:
+    """The event loop may be blocked while the answer that brings them is under way."""
+    await attempt("open")
+    await redis.zadd("mp:leases", {"open": 0})
+    asked: list[int] = []
+
+    def cover() -> Call:
+        asked.append(1)
+        return courier_log.cover("worker", last, lease_seconds=10)
+
+    courier_log, last = JobLog(redis), 99_999
+    await courier_log.create(NewJob(id="waits", task="t", created_at="2026-01-01T00:00:00Z"))
+    taken = await courier_log.take(["default"], "worker", 1, number=last, lease_seconds=1, room={"t": -1})
+    assert [claim.job_id for claim in taken.claims] == ["waits"]
+    before = await lease_ends(redis, "waits")
+    courier.cover = cover
+    courier._round()
+    assert await lease_ends(redis, "waits") > before + 5000
+    courier._round()
+    assert len(asked) == 1  # no more often than heartbeats need it
+    clock.now += 3
+    courier._round()
+    assert len(asked) == 2

@@ -146,3 +146,16 @@ async def test_nothing_runs_twice_because_the_records_are_far_behind(store: JobS
     await record_all(store, short, redis)
     await dispatcher.round()
     assert await there(short, "a") == [False]
+
+
+async def test_a_waiting_job_that_stands_in_no_queue_is_delivered_again(
+    store: JobStore, joblog: JobLog, redis: Redis, dispatcher: Dispatcher
+) -> None:
+    """Redis evicted the queue, or somebody deleted it: the job would wait for ever."""
+    await accept(store, "a", "b")
+    await dispatcher.round()
+    await Hand(joblog).begin("b")
+    await redis.delete("mp:queue:default")
+    await dispatcher.round()
+    assert await redis.zrange("mp:queue:default", 0, -1) == [b"a.2"]
+    assert (await Hand(joblog).begin("a")).attempt == 1

@@ -192,11 +192,10 @@ class LifeOfAJob(RuleBasedStateMachine):
         self.zombies.append(self.holder)
         self.status, self.held = status, None
 
-    @rule(force=st.booleans())
-    def redeliver(self, force: bool) -> None:
+    @rule()
+    def redeliver(self) -> None:
         waiting = not self.running and not self.status.is_terminal
-        expected = ("delivered" if force else "there") if waiting else "not_waiting"
-        assert self.run(self.log.redeliver(self.new.id, force=force)) == expected
+        assert self.run(self.log.redeliver(self.new.id)) == ("there" if waiting else "not_waiting")
 
     @precondition(lambda self: not self.running and not self.status.is_terminal)
     @rule()

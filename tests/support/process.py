@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
+import psutil
+
 from tests.support.wait import DEADLINE_SECONDS, eventually_sync
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +38,19 @@ def python_environment(settings: Mapping[str, str]) -> dict[str, str]:
         "NO_COLOR": "1",
         **settings,
     }
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits to be reaped does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """Return what the process has started, and what those have started."""
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
 class Process:

@@ -26,6 +26,6 @@ class Notes:
     def checkpoint(self, value: str) -> None:
         self.told.append(("checkpoint", value))
 
-    def of(self, kind: str) -> list[tuple[Any, ...]]:
+    def of(self, kind: str) -> list[list[Any]]:
         """Return what was told of one kind, without its kind."""
-        return [rest for first, *rest in map(list, self.told) if first == kind]  # type: ignore[misc]
+        return [rest for first, *rest in map(list, self.told) if first == kind]

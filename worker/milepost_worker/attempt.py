@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -29,6 +30,7 @@ from milepost_worker.outcome import (
     Verdict,
     judge,
 )
+from milepost_worker.processes import KILL_SECONDS, ForkServer, in_a_process
 
 log = structlog.get_logger("milepost.attempt")
 
@@ -44,9 +46,13 @@ class Attempt:
         courier: Courier,
         *,
         stop_grace_seconds: float,
+        processes: ForkServer | None = None,
+        process_memory_limit_mb: float | None = None,
     ) -> None:
+        """`processes` starts those of `process=True` tasks, with so much memory where the task itself sets no limit."""
         self.claim, self.task = claim, task
         self._courier, self._grace = courier, stop_grace_seconds
+        self._processes, self._memory_limit_mb = processes, process_memory_limit_mb
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[str] = self._loop.create_future()
         self._outbox = Outbox(claim, joblog.reports(claim), courier.notify)
@@ -98,7 +104,7 @@ class Attempt:
             return Stop(self._stopped.result())  # handed back before it began
         token = HERE.set(Place(self._reporter))
         try:
-            inner = asyncio.create_task(execute(self.task, arguments), name=f"task {self.claim.task}")
+            inner = asyncio.create_task(self._execute(arguments), name=f"task {self.claim.task}")
         finally:
             HERE.reset(token)
         waited: set[asyncio.Future[Any]] = {inner, self._stopped}
@@ -109,6 +115,19 @@ class Attempt:
             self.stop("timeout")
         return await self._wind_down(inner)
 
+    def _execute(self, arguments: dict[str, Any]) -> Coroutine[Any, Any, Outcome]:
+        if not self.task.options.process or self._processes is None:
+            return execute(self.task, arguments)
+        # It converts the params itself: what they become need not be able to travel.
+        return in_a_process(
+            self.task,
+            self.claim,
+            self._reporter,
+            self._processes,
+            grace_seconds=self._grace,
+            memory_limit_mb=self._memory_limit_mb,
+        )
+
     def _of_its_own(self, outcome: Outcome) -> Outcome:
         # A thread may raise `Stopped` before the loop has heard why.
         if isinstance(outcome, Raised) and self._reporter.stop is not None:
@@ -117,9 +136,12 @@ class Attempt:
 
     async def _wind_down(self, inner: asyncio.Task[Outcome]) -> Outcome:
         reason = self._stopped.result()
-        if self.task.is_async:
+        grace = self._grace
+        if self.task.options.process:
+            grace += 2 * KILL_SECONDS  # it keeps the grace itself, then kills
+        if self.task.is_async or self.task.options.process:
             inner.cancel()
-        done, _ = await asyncio.wait({inner}, timeout=self._grace)
+        done, _ = await asyncio.wait({inner}, timeout=grace)
         if not done:
             # It holds on; the verdict stands without it, and its later reports are refused.
             log.warning("attempt.ignores_stop", job_id=self.claim.job_id, task=self.claim.task, reason=reason)

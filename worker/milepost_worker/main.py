@@ -17,6 +17,7 @@ import structlog
 
 from milepost.errors import MilepostError, TaskDefinitionError
 from milepost.logs import configure_logs
+from milepost.reporting import capture_logs
 from milepost.settings import load
 from milepost.tasks import REGISTRY, Task
 from milepost_worker.executors import ContextExecutor
@@ -37,9 +38,12 @@ def command(modules: tuple[str, ...], concurrency: int | None, queues: tuple[str
     """Run the tasks defined in MODULEs; without any, the built-in ones."""
     settings = load(WorkerSettings, concurrency=concurrency, queues=queues or None)
     configure_logs(settings)
-    tasks = import_tasks(modules or ("milepost_worker.builtin",))
+    if settings.capture_logs_level is not None:
+        capture_logs(settings.capture_logs_level)
+    modules = modules or ("milepost_worker.builtin",)
+    tasks = import_tasks(modules)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(settings, tasks))
+        runner.run(serve(settings, tasks, modules))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -97,10 +101,12 @@ def _not_found(module: str, error: ModuleNotFoundError) -> str:
     return f"Module {module!r} imports {error.name!r}, which is not installed."
 
 
-async def serve(settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]]) -> None:
+async def serve(
+    settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]], modules: Sequence[str] = ()
+) -> None:
     """Work until SIGTERM or SIGINT; a second one hastens, a hard deadline ends it."""
     asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="milepost-pool"))
-    async with open_service(settings, tasks) as service:
+    async with open_service(settings, tasks, modules) as service:
         _handle_signals(service, settings)
         log.info("worker.ready", worker=service.id, queues=list(settings.queues), tasks=sorted(tasks))
         await service.work()

@@ -11,6 +11,7 @@ from typing import Any
 from milepost.errors import BadReport, ParamsError
 from milepost.job import ErrorCode, JobError, Status
 from milepost.tasks import Options, Retry
+from milepost_worker.foreign import Foreign, is_a
 
 TRACEBACK_CHARACTERS = 20_000
 MESSAGE_CHARACTERS = 10_000
@@ -25,9 +26,10 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The task raised."""
+    """The task raised; `traceback` is how it looked where it was raised, if that was another process."""
 
     error: BaseException
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +96,14 @@ def judge(
         case Stop("timeout"):
             return _after_timeout(options, attempt, timeout_seconds, left, chance)
         case Raised(Retry() as wish):
-            error = _error(wish, attempt, retryable=left)
+            error = _error(wish, attempt, retryable=left, shown=outcome.traceback)
             if not left:
                 return End(Status.FAILED, error=error)
             wanted = wish.after if wish.after is not None else options.retry_delay(attempt, chance)
             return Again(error, max(0.0, wanted))
         case Raised(error):
-            again = (
-                left
-                and isinstance(error, options.retry_on)
-                and not isinstance(error, BadReport | ParamsError)
-            )
-            told = _error(error, attempt, retryable=again)
+            again = left and is_a(error, *options.retry_on) and not is_a(error, BadReport, ParamsError)
+            told = _error(error, attempt, retryable=again, shown=outcome.traceback)
             return (
                 Again(told, options.retry_delay(attempt, chance)) if again else End(Status.FAILED, error=told)
             )
@@ -124,26 +122,26 @@ def _after_timeout(
     return Again(error, options.retry_delay(attempt, chance)) if again else End(Status.FAILED, error=error)
 
 
-def _error(error: BaseException, attempt: int, *, retryable: bool) -> JobError:
-    code = ErrorCode.SERIALIZATION if isinstance(error, BadReport) else ErrorCode.EXCEPTION
+def _error(error: BaseException, attempt: int, *, retryable: bool, shown: str | None = None) -> JobError:
+    code = ErrorCode.SERIALIZATION if is_a(error, BadReport) else ErrorCode.EXCEPTION
     return JobError(
         code=code,
-        message=_message(error),
-        type=type(error).__qualname__,
+        message=message_of(error),
+        type=error.name if isinstance(error, Foreign) else type(error).__qualname__,
         attempt=attempt,
         retryable=retryable,
-        traceback=_traceback(error),
+        traceback=shown or traceback_of(error),
     )
 
 
-def _traceback(error: BaseException) -> str:
+def traceback_of(error: BaseException) -> str:
     text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
     return text.encode(
         "utf-8", "replace"
     ).decode()  # file names that are no UTF-8 come as half surrogate pairs
 
 
-def _message(error: Any) -> str:
+def message_of(error: Any) -> str:
     try:
         text = str(error)
     except Exception as broken:  # noqa: BLE001 -- a task's exception may be unable to say what it is

@@ -98,6 +98,8 @@ class Picker:
         self._wake, self._looks = asyncio.Event(), Looks(clock)
         self._draining = self._hurrying = self._unanswered = False
         self._number = self._failures = 0
+        self.awaited: int | None = None
+        """The request whose attempts may have begun in Redis and not here; the courier's thread reads it."""
         self._clock, self._asked_at = clock, 0.0
 
     @property
@@ -153,6 +155,10 @@ class Picker:
         for claim in claims:
             self._room.begun(claim.task)
             self._worker.start(claim, partial(self._over, claim.task))
+        await asyncio.sleep(
+            0
+        )  # they begin now, before anything else is asked for, and have heartbeats of their own
+        self.awaited = None
         soon = taken.soon_seconds
         return self._poll_seconds if soon is None else min(self._poll_seconds, soon)
 
@@ -165,6 +171,7 @@ class Picker:
             # Jobs may have been given to us by a request whose answer was lost: it is repeated under its number.
             self._number += 1
             self._unanswered = True
+            self.awaited = self._number
             self._asked_at = self._clock()
         return await self._joblog.take(
             self._queues,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import structlog
 from arq.connections import ArqRedis
 
 from milepost.background import end
-from milepost.log import Catalogue, Claim, JobLog
+from milepost.log import Call, Catalogue, Claim, JobLog
 from milepost.redis import connect, connect_subscriber, connect_sync
 from milepost.tasks import Task
 from milepost_worker.arqjson import dump, load
@@ -20,6 +20,7 @@ from milepost_worker.courier import Courier
 from milepost_worker.listener import Listener
 from milepost_worker.picker import Picker
 from milepost_worker.presence import Presence, new_worker_id
+from milepost_worker.processes import ForkServer
 from milepost_worker.room import Room
 from milepost_worker.settings import WorkerSettings
 
@@ -36,6 +37,7 @@ class Service:
         self._settings, self._tasks, self._joblog, self._courier = settings, tasks, joblog, courier
         self.attempts: dict[str, Attempt] = {}
         self.picker: Picker  # set by `open_service`: the picker calls back
+        self.processes: ForkServer | None = None
         self._leaving = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -47,6 +49,8 @@ class Service:
             self._joblog,
             self._courier,
             stop_grace_seconds=self._settings.stop_grace_seconds,
+            processes=self.processes,
+            process_memory_limit_mb=self._settings.process_memory_limit_mb,
         )
         self.attempts[claim.job_id] = attempt
         if self._hurry.is_set():
@@ -56,6 +60,13 @@ class Service:
         finally:
             if self.attempts.get(claim.job_id) is attempt:
                 del self.attempts[claim.job_id]
+
+    def cover(self) -> Call | None:
+        """Return the heartbeat of attempts that Redis has begun for this worker and it may not know of yet."""
+        number = self.picker.awaited
+        if number is None:
+            return None
+        return self._joblog.cover(self.id, number, lease_seconds=self._settings.lease_seconds)
 
     def cancel(self, job_id: str) -> None:
         if attempt := self.attempts.get(job_id):
@@ -87,9 +98,9 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]]
+    settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]], modules: Sequence[str] = ()
 ) -> AsyncIterator[Service]:
-    """Everything a worker needs lives exactly as long as this block."""
+    """Everything a worker needs lives exactly as long as this block. `modules`: where the tasks came from."""
     redis = connect(settings.redis_url)
     pool = ArqRedis(
         pool_or_conn=connect(settings.redis_url).connection_pool, job_serializer=dump, job_deserializer=load
@@ -117,6 +128,7 @@ async def open_service(
         room=Room(tasks),
         run=service.attempt,
     )
+    courier.cover = service.cover
     listener = Listener(
         subscriber,
         service.id,
@@ -133,6 +145,11 @@ async def open_service(
         concurrency=settings.concurrency,
         running=lambda: list(service.attempts),
     )
+    if any(task.options.process for task in tasks.values()):
+        service.processes = ForkServer(
+            modules, {"log_level": settings.log_level, "log_format": settings.log_format}
+        )
+        service.processes.launch()
     courier.start()
     background = [asyncio.create_task(listener.run()), asyncio.create_task(presence.run())]
     for running in background:
@@ -141,6 +158,8 @@ async def open_service(
         yield service
     finally:
         await end(*background)
+        if service.processes is not None:
+            await service.processes.close()
         await presence.leave()
         courier.stop()
         await asyncio.to_thread(courier.join, 5.0)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Gt, MinLen
 from pydantic import field_validator
 from pydantic_settings import NoDecode
 
@@ -21,6 +21,10 @@ class WorkerSettings(Settings):
     drain_seconds: Annotated[float, Ge(0)] = 20  # after SIGTERM running jobs may finish for so long
     stop_grace_seconds: Annotated[float, Ge(0)] = 5  # a cancelled task may clean up for so long
     poll_seconds: Annotated[float, Ge(0.05)] = 0.5  # only if a wake-up was lost
+    process_memory_limit_mb: Annotated[float, Gt(0)] | None = None  # of a `process=True` task that sets none
+    capture_logs_level: Literal["debug", "info", "warning", "error", "critical"] | None = (
+        None  # records as events
+    )
     files_root: Path = Path()  # what files.checksum and csv.profile may read; default: the working directory
 
     @field_validator("queues", mode="before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ async def checkpoint_wait(marks: str, go: str) -> Any:
         progress.checkpoint("told to leave")
         raise
     return stood
+
+
+@task(name="t.logging")
+async def logs() -> None:
+    """Say something in the way of any library."""
+    logging.getLogger("shop.orders").info("order %d", 3)
+    logging.getLogger("shop.orders").debug("too much to tell")
+    logging.getLogger("redis").error("not the job's")
 
 
 @task(name="t.executor")
