@@ -104,6 +104,8 @@ class Relay:
         self._reporter = RelayReporter(self, plan, checkpoint)
         self._reporter.root.shared = shared
         self._live[0] = self._reporter.root
+        self._focus: Step = self._reporter.root
+        """The step that the other side takes to have reported last."""
         self._thread = threading.Thread(target=self._run, name="milepost-relay", daemon=True)
 
     def open(self) -> RelayReporter:
@@ -150,7 +152,7 @@ class Relay:
         with self._room:
             before = [operation for live in list(self._live.values()) for operation in self._changes(live)]
             parent, step.number_there = self._number(step.parent), next(self._numbers)
-            self._live[step.number_there] = step
+            self._live[step.number_there] = self._focus = step
             self._message = None
         self._put(*before, _operation("begin", step.number_there, parent, step.name, float(step.weight)))
 
@@ -223,12 +225,12 @@ class Relay:
         focus, message = self._reporter.meter.focus, self._reporter.meter.message
         others = [step for step in list(self._live.values()) if step is not focus]
         news = [operation for step in others for operation in self._changes(step)]
-        others_moved = bool(news)
         told = message if message != self._message else None
         self._message = message
         if self._lives(focus):
             news += self._changes(focus)
-        if told is not None or (others_moved and self._lives(focus)):
+        if told is not None or (self._lives(focus) and self._focus is not focus):
+            self._focus = focus
             news.append(_operation("update", self._number(focus), None, None, told, None, None))
         kept, self._checkpoint = self._checkpoint, None
         if kept is not None:
@@ -241,12 +243,12 @@ class Relay:
             return
         moved = step.moved - step.sent_moved
         if moved:
-            step.sent_moved += moved
+            step.sent_moved, self._focus = step.sent_moved + moved, step
             yield _operation("advance", step.number_there, moved)
         now = (step.current, step.total, None, step.unit, step.share)
         if now != step.sent:
             changes = [new if new != old else None for new, old in zip(now, step.sent, strict=True)]
-            step.sent = now
+            step.sent, self._focus = now, step
             yield _operation("update", step.number_there, *changes)
 
     def _write(self) -> None:
