@@ -291,8 +291,9 @@ def _ended_before_the_loss(story: Story) -> bool:
 
 
 def _ended(run: Run, story: Story) -> float:
-    deaths = [h.since for h in story.hurt if h.pid == run.pid and h.until == FOREVER]
-    return min([*deaths, FOREVER if run.ended is None else run.ended])
+    if run.ended is not None:
+        return run.ended  # also after its worker's death, if its process outlived it
+    return min((h.since for h in story.hurt if h.pid == run.pid and h.until == FOREVER), default=FOREVER)
 
 
 def _is_lease_lost(event: Wire) -> bool:

@@ -17,6 +17,9 @@ from tests.faults import witness
 
 BEAT_SECONDS = 0.06
 
+# Inherited by the processes that a worker starts for its tasks: what they do, the worker answers for.
+os.environ.setdefault(witness.WORKER_VARIABLE, str(os.getpid()))
+
 
 @contextmanager
 def witnessed(job: str) -> Iterator[str]:
@@ -31,7 +34,7 @@ def witnessed(job: str) -> Iterator[str]:
 
 def report(token: str, beat: int, beats: int) -> None:
     """Say who speaks: the law of the fence compares it with who has the job."""
-    progress.output({"pid": os.getpid(), "run": token, "beat": beat})
+    progress.output({"pid": witness.worker_pid(), "run": token, "beat": beat})
     progress(beat, beats)
 
 
@@ -76,7 +79,7 @@ async def again(job: str, after: float, times: int) -> str:
     with witnessed(job) as token:
         report(token, 0, 1)
         await asyncio.sleep(BEAT_SECONDS)
-        if len(_runs(job)) <= times:
+        if len(runs_so_far(job)) <= times:
             raise Retry(after=after)
     return token
 
@@ -104,11 +107,12 @@ def exit_thread(job: str, seconds: float, how: Literal["os", "sys"]) -> str:
 def _leave(job: str, token: str, how: str) -> None:
     if how == "sys":
         sys.exit(3)
-    if not any(run.exits for run in _runs(job)):
+    if not any(run.exits for run in runs_so_far(job)):
         witness.say("exit", job, token)
         os._exit(3)
 
 
-def _runs(job: str) -> list[witness.Run]:
+def runs_so_far(job: str) -> list[witness.Run]:
+    """Return the runs of this job, its present one included."""
     text = Path(os.environ[witness.PATH_VARIABLE]).read_text()
     return witness.runs_of(witness.lines_of(text)).get(job, [])

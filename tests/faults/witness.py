@@ -15,14 +15,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-PATH_VARIABLE = "FAULTS_WITNESS"
+PATH_VARIABLE, WORKER_VARIABLE = "FAULTS_WITNESS", "FAULTS_WORKER_PID"
 
-What = Literal["start", "stop", "exit"]
+What = Literal["start", "stop", "exit", "gone"]
+"""`exit`: the run ends its own worker; `gone`: the process that was started for it."""
+
+
+def worker_pid() -> int:
+    """Return the process id of the worker that this code runs for."""
+    return int(os.environ[WORKER_VARIABLE])
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a task's function: of which job (by the name the test gave it), in which process, from when.
+    """One run of a task's function: of which job (by the name the test gave it), of which worker, from when.
 
     Seconds. `ended` is None where it never said so: it still runs, or its process died. `exits`: it announced
     that it would end its own process.
@@ -43,7 +49,7 @@ class Run:
 
 def say(what: What, job: str, token: str) -> None:
     """Append one line, from inside a task."""
-    line = {"what": what, "job": job, "run": token, "pid": os.getpid(), "t": time.monotonic()}
+    line = {"what": what, "job": job, "run": token, "pid": worker_pid(), "t": time.monotonic()}
     file = os.open(os.environ[PATH_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(file, json.dumps(line).encode() + b"\n")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.faults.house import LEASE_SECONDS, SILENCE_SECONDS
 from tests.faults.rounds import Round
+from tests.support.process import Process
 
 LOST = frozenset({"succeeded", "failed:worker_lost"})
 ONCE = {"max_attempts": 1}
@@ -81,5 +84,53 @@ async def block_far(r: Round) -> None:
     await r.ended()
 
 
-SCENARIOS = (kill, freeze, freeze_short, exit_process, exit_task, block, block_far)
-"""To come with process tasks: `os._exit` and running out of memory in one, which cost the worker nothing."""
+async def _apart(r: Round, count: int) -> list[Process]:
+    """Hire workers whose tasks have processes of their own."""
+    workers = [r.house.hire("tests.faults.tasks", "tests.faults.apart", queues="apart") for _ in range(count)]
+    await r.house.there(*workers)
+    return workers
+
+
+async def _dies(r: Round, how: str) -> None:
+    """A task's process dies: the job is tried again, or fails where no attempt is left. Nobody else notices."""
+    workers = await _apart(r, 1)
+    apart: dict[str, Any] = {"queue": "apart"}
+    await r.mixed(2, 0.3, 0.8, spared=True, options=apart)
+    await r.submit("f.process", seconds=0.6, spared=True, options=apart)
+    dies: dict[str, Any] = {"seconds": round(r.chance.uniform(0, 0.3), 2), "how": how, "times": 1}
+    await r.submit("f.process_dies", **dies, options=apart)
+    await r.submit("f.process_dies", **dies, options=apart | ONCE, allowed={"failed:exception"})
+    await r.ended()
+    workers[0].check_alive()
+    await r.house.let_go(*workers)
+
+
+async def process_exit(r: Round) -> None:
+    """`os._exit` and a fatal signal in a process task are a failed attempt and not a dead worker."""
+    await _dies(r, r.chance.choice(["exit", "signal"]))
+
+
+async def process_memory(r: Round) -> None:
+    """So is more memory than it may have."""
+    await _dies(r, "memory")
+
+
+async def process_orphan(r: Round) -> None:
+    """`kill -9` of a worker with process tasks: the processes do not outlive it, their jobs run elsewhere."""
+    workers = await _apart(r, 2)
+    apart: dict[str, Any] = {"queue": "apart"}
+    jobs = [
+        await r.submit("f.process", seconds=round(r.chance.uniform(0.5, 3.0), 2), options=apart)
+        for _ in range(4)
+    ]
+    worker = await r.holder(r.chance.choice(jobs))
+    await r.moment()
+    await r.house.kill(worker)
+    await r.ended()
+    await r.house.let_go(*(one for one in workers if one is not worker))
+
+
+SCENARIOS = (
+    *(kill, freeze, freeze_short, exit_process, exit_task, block, block_far),
+    *(process_exit, process_memory, process_orphan),
+)
