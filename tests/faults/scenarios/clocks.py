@@ -51,7 +51,7 @@ async def api_clock(r: Round) -> None:
         await r.moment(1.0, 2.0)
         r.house.thaw(sleeper)
         if r.chance.random() < 0.5:
-            worker = r.chance.choice(r.house.crew)
+            worker = r.chance.choice([one for one in r.house.crew if one is not sleeper])
             await r.house.kill(worker)
         await r.ended()
     await r.house.let_go(sleeper)
