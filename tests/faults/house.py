@@ -55,6 +55,7 @@ class House:
         self.hurt: list[Hurt] = []
         self.losses: list[float] = []
         self._frozen: dict[int, float] = {}
+        self._fallen: list[str] = []
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -203,8 +204,9 @@ class House:
             await self.drop_api(api)
         if not self.stack.apis or not self.api.alive:
             await self.restart_api()
-        for worker in list(self.crew):
-            self.thaw(worker) if worker.alive else self.crew.remove(worker)
+        self._bury()
+        for worker in self.crew:
+            self.thaw(worker)
         new = [self.hire(queues=queues) for queues in self._missing()]
         await self.there(*new)
 
@@ -213,6 +215,18 @@ class House:
         listens = [self._queues[worker] for worker in self.crew]
         plain = CREW - 1 - listens.count("default")
         return ["default"] * plain + ([] if "wired,default" in listens else ["wired,default"])
+
+    def _bury(self) -> None:
+        for worker in [worker for worker in self.crew if not worker.alive]:
+            self.crew.remove(worker)
+            told = worker.output().strip().splitlines()[-1:]
+            self._fallen.append(f"{worker.name} left by itself with {worker.returncode}: {''.join(told)}")
+
+    def fallen(self) -> list[str]:
+        """Return which workers have left although nobody had told them to, since the last time this was asked."""
+        self._bury()
+        fallen, self._fallen = self._fallen, []
+        return fallen
 
     async def let_go(self, *workers: Process) -> None:
         """Dismiss workers that only one round wanted."""

@@ -330,7 +330,7 @@ async def play(
         house.witness.forget(job.name for job in playing.jobs)
     verdict.seconds = time.monotonic() - began
     found = {story.name: breaches(story) for story in verdict.stories} | {
-        "house": [f"leftovers: {key}" for key in left]
+        "house": [f"leftovers: {key}" for key in left] + house.fallen()
     }
     verdict.breaches = {name: broken for name, broken in found.items() if broken}
     return verdict
