@@ -9,18 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
 from milepost import times
-from milepost.errors import ParamsError
 from milepost.log import Call, Claim, JobLog, ReportCalls
-from milepost.reporting import HERE, Place, Reporter
-from milepost.reporting.switchboard import CLOSE_SECONDS
-from milepost.tasks import Task
-from milepost_worker.courier import Courier
-from milepost_worker.executors import execute
-from milepost_worker.outbox import Outbox
-from milepost_worker.outcome import (
+from milepost.outcome import (
     Again,
     End,
     Nothing,
@@ -30,8 +22,15 @@ from milepost_worker.outcome import (
     Returned,
     Stop,
     Verdict,
+    arguments_of,
     judge,
 )
+from milepost.reporting import HERE, Place, Reporter
+from milepost.reporting.switchboard import CLOSE_SECONDS
+from milepost.tasks import Task
+from milepost_worker.courier import Courier
+from milepost_worker.executors import execute
+from milepost_worker.outbox import Outbox
 from milepost_worker.processes import KILL_SECONDS, ForkServer, in_a_process
 
 log = structlog.get_logger("milepost.attempt")
@@ -98,12 +97,9 @@ class Attempt:
         return _outcome(verdict, answer)
 
     async def _outcome(self) -> Outcome:
-        try:
-            arguments = self.task.arguments(self.claim.params)
-        except ValidationError as error:
-            return Raised(ParamsError(_sentence(error)))
-        except Exception as error:  # noqa: BLE001 - a validator of the task's own may raise anything
-            return Raised(error)
+        arguments = arguments_of(self.task, self.claim.params)
+        if isinstance(arguments, Raised):
+            return arguments
         if self._stopped.done():
             return Stop(self._stopped.result())  # handed back before it began
         token = HERE.set(Place(self._reporter))
@@ -193,11 +189,6 @@ class Attempt:
                 return calls.retry(error, round(delay * 1000))
             case Release():
                 return calls.release()
-
-
-def _sentence(error: ValidationError) -> str:
-    parts = (f"{'.'.join(str(at) for at in one['loc']) or 'params'}: {one['msg']}" for one in error.errors())
-    return "The params do not fit the task: " + "; ".join(parts) + "."
 
 
 def _forget(inner: asyncio.Task[Any]) -> None:

@@ -185,7 +185,7 @@ async def open_service(
     )
     if any(task.options.process for task in tasks.values()):
         service.processes = ForkServer(
-            modules, {"log_level": settings.log_level, "log_format": settings.log_format}
+            modules, settings.model_dump(include={"log_level", "log_format", "capture_logs_level"})
         )
         service.processes.launch()
     courier.start()
