@@ -116,7 +116,7 @@ async def _background(services: Services) -> AsyncIterator[None]:
         joblog, redis, lease_seconds=settings.lease_seconds, silence_seconds=settings.silence_seconds
     )
     work: dict[str, Callable[[], Awaitable[None]]] = {
-        "recorder": Recorder(lifecycle, store).run,
+        "recorder": Recorder(lifecycle, store, joblog).run,
         "dispatcher": Dispatcher(store, joblog, redis, lifecycle).run,
         "caretaker": caretaker.run,
         "start deadlines": StartDeadlines(store, joblog, services.lookup).run,

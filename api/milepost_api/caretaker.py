@@ -137,7 +137,8 @@ class StartDeadlines:
         """Look once. A job that the log does not have (yet) is left to the dispatcher first."""
         overdue = await self._store.start_overdue(self._now(), limit=MOST)
         for record, job in zip(overdue, await self._lookup.overlay(overdue), strict=True):
-            outcome = await expire_unstarted(self._log, record.id, _why_not_begun(record, job))
+            patience, why = record.start_timeout_seconds or 0.0, _why_not_begun(record, job)
+            outcome = await expire_unstarted(self._log, record.id, why, patience_seconds=patience)
             if outcome == "expired":
                 log.info("a job was not begun in time", job_id=record.id)
 

@@ -58,6 +58,31 @@ def fitting(text: str) -> str:
 CANCELLED_ERROR = JobError(code=ErrorCode.CANCELLED, message="Cancelled on request.")
 
 
+def end_args(
+    status: Status | str, attempt: int, progress: Progress, result: str, error: JobError | None
+) -> list[str]:
+    """Return what an end says to the scripts: the result if it is large, the inside of its event, state fields."""
+    large = len(result) > INLINE_RESULT_BYTES
+    inline = "null" if large else result
+    shown, stood = dumps(error and error.to_wire()), dumps(progress.to_wire())
+    body = ",".join(
+        (
+            f'"status":"{status}","attempt":{attempt},"progress":{stood}',
+            f'"result":{inline},"result_omitted":{dumps(large)},"error":{shown}',
+        )
+    )
+    fields = {
+        "status": str(status),
+        "progress": stood,
+        "result": inline,
+        "result_omitted": "1" if large else "",
+        "error": shown if error else "",
+        "traceback": (error and error.traceback) or "",
+    }
+    flat = [part for pair in fields.items() for part in pair]
+    return [result if large else "", body, *flat]
+
+
 class ReportCalls:
     """Numbers the reports of one attempt, from 1: the log takes each number once, in order."""
 
@@ -109,25 +134,9 @@ class ReportCalls:
         if self._mask:
             progress, result = self._mask.progress(progress), self._mask.json(result)
             error = error and self._mask.error(error)
-        large = len(result) > INLINE_RESULT_BYTES
-        inline = "null" if large else result
-        shown, stood = dumps(error and error.to_wire()), dumps(progress.to_wire())
-        body = ",".join(
-            (
-                f'"status":"{status}","attempt":{self.attempt},"progress":{stood}',
-                f'"result":{inline},"result_omitted":{dumps(large)},"error":{shown}',
-            )
+        return self._report(
+            "end", self._retention_ms, *end_args(status, self.attempt, progress, result, error)
         )
-        fields = {
-            "status": status,
-            "progress": stood,
-            "result": inline,
-            "result_omitted": "1" if large else "",
-            "error": shown if error else "",
-            "traceback": (error and error.traceback) or "",
-        }
-        flat = [part for pair in fields.items() for part in pair]
-        return self._report("end", self._retention_ms, result if large else "", body, *flat)
 
     def retry(self, error: JobError, delay_ms: int) -> Call:
         if self._mask:

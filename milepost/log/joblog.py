@@ -223,6 +223,10 @@ class JobLog:
         waits.append(None if soon_ms < 0 else soon_ms / 1000)
         return Taken(claims, min((wait for wait in waits if wait is not None), default=None), ended)
 
+    def cover(self, worker: str, number: int, *, lease_seconds: float) -> Call:
+        """A heartbeat for what the worker was given by request `number` and has not begun yet."""
+        return Call(SCRIPTS["cover"], (), (worker, number, round(lease_seconds * 1000)))
+
     async def renew(self, claim: Claim, *, lease_seconds: float) -> bool:
         """Lengthen the attempt's lease. False when it has lost the job."""
         reply = await self.call(self.reports(claim).renew(round(lease_seconds * 1000)))

@@ -42,8 +42,10 @@ SCRIPTS: Mapping[str, Script] = {
         "lapse",
         "redeliver",
         "expire",
+        "settle",
         "read",
         "take",
         "places",
+        "cover",
     )
 }
