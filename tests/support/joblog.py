@@ -79,15 +79,18 @@ async def claim(
     task: str = "t",
     lease_seconds: float = LEASE_SECONDS,
 ) -> Claim | None:
-    """Take this very job if it waits: it is put at the head of its line first."""
-    queue = await state_of(redis, job_id, "queue")
+    """Take this very job if it waits, out of a line of its own: others may do the same at the same time."""
+    queue, apart = await state_of(redis, job_id, "queue"), f"apart-{job_id}"
     delivery = f"{job_id}.{await delivery_of(redis, job_id)}"
-    if not await redis.zadd(queue_key(queue), {delivery: -(10**16)}, xx=True, ch=True):
+    score = await redis.zscore(queue_key(queue), delivery)
+    if score is None or not await redis.zrem(queue_key(queue), delivery):
         return None
+    await redis.zadd(queue_key(apart), {delivery: 0})
     taken = await log.take(
-        (queue,), worker, 1, number=next(_requests), lease_seconds=lease_seconds, room={task: -1}
+        (apart,), worker, 1, number=next(_requests), lease_seconds=lease_seconds, room={task: -1}
     )
-    assert all(claim.job_id == job_id for claim in taken.claims), "the job waits behind another one"
+    if await redis.zrem(queue_key(apart), delivery):
+        await redis.zadd(queue_key(queue), {delivery: score})
     return taken.claims[0] if taken.claims else None
 
 
