@@ -62,6 +62,8 @@ class Reporter:
         self.meter = Meter(plan)
         self.dirty = False
         self.stop: str | None = None
+        self.switchboard: Any = None
+        """Where processes of the task's own report to, once there are some (see `switchboard`)."""
         self.lock = threading.Lock()
         """Held while a count is read and written, or a step begins or ends: threads of one job share them."""
 

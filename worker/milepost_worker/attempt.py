@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from milepost import times
 from milepost.errors import ParamsError
 from milepost.log import Call, Claim, JobLog, ReportCalls
 from milepost.reporting import HERE, Place, Reporter
+from milepost.reporting.switchboard import CLOSE_SECONDS
 from milepost.tasks import Task
 from milepost_worker.courier import Courier
 from milepost_worker.executors import execute
@@ -78,6 +80,7 @@ class Attempt:
         began = time.monotonic()
         try:
             outcome = await self._outcome()
+            await self._hear_out()
             verdict = judge(
                 outcome,
                 self.task.options,
@@ -128,6 +131,16 @@ class Attempt:
             grace_seconds=self._grace,
             memory_limit_mb=self._memory_limit_mb,
         )
+
+    async def _hear_out(self) -> None:
+        """Let processes that the task has started by itself finish what they are saying."""
+        if (switchboard := self._reporter.switchboard) is None:
+            return
+        switchboard.hang_up()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while not switchboard.silent:  # noqa: ASYNC110 - its threads know of no loop
+                    await asyncio.sleep(0.005)
 
     def _of_its_own(self, outcome: Outcome) -> Outcome:
         # A thread may raise `Stopped` before the loop has heard why.
