@@ -35,9 +35,8 @@ def ends() -> Ends:
 def leaving(ends: Ends) -> Iterator[Callable[..., Leaving]]:
     started: list[Leaving] = []
 
-    def start(**given: float) -> Leaving:
-        options = {"drain_seconds": 3600.0, "stop_grace_seconds": 3600.0} | given
-        one = Leaving(**options, end_process=ends)
+    def start(*, drain_seconds: float = 3600.0, stop_grace_seconds: float = 3600.0) -> Leaving:
+        one = Leaving(drain_seconds=drain_seconds, stop_grace_seconds=stop_grace_seconds, end_process=ends)
         started.append(one)
         one.start()
         return one
