@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from milepost_worker.leaving import HARD_DEADLINE_SECONDS, Leaving
@@ -35,8 +36,9 @@ def ends() -> Ends:
 def leaving(ends: Ends) -> Iterator[Callable[..., Leaving]]:
     started: list[Leaving] = []
 
-    def start(*, drain_seconds: float = 3600.0, stop_grace_seconds: float = 3600.0) -> Leaving:
-        one = Leaving(drain_seconds=drain_seconds, stop_grace_seconds=stop_grace_seconds, end_process=ends)
+    def start(**given: float) -> Leaving:
+        options: Any = {"drain_seconds": 3600.0, "stop_grace_seconds": 3600.0} | given
+        one = Leaving(**options, end_process=ends)
         started.append(one)
         one.start()
         return one
