@@ -118,7 +118,7 @@ async def test_a_blocked_event_loop_does_not_keep_a_worker_nor_cost_an_attempt(f
     assert leaving.wait() == 1
     assert "worker.hard_deadline" in leaving.output()
     assert await fleet.statuses(job_id) == [("queued", 0), ("running", 1), ("queued", 0)]
-    heir = fleet.start()  # the task will block it before it can announce itself
+    heir = await fleet.worker()
     await eventually(lambda: fleet.ran(marks) == [leaving.pid, heir.pid], "it runs elsewhere")
     assert (await fleet.job(job_id)).attempt == 1
 

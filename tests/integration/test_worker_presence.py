@@ -43,3 +43,19 @@ async def test_a_worker_says_what_it_runs_and_how_busy_it_is(fleet: Fleet) -> No
     go.touch()
     assert process.wait() == 0
     assert await Catalogue(fleet.redis).workers() == []
+
+
+async def test_a_worker_whose_event_loop_is_blocked_is_still_there(fleet: Fleet) -> None:
+    """It keeps its leases, and nobody is told that it is gone."""
+    process = await fleet.worker()
+    marks = fleet.file()
+    job_id = await fleet.submit("t.block", {"seconds": 3600, "marks": str(marks)})
+    await fleet.running(job_id, marks)
+
+    async def seen_after(moment: str) -> str | None:
+        [worker] = await Catalogue(fleet.redis).workers()
+        return worker.last_seen_at if worker.running and worker.last_seen_at > moment else None
+
+    first = await eventually(lambda: seen_after(""), "it says what blocks it")
+    await eventually(lambda: seen_after(first), "it says so again")
+    process.kill()

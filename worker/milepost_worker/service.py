@@ -15,6 +15,7 @@ from milepost.background import end
 from milepost.log import Call, Catalogue, Claim, JobLog, RunningJob
 from milepost.redis import connect, connect_subscriber, connect_sync
 from milepost.tasks import Task
+from milepost_worker.announcer import Announcer
 from milepost_worker.arqjson import dump, load
 from milepost_worker.attempt import Attempt
 from milepost_worker.courier import Courier
@@ -25,7 +26,7 @@ from milepost_worker.presence import Presence, new_worker_id
 from milepost_worker.processes import ForkServer
 from milepost_worker.room import Room
 from milepost_worker.settings import WorkerSettings
-from milepost_worker.upkeep import kept_running
+from milepost_worker.upkeep import ended, kept_running
 
 log = structlog.get_logger("milepost.worker")
 
@@ -87,7 +88,7 @@ class Service:
         """Return the attempts under way, the oldest first."""
         return [
             RunningJob(id=job_id, task=attempt.claim.task, attempt=attempt.claim.attempt, since=attempt.since)
-            for job_id, attempt in self.attempts.items()
+            for job_id, attempt in list(self.attempts.items())  # at once: another thread asks
         ]
 
     def cancel(self, job_id: str) -> None:
@@ -173,8 +174,9 @@ async def open_service(
         wake=service.picker.wake,
         cancel=service.cancel,
     )
+    announcing = connect(settings.redis_url)
     presence = Presence(
-        Catalogue(redis),
+        Catalogue(announcing),
         service.id,
         list(tasks.values()),
         queues=settings.queues,
@@ -188,20 +190,19 @@ async def open_service(
             modules, settings.model_dump(include={"log_level", "log_format", "capture_logs_level"})
         )
         service.processes.launch()
+    announcer = Announcer(presence, announcing)
     courier.start()
-    background = [
-        asyncio.create_task(kept_running("listener", listener.run)),
-        asyncio.create_task(kept_running("presence", presence.run)),
-    ]
+    announcer.start()
+    listening = asyncio.create_task(kept_running("listener", listener.run))
     try:
         yield service
     finally:
-        await end(*background)
+        await end(listening)
         if service.processes is not None:
             await service.processes.close()
-        await presence.leave()
-        courier.stop()
-        await asyncio.to_thread(courier.join, 5.0)
+        for thread in (announcer, courier):
+            thread.stop()
+        await ended(announcer, courier, within_seconds=5.0)
         for client in (redis, pool, subscriber):
             await client.aclose()
         await pool.connection_pool.disconnect()  # redis-py leaves a pool that it was given to whoever made it

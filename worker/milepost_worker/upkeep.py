@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
@@ -40,3 +41,10 @@ async def kept_running(
             pause = FIRST_PAUSE_SECONDS
         await sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+async def ended(*threads: threading.Thread, within_seconds: float) -> None:
+    """Wait so long for threads to end. Not by a thread of the loop's pool: tasks may have used that up."""
+    until = time.monotonic() + within_seconds
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < until:  # noqa: ASYNC110 - nothing to await
+        await asyncio.sleep(0.005)
