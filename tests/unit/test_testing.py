@@ -289,7 +289,7 @@ def test_the_example_of_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) 
     code = section.partition("```python\n")[2].partition("```")[0]
     source = compile(code, "docs/tasks.md", "exec")
     names: dict[str, Any] = {"__name__": "example"}
-    exec(source, names)  # noqa: S102 - the very point
+    exec(source, names)
     assert {"test_it_counts", "test_it_goes_on_where_it_stood"} <= names.keys()
 
 
