@@ -1,4 +1,4 @@
-"""`progress.bind`: a function that reports to the job it was bound in, whichever thread calls it."""
+"""`progress.bind`: a function that reports to the job it was bound in, whichever thread or process calls it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ R = TypeVar("R")
 class Bound(Generic[P, R]):
     """A function and the place it reports to. Any number of threads may call it at once.
 
+    Pickled, it finds its job from other processes as well, as long as the attempt lasts.
+
     Only the place is carried over, not the whole context: a context can be entered by one thread at a time.
     """
 
@@ -30,8 +32,22 @@ class Bound(Generic[P, R]):
         finally:
             HERE.reset(token)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Take along where to report to, for the process in which this is unpickled."""
+        from milepost.reporting.switchboard import switchboard_of
+
+        board = switchboard_of(self.place.reporter)
+        return _rebound, (self.function, board.address, board.key, board.number(self.place))
+
     def __repr__(self) -> str:
         return f"<{self.function!r} bound to a job>"
+
+
+def _rebound(function: Callable[P, R], address: str, key: bytes, number: int) -> Callable[P, R]:
+    from milepost.reporting.switchboard import Remote, place_here
+
+    place = place_here(address, number)
+    return Remote(function, address, key, number) if place is None else Bound(function, place)
 
 
 def bind(function: Callable[P, R]) -> Callable[P, R]:

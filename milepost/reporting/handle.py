@@ -161,7 +161,7 @@ class ProgressHandle:
         return None if place is None else place.reporter.last_checkpoint
 
     def bind(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Return `function` so that it reports to this job and step in whatever thread it is called.
+        """Return `function` so that it reports to this job and step in whatever thread or process it is called.
 
         For pools of your own: `pool.map(progress.bind(resize), names)`. `asyncio.to_thread` and
         `loop.run_in_executor(None, …)` need no help. Outside a job it returns `function` itself.

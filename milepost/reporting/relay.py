@@ -14,7 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from milepost.codec import dumps
 from milepost.reporting.meter import Step
@@ -45,7 +45,7 @@ class FarStep(Step):
         """Whether others report to it as well: then only how far it was moved from here can be said."""
         self.moved: float = 0
         self.sent_moved: float = 0
-        self.sent: tuple[Any, ...] = (None, None, None, None, None)
+        self.sent: tuple[Any, ...] = (None, None, None, None)
 
 
 class RelayReporter(Reporter):
@@ -71,8 +71,16 @@ class RelayReporter(Reporter):
         super().plan(step, weights)
         self.relay.planned(step)
 
-    def counts(self, step: Step) -> None:
-        self.relay.counts(step)
+    def begin_loop(self, step: Step, name: str) -> Step:
+        place = super().begin_loop(step, name)
+        if place is step:
+            self.relay.counting(step, "count")
+        return place
+
+    def end_loop(self, step: Step, outer: Step, outcome: Literal["done", "failed", "left"]) -> None:
+        super().end_loop(step, outer, outcome)
+        if step is outer:
+            self.relay.counting(step, "counted")
 
     def milestone(self, step: Step) -> None:
         if step.runs:
@@ -103,6 +111,7 @@ class Relay:
         self._live: dict[int, FarStep] = {}
         self._message: str | None = None
         self._closing = self.closed = False
+        self._trouble: Exception | None = None
         self._checkpoint: str | None = None
         self._reporter = RelayReporter(self, plan, checkpoint)
         self._reporter.root.shared = shared
@@ -118,10 +127,22 @@ class Relay:
         return self._reporter
 
     def close(self) -> None:
-        """Send what there is and return when it has been written, or when nobody reads any more."""
+        """Send what there is and return when it has been written, or when nobody reads any more.
+
+        Raises what kept it from being sent, other than that: a loop may have counted to what is no number.
+        """
         self._closing = True
         self._wake.set()
         self._thread.join()
+        if self._trouble is not None:
+            raise self._trouble
+
+    def flush(self) -> None:
+        """Return when all that was reported has been written, or when nobody reads any more."""
+        with self._room:
+            self._append(tuple(self._news()))
+            self._wake.set()
+            self._room.wait_for(lambda: self.closed or not self._pending)
 
     def mute(self) -> None:
         """Say nothing any more: a process that was forked from this one has its memory, but not its thread."""
@@ -149,17 +170,6 @@ class Relay:
     def planned(self, step: Step) -> None:
         self._put(_operation("plan", self._number(step), dict(step.plan)))
 
-    def counts(self, step: Step) -> None:
-        """A loop counts on `step` from now on, or does no more."""
-        before: list[bytes] = []
-        with self._room:
-            if isinstance(step, FarStep) and step.counted:
-                # A loop begins with nothing: over there, too.
-                step.sent = (None, None, None, None, step.sent[-1])
-            elif self._lives(step):
-                before = list(self._changes(step))
-        self._put(*before, _operation("count", self._number(step), step.counted))
-
     def began(self, step: Step) -> None:
         if not isinstance(step, FarStep) or step.parent is None:
             raise TypeError(f"{step!r} is no step of this relay")
@@ -168,19 +178,23 @@ class Relay:
             parent, step.number_there = self._number(step.parent), next(self._numbers)
             self._live[step.number_there] = self._focus = step
             if not step.loop:
-                self._message = None
-        begin = ["loop", step.number_there, parent, step.name]
-        if not step.loop:
-            begin = ["begin", step.number_there, parent, step.name, float(step.weight)]
+                self._message = None  # as `Reporter.begin_step` does
+        begin = ("begin", step.number_there, parent, step.name, float(step.weight), step.loop)
         self._put(*before, _operation(*begin))
 
     def ended(self, step: Step) -> None:
         with self._room:
-            end = ["leave", self._number(step)] if step.left else ["end", self._number(step), step.failed]
-            last = [*self._news(), _operation(*end)]
+            outcome = "failed" if step.failed else "left" if step.left else "done"
+            last = [*self._news(), _operation("end", self._number(step), outcome)]
             if self._lives(step):
                 del self._live[self._number(step)]
         self._put(*last)
+
+    def counting(self, step: Step, verb: str) -> None:
+        """A loop begins to count on a step that is there already (`count`), or has ended (`counted`)."""
+        with self._room:
+            news = self._news()
+        self._put(*news, _operation(verb, self._number(step)))
 
     def _lives(self, step: Step) -> bool:
         return isinstance(step, FarStep) and self._live.get(step.number_there) is step
@@ -229,6 +243,8 @@ class Relay:
             self._write()
         except OSError:
             pass  # the worker is gone, or has closed the attempt: whoever listens to it says so
+        except Exception as error:  # noqa: BLE001 - raised by `close`, in the thread of the task
+            self._trouble = error
         finally:
             with self._room:
                 self.closed = True
@@ -244,31 +260,35 @@ class Relay:
         focus, message = self._reporter.meter.focus, self._reporter.meter.message
         others = [step for step in list(self._live.values()) if step is not focus]
         news = [operation for step in others for operation in self._changes(step)]
-        told = message if message != self._message else None
-        self._message = message
         if self._lives(focus):
             news += self._changes(focus)
-        if told is not None or (self._lives(focus) and self._focus is not focus):
-            self._focus = focus
-            news.append(_operation("update", self._number(focus), None, None, told, None, None))
+            if self._focus is not focus:
+                self._focus = focus
+                news.append(_operation("focus", self._number(focus)))
+        if message != self._message:
+            self._message = message
+            news.append(_operation("say", message))
         kept, self._checkpoint = self._checkpoint, None
         if kept is not None:
             news.append(_operation("checkpoint", kept))
         return news
 
     def _changes(self, step: Step) -> Iterator[bytes]:
-        """Yield what was not sent yet of the step's counts: first how far it was advanced, then where it stands."""
+        """Yield what was not sent yet of the step's counts."""
         if not isinstance(step, FarStep):
             return
         moved = step.moved - step.sent_moved
         if moved:
             step.sent_moved, self._focus = step.sent_moved + moved, step
             yield _operation("advance", step.number_there, moved)
-        now = (step.current, step.total, None, step.unit, step.share)
+        now = (step.current, step.total, step.unit, step.share)
         if now != step.sent:
-            changes = [new if new != old else None for new, old in zip(now, step.sent, strict=True)]
-            step.sent, self._focus = now, step
-            yield _operation("update", step.number_there, *changes)
+            before, step.sent, self._focus = step.sent, now, step
+            if step.shared:  # only what was said here: the rest is another's to say
+                new = [value if value != old else None for value, old in zip(now, before, strict=True)]
+                yield _operation("update", step.number_there, *new)
+            else:
+                yield _operation("set", step.number_there, *now)
 
     def _write(self) -> None:
         while self._pending:

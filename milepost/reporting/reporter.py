@@ -62,6 +62,8 @@ class Reporter:
         self.meter = Meter(plan)
         self.dirty = False
         self.stop: str | None = None
+        self.switchboard: Any = None
+        """Where processes of the task's own report to, once there are some (see `switchboard`)."""
         self.lock = threading.Lock()
         """Held while a count is read and written, or a step begins or ends: threads of one job share them."""
 
@@ -177,17 +179,9 @@ class Reporter:
         """Return where a loop is to count: `step`, or a step below it when something counts there already."""
         self.raise_if_stopped()
         with self.lock:
-            takes = step.takes_loop(name)
-            if takes:
-                step.begin_loop()
-        if not takes:
-            return self.begin_inner_loop(step, name)
-        self.counts(step)
-        return step
-
-    def begin_inner_loop(self, step: Step, name: str) -> Step:
-        """Begin a loop on a step of its own below `step`."""
-        with self.lock:
+            if step.takes_loop(name):
+                step.counted = True
+                return step
             child = step.begin(name, 0.0 if step.plan else 1.0)  # what is planned has the plan's weight
             child.loop = child.counted = True
         self.meter.focus = child
@@ -198,15 +192,12 @@ class Reporter:
         """The loop that counted on `step` is over; `left` when nobody knows why it was left early."""
         with self.lock:
             step.end_loop()
-        if step is outer:
-            self.meter.focus = step
-            self.counts(step)
-            return
-        setattr(step, outcome, True)
-        self.end_step(step)
-
-    def counts(self, step: Step) -> None:
-        """Say that a loop counts on this step from now on, or does no more."""
+            if step is not outer:
+                setattr(step, outcome, True)
+                outer.end(step)
+        self.meter.focus = outer
+        if step is not outer:
+            self.milestone(step)
 
     def milestone(self, step: Step) -> None:
         """Say that this step has begun or ended."""

@@ -42,3 +42,29 @@ def shared(redis: Redis, redis_server: RedisServer, tmp_path: Path, patient_work
     Process.seen.append(patient_worker)  # what it says belongs into the report of this test, too
     patient_worker.check_alive()
     return Fleet(redis, redis_server.url, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def process_worker(
+    redis_servers: Callable[[str], RedisServer], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Process]:
+    """The same for tasks in processes of their own."""
+    settings = {
+        "MILEPOST_REDIS_URL": redis_servers("embedded").url,
+        "MILEPOST_STOP_GRACE_SECONDS": "1",
+        "MILEPOST_PROCESS_MEMORY_LIMIT_MB": "400",
+    }
+    log = tmp_path_factory.mktemp("processes") / "worker.log"
+    argv = ("-m", "milepost_worker", "tests.support.tasks.processes")
+    with Process.python("processes", *argv, log=log, settings=settings) as process:
+        process.wait_until(lambda: "worker.ready" in process.output())
+        yield process
+
+
+@pytest.fixture
+def processes(redis: Redis, redis_server: RedisServer, tmp_path: Path, process_worker: Process) -> Fleet:
+    """An empty Redis and that worker."""
+    if process_worker not in Process.seen:
+        Process.seen.append(process_worker)
+    process_worker.check_alive()
+    return Fleet(redis, redis_server.url, tmp_path)

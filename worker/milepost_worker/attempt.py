@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -23,8 +24,10 @@ from milepost.outcome import (
     Verdict,
     arguments_of,
     judge,
+    traceback_of,
 )
 from milepost.reporting import HERE, Place, Reporter
+from milepost.reporting.switchboard import CLOSE_SECONDS
 from milepost.tasks import Task
 from milepost_worker.courier import Courier
 from milepost_worker.executors import execute
@@ -49,7 +52,7 @@ class Attempt:
         process_memory_limit_mb: float | None = None,
     ) -> None:
         """`processes` starts those of `process=True` tasks, with so much memory where the task itself sets no limit."""
-        self.claim, self.task = claim, task
+        self.claim, self.task, self.since = claim, task, times.now()
         self._courier, self._grace = courier, stop_grace_seconds
         self._processes, self._memory_limit_mb = processes, process_memory_limit_mb
         self._loop = asyncio.get_running_loop()
@@ -68,8 +71,8 @@ class Attempt:
         self._reporter.stop = reason  # at once, for threads; the loop may be busy
         self._loop.call_soon_threadsafe(self.stop, reason)
 
-    async def run(self) -> None:
-        """Run to the end of the attempt and have its outcome recorded."""
+    async def run(self) -> str:
+        """Run to the end of the attempt and have its outcome recorded; return it, as `metrics.OUTCOMES` has it."""
         claim = self.claim
         bound = log.bind(job_id=claim.job_id, task=claim.task, attempt=claim.attempt)
         bound.info("attempt.started")
@@ -77,6 +80,7 @@ class Attempt:
         began = time.monotonic()
         try:
             outcome = await self._outcome()
+            await self._hear_out()
             verdict = judge(
                 outcome,
                 self.task.options,
@@ -91,6 +95,7 @@ class Attempt:
         bound.info(
             "attempt.ended", verdict=_name(verdict), answer=answer, seconds=round(time.monotonic() - began, 3)
         )
+        return _outcome(verdict, answer)
 
     async def _outcome(self) -> Outcome:
         arguments = arguments_of(self.task, self.claim.params)
@@ -123,6 +128,16 @@ class Attempt:
             grace_seconds=self._grace,
             memory_limit_mb=self._memory_limit_mb,
         )
+
+    async def _hear_out(self) -> None:
+        """Let processes that the task has started by itself finish what they are saying."""
+        if (switchboard := self._reporter.switchboard) is None:
+            return
+        switchboard.hang_up()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while not switchboard.silent:  # noqa: ASYNC110 - its threads know of no loop
+                    await asyncio.sleep(0.005)
 
     def _of_its_own(self, outcome: Outcome) -> Outcome:
         # A thread may raise `Stopped` before the loop has heard why.
@@ -184,7 +199,21 @@ def _forget(inner: asyncio.Task[Any]) -> None:
 
 def _log_failure(bound: Any, outcome: Outcome, verdict: Verdict) -> None:
     if isinstance(outcome, Raised):
-        bound.warning("attempt.raised", verdict=_name(verdict), exc_info=outcome.error)
+        # The text, not the error: a log that cannot show it must not cost the attempt its end.
+        shown = outcome.traceback or traceback_of(outcome.error)
+        bound.warning("attempt.raised", verdict=_name(verdict), exception=shown)
+
+
+def _outcome(verdict: Verdict, answer: str) -> str:
+    if isinstance(verdict, Nothing) or answer not in {"ok", "duplicate"}:
+        return "lost"
+    match verdict:
+        case End(status):
+            return status.value
+        case Again():
+            return "retrying"
+        case Release():
+            return "released"
 
 
 def _name(verdict: Verdict) -> str:

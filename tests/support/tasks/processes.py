@@ -13,6 +13,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +304,64 @@ def default_limit() -> int:
 def says() -> None:
     print("on standard output")
     logging.getLogger("app").warning("through logging")
+
+
+# --- pools of the task's own -----------------------------------------------------------------------
+
+
+def count(n: int) -> int:
+    """What a pool calls: two steps further, in whatever process."""
+    progress.advance()
+    with progress.step("half"):
+        progress.advance()
+    for _ in progress.track(range(2)):
+        pass
+    progress.advance()
+    progress.log(f"{n} done")
+    return os.getpid()
+
+
+def pooled(kind: str, times: int) -> list[int]:
+    bound = progress.bind(count)
+    progress(0, 2 * times, "counting")
+    if kind == "executor":
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+            return list(executor.map(bound, range(times)))
+    with get_context(kind).Pool(2) as pool:
+        return pool.map(bound, range(times))
+
+
+@task(name="p.pool", steps={})
+def pool(kind: str, times: int) -> list[int]:
+    return pooled(kind, times)
+
+
+@task(name="p.pool_of_a_process", process=True, steps={})
+def pool_of_a_process(kind: str, times: int) -> list[int]:
+    return pooled(kind, times)
+
+
+def wait_for_the_end(marks: str) -> None:
+    _mark(marks)
+    try:
+        while True:
+            progress.advance()
+            time.sleep(0.01)
+    finally:
+        _mark(marks, f"cancelled-{progress.cancelled}")
+
+
+def waiting(marks: str) -> None:
+    bound = progress.bind(wait_for_the_end)
+    with get_context("spawn").Pool(2) as pool:
+        pool.map(bound, [marks, marks], chunksize=1)
+
+
+@task(name="p.waiting_pool")
+def waiting_pool(marks: str) -> None:
+    waiting(marks)
+
+
+@task(name="p.waiting_pool_of_a_process", process=True)
+def waiting_pool_of_a_process(marks: str) -> None:
+    waiting(marks)

@@ -73,6 +73,8 @@ class Child:
         signal.signal(signal.SIGTERM, self._on_sigterm)
         threading.Thread(target=self._listen, args=(file,), name="milepost-listener", daemon=True).start()
         kind, payload = self._outcome(job)
+        if self._reporter.switchboard is not None:
+            self._reporter.switchboard.close()
         relay.close()
         self._done = True
         self._write(kind, payload)
