@@ -81,4 +81,5 @@ def _count() -> None:
 @task(name="t.unshowable")
 def unshowable() -> None:
     """Raise what the traceback module cannot write."""
-    raise SyntaxError("wrong", ("rules.txt", 1, "third", "a = = 1"))
+    place: Any = ("rules.txt", 1, "third", "a = = 1")
+    raise SyntaxError("wrong", place)
