@@ -152,7 +152,13 @@ def _error(error: BaseException, attempt: int, *, retryable: bool, shown: str | 
 
 
 def traceback_of(error: BaseException) -> str:
-    text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+    """Return how the error looks, its end if that is long. Never raises."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception as broken:  # noqa: BLE001 -- a SyntaxError whose place is made up, for one
+        where = "".join(traceback.format_tb(error.__traceback__))
+        text = f"{where}{type(error).__qualname__}: {message_of(error)}\n(not shown whole: {type(broken).__name__})\n"
+    text = text[-TRACEBACK_CHARACTERS:]
     return text.encode(
         "utf-8", "replace"
     ).decode()  # file names that are no UTF-8 come as half surrogate pairs

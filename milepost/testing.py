@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -34,6 +34,8 @@ from milepost.outcome import (
     judge,
 )
 from milepost.reporting import HERE, ContextExecutor, Place, Reporter, Stopped
+from milepost.secrets import Mask
+from milepost.secrets.marking import secrets_of
 from milepost.tasks import Options, Task
 
 JOB_ID = "00000000-0000-7000-8000-000000000000"
@@ -178,6 +180,7 @@ class _Kit:
         self._due = float("-inf")
         self._reports = self._outputs = 0
         self._events: list[Event] = []
+        self._mask = Mask()
         self._lock = threading.Lock()  # a task may report from many threads
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[str] | None = None
@@ -226,7 +229,11 @@ class _Kit:
             worker="milepost.testing",
         )
         plain = json.loads(dumps(dict(params)))  # what has come over HTTP is JSON
-        return arguments_of(self.task, plain)
+        self._mask = self.task.mask(plain) or Mask()
+        arguments = arguments_of(self.task, plain)
+        if not isinstance(arguments, Raised) and self.task.has_secrets:
+            self._mask.add(secrets_of(arguments))
+        return arguments
 
     def _ended(self, outcome: Outcome) -> TaskRun:
         exception = outcome.error if isinstance(outcome, Raised) else None
@@ -242,12 +249,13 @@ class _Kit:
             chance=lambda: 1.0,
         )
         self._tell(verdict)
+        error = verdict.error if isinstance(verdict, End | Again) else None
         happened = tuple(self._events)
         job = reduce(fold, happened, Job(id=JOB_ID, task=self.task.name, max_attempts=self._most))
         return TaskRun(
             status=str(job.status),
             result=job.result,
-            error=verdict.error if isinstance(verdict, End | Again) else None,
+            error=self._mask.error(error) if error else None,
             exception=exception,
             retry_after=verdict.delay_seconds if isinstance(verdict, Again) else None,
             happened=happened,
@@ -315,11 +323,20 @@ class _Kit:
         return after(event) if callable(after) else self._reports >= after
 
     def _append(self, kind: type[Event], **told: Any) -> Event:
+        for name, hide in self._hides():
+            if told.get(name) is not None:
+                told[name] = hide(told[name])
         with self._lock:
             seq = len(self._events) + 1
             event = kind(job_id=JOB_ID, seq=seq, cursor=f"test-{seq}", at=self._moment(), **told)
             self._events.append(event)
         return event
+
+    def _hides(self) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+        mask = self._mask
+        if mask:
+            yield from (("progress", mask.progress), ("error", mask.error), ("message", mask.text))
+            yield from (("data", mask.value), ("result", mask.value))
 
     def _moment(self, later: float = 0.0) -> str:
         moment = BEGINNING + timedelta(seconds=self._clock() + later)

@@ -89,3 +89,13 @@ async def test_a_process_of_its_own_has_all_of_it(fleet: Fleet) -> None:
     assert job.progress.message == "Files"
     told = [one for one in await fleet.events(job.id) if one["type"] == "log"]
     assert [(one["message"], one["source"]) for one in told] == [("half", "shop.orders")] * 2
+
+
+async def test_an_error_that_cannot_be_shown_ends_its_job(fleet: Fleet) -> None:
+    """Neither the log of the worker nor the report of the attempt fails on it."""
+    worker = await fleet.worker(TASKS)
+    job = await fleet.run("t.unshowable")
+    assert job.error is not None
+    assert (job.status, job.error.type) == (Status.FAILED, "SyntaxError")
+    assert "in unshowable" in (await fleet.log.traceback(job.id) or "")
+    assert "in unshowable" in worker.output()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 from hypothesis import given
@@ -89,3 +90,65 @@ def test_a_fall_starts_all_over() -> None:
     assert estimator.rate(2) is None
     estimator.observe(3, 7)
     assert estimator.rate(3) == pytest.approx(7)
+
+
+@given(
+    st.integers(0, 2**32),
+    st.floats(min_value=0.01, max_value=0.5),
+    st.floats(min_value=0.01, max_value=1e4),
+)
+def test_a_steady_pace_is_found_through_jitter(seed: int, interval: float, amount: float) -> None:
+    """Each part takes from half to one and a half of its time: after five time constants the rate is near the pace."""
+    chance, estimator, now, value = random.Random(seed), Estimator(tau_seconds=10), 0.0, 0.0
+    while now < 50:
+        now += interval * chance.uniform(0.5, 1.5)
+        value += amount
+        estimator.observe(now, value)
+    assert estimator.rate(now) == pytest.approx(amount / interval, rel=0.35)
+
+
+@given(
+    st.integers(1, 20),
+    st.floats(min_value=0.02, max_value=0.2),
+    st.floats(min_value=0, max_value=5),
+    st.floats(min_value=0, max_value=1),
+)
+def test_a_pace_in_bursts_is_found_at_every_moment(
+    many: int, apart: float, pause: float, moment: float
+) -> None:
+    """Several at once, then nothing for a while, as a task does that reads in blocks: neither wild nor unknown."""
+    estimator, now, value, cycle = Estimator(tau_seconds=10), 0.0, 0.0, many * apart + pause
+    while now < 60:
+        for _ in range(many):
+            now += apart
+            value += 1
+            estimator.observe(now, value)
+        now += pause
+    rate = estimator.rate(now - pause + pause * moment)
+    assert rate is not None
+    assert many / cycle / 2 <= rate <= many / cycle * 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(min_value=0.01, max_value=60), st.floats(0.01, 1e6)), min_size=2, max_size=30
+    ),
+    st.lists(st.floats(min_value=0, max_value=100), min_size=1, max_size=30),
+)
+def test_whatever_has_stopped_moving_fades_and_is_forgotten(
+    moves: list[tuple[float, float]], waits: list[float]
+) -> None:
+    """The rate never rises while nothing moves, and is unknown in the end."""
+    estimator, now, value = Estimator(tau_seconds=10), 0.0, 0.0
+    for wait, amount in moves:
+        now += wait
+        value += amount
+        estimator.observe(now, value)
+    last = estimator.rate(now)
+    for wait in waits:
+        now += wait
+        estimator.observe(now, value)  # looked at, and not moved
+        rate = estimator.rate(now)
+        assert rate is None or (last is not None and rate <= last)
+        last = rate
+    assert estimator.rate(now + 200) is None

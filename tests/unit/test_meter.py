@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milepost.job import Progress, StepRef
@@ -278,3 +279,44 @@ def test_what_is_sent_is_always_a_finite_number(share: float, now: float) -> Non
     shown = meter.read(now)
     for value in (shown.percent, shown.rate, shown.eta_seconds):
         assert value is None or (math.isfinite(value) and value >= 0)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32), st.integers(200, 1000), st.floats(0.02, 0.5))
+def test_the_end_of_a_task_with_jitter_is_foretold(seed: int, total: int, interval: float) -> None:
+    """Read ten times a second, as a worker reads: half-way the rest is known to within a half, and shrinks to it."""
+    chance, meter, now, read = random.Random(seed), Meter(), 0.0, 0.0
+    meter.root.total = total
+    told: list[tuple[float, float | None]] = []
+    for done in range(1, total + 1):
+        now += interval * chance.uniform(0.5, 1.5)
+        meter.root.current = done
+        if now >= read + 0.1:
+            read = now
+            told.append((now, meter.read(now).eta_seconds))
+    for at, eta in told[len(told) // 2 : -1]:
+        assert eta is not None
+        assert abs(eta - (now - at)) <= 0.5 * (now - at) + 2 * interval
+
+
+@settings(max_examples=30)
+@given(st.integers(2, 50), st.floats(0.05, 5))
+def test_the_end_of_a_task_that_has_stopped_moving_is_not_foretold_for_ever(
+    done: int, interval: float
+) -> None:
+    """It recedes while nothing happens, and then nobody knows."""
+    meter, now = Meter(), 0.0
+    meter.root.total = 100
+    for n in range(done):
+        now += interval
+        meter.root.current = n
+        meter.read(now)
+    etas = []
+    for _ in range(1200):
+        now += 0.1
+        etas.append(meter.read(now).eta_seconds)
+    known = [eta for eta in etas if eta is not None]
+    assert known == sorted(known)
+    assert not known or known[-1] > known[0]
+    assert etas[-1] is None
+    assert meter.read(now).rate is None

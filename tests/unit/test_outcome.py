@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from milepost.errors import BadReport, ParamsError
-from milepost.job import ErrorCode, Status
+from milepost.job import ErrorCode, JobError, Status
 from milepost.outcome import (
     MESSAGE_CHARACTERS,
     TRACEBACK_CHARACTERS,
@@ -168,3 +168,116 @@ def test_an_unknown_reason_is_a_bug_and_said_to_be_one() -> None:
     """It is not taken for one of the known."""
     with pytest.raises(ValueError, match="unknown outcome"):
         judged(Stop("bored"))
+
+
+# --- errors whole ----------------------------------------------------------------------------------
+
+
+def told(error: BaseException) -> JobError:
+    """Raise it for good and return what is told of it."""
+    try:
+        raise error
+    except BaseException as raised:  # noqa: BLE001 -- whatever it is
+        verdict = judged(Raised(raised), attempt=3)
+    assert isinstance(verdict, End)
+    assert verdict.error is not None
+    return verdict.error
+
+
+def chained() -> BaseException:
+    """Return what `raise … from …` makes, itself raised while something else was handled."""
+    try:
+        try:
+            raise KeyError("row 7")
+        except KeyError as cause:
+            raise LookupError("no such row") from cause
+    except LookupError:
+        try:
+            raise RuntimeError("cannot import")
+        except RuntimeError as error:
+            return error
+
+
+def test_causes_and_contexts_are_in_the_traceback_and_the_message_is_the_last() -> None:
+    """Type and message are those of what was raised; where it came from is for operators."""
+    error = told(chained())
+    assert (error.type, error.message) == ("RuntimeError", "cannot import")
+    shown = error.traceback or ""
+    order = [
+        "KeyError: 'row 7'",
+        "The above exception was the direct cause",
+        "LookupError: no such row",
+        "During handling of the above exception, another exception occurred",
+        "RuntimeError: cannot import",
+    ]
+    assert sorted(map(shown.index, order)) == [shown.index(line) for line in order]
+
+
+def test_a_group_keeps_all_its_errors() -> None:
+    """What `asyncio.TaskGroup` raises: each one is in the traceback."""
+    group = ExceptionGroup("two of three failed", [LookupError("first"), OSError(2, "second")])
+    error = told(group)
+    assert (error.type, error.message) == ("ExceptionGroup", "two of three failed (2 sub-exceptions)")
+    assert "LookupError: first" in (error.traceback or "")
+    assert "FileNotFoundError: [Errno 2] second" in (error.traceback or "")
+
+
+def test_notes_are_in_the_traceback_and_not_in_the_message() -> None:
+    """`add_note` is for those who look closer."""
+    noted = ValueError("wrong")
+    noted.add_note("while importing row 7")
+    error = told(noted)
+    assert error.message == "wrong"
+    assert (error.traceback or "").endswith("ValueError: wrong\nwhile importing row 7\n")
+
+
+def test_a_syntax_error_shows_its_line() -> None:
+    """Of a module that a task imports, or a template that it compiles."""
+    with pytest.raises(SyntaxError) as caught:
+        compile("a = = 1", "rules.txt", "exec")
+    error = told(caught.value)
+    assert error.type == "SyntaxError"
+    assert error.message == "invalid syntax (rules.txt, line 1)"
+    assert "a = = 1" in (error.traceback or "")
+
+
+def broken(kind: str) -> BaseException:
+    """Return an exception that cannot be shown as others can."""
+    if kind == "offset":
+        return SyntaxError("wrong", ("rules.txt", 1, "third", "a = = 1"))  # type: ignore[arg-type]
+    error = LookupError("no such row")
+    if kind == "notes":
+        error.__notes__ = 3  # type: ignore[assignment]
+    elif kind == "cycle":
+        error.__cause__ = ValueError("why")
+        error.__cause__.__cause__ = error
+    return error
+
+
+@pytest.mark.parametrize("kind", ["offset", "notes", "cycle"])
+def test_an_error_that_cannot_be_shown_is_told_all_the_same(kind: str) -> None:
+    """The worker does not fail on what a task made of its exception."""
+    error = told(broken(kind))
+    assert error.message.startswith(("wrong", "no such row"))
+    assert str(error.type) in (error.traceback or "")
+
+
+def test_an_exception_without_words_in_its_causes_is_told() -> None:
+    """One that cannot say what it is may be anywhere in the chain."""
+    outer = ValueError("outer")
+    outer.__cause__ = Mute()
+    error = told(outer)
+    assert error.message == "outer"
+    assert "Mute: <exception str() failed>" in (error.traceback or "")
+
+
+def test_the_name_of_a_nested_class_is_told_whole() -> None:
+    """As Python names it."""
+
+    class Outer:
+        class Wrong(Exception):
+            pass
+
+    assert told(Outer.Wrong("x")).type == (
+        "test_the_name_of_a_nested_class_is_told_whole.<locals>.Outer.Wrong"
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from milepost import Retry, progress
 from milepost.errors import ParamsError
@@ -256,6 +257,26 @@ async def test_threads_of_a_task_report_to_it() -> None:
     run = await run_task_async(many)
     check(run)
     assert run.job.progress.current == 50
+
+
+def test_secrets_are_hidden_as_clients_would_not_see_them() -> None:
+    """In every event, the result and the error; the task itself has them."""
+
+    def sign(key: SecretStr) -> str:
+        plain = key.get_secret_value()
+        progress(1, 2, f"signing with {plain}")
+        progress.log(plain)
+        progress.output([plain])
+        if plain.endswith("wrong"):
+            raise LookupError(plain)
+        return plain
+
+    right, wrong = (run_task(made(sign), {"key": f"hunter2-{end}"}) for end in ("right", "wrong"))
+    for run in (right, wrong):
+        check(run)
+        assert "hunter2" not in str((run.events, run.result, run.error, run.job))
+        assert run.outputs == [["***"]]
+    assert str(wrong.exception) == "hunter2-wrong"
 
 
 def test_a_result_that_is_no_json_fails_as_in_a_worker() -> None:

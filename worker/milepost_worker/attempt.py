@@ -24,6 +24,7 @@ from milepost.outcome import (
     Verdict,
     arguments_of,
     judge,
+    traceback_of,
 )
 from milepost.reporting import HERE, Place, Reporter
 from milepost.reporting.switchboard import CLOSE_SECONDS
@@ -218,7 +219,9 @@ def _forget(inner: asyncio.Task[Any]) -> None:
 
 def _log_failure(bound: Any, outcome: Outcome, verdict: Verdict) -> None:
     if isinstance(outcome, Raised):
-        bound.warning("attempt.raised", verdict=_name(verdict), exc_info=outcome.error)
+        # The text, not the error: a log that cannot show it must not cost the attempt its end.
+        shown = outcome.traceback or traceback_of(outcome.error)
+        bound.warning("attempt.raised", verdict=_name(verdict), exception=shown)
 
 
 def _outcome(verdict: Verdict, answer: str) -> str:

@@ -76,3 +76,10 @@ async def executor() -> None:
 def _count() -> None:
     time.sleep(0.001)
     progress.advance()
+
+
+@task(name="t.unshowable")
+def unshowable() -> None:
+    """Raise what the traceback module cannot write."""
+    place: Any = ("rules.txt", 1, "third", "a = = 1")
+    raise SyntaxError("wrong", place)
