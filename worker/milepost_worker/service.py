@@ -20,7 +20,7 @@ from milepost_worker.courier import Courier
 from milepost_worker.listener import Listener
 from milepost_worker.picker import Picker
 from milepost_worker.presence import Presence, new_worker_id
-from milepost_worker.processes import ForkServer
+from milepost_worker.processes import ForkServer, launched
 from milepost_worker.room import Room
 from milepost_worker.settings import WorkerSettings
 
@@ -138,10 +138,8 @@ async def open_service(
         running=lambda: list(service.attempts),
     )
     if any(task.options.process for task in tasks.values()):
-        service.processes = ForkServer(
-            modules, {"log_level": settings.log_level, "log_format": settings.log_format}
-        )
-        service.processes.launch()
+        log_settings = {"log_level": settings.log_level, "log_format": settings.log_format}
+        service.processes = await launched(modules, log_settings)
     courier.start()
     background = [asyncio.create_task(listener.run()), asyncio.create_task(presence.run())]
     for running in background:

@@ -18,6 +18,7 @@ import structlog
 
 from milepost.reporting import HERE, Place, Relay, Stopped, frames
 from milepost.tasks import REGISTRY, Task
+from milepost_worker.executors import ContextExecutor
 from milepost_worker.processes import memory
 from milepost_worker.processes.crossing import pack
 
@@ -113,6 +114,7 @@ class Child:
         return task.result_json(asyncio.run(self._awaited(task, arguments)))
 
     async def _awaited(self, task: Task[..., Any], arguments: Mapping[str, Any]) -> Any:
+        asyncio.get_running_loop().set_default_executor(ContextExecutor())  # as in the worker
         self._loop, self._coroutine = asyncio.get_running_loop(), asyncio.current_task()
         self._reporter.raise_if_stopped()  # the listener may have come before there was anything to cancel
         return await task.function(**arguments)
