@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -33,25 +32,10 @@ def api() -> str:
 
 def worker() -> str:
     """Return what is wrong with the worker of this container, "" if nothing is or nobody can tell."""
-    return asyncio.run(_worker())
+    from milepost_worker.checking import look
 
-
-async def _worker() -> str:
-    from redis.exceptions import RedisError
-
-    from milepost.log import Catalogue
-    from milepost.redis import connect
-
-    redis = connect(os.environ.get("MILEPOST_REDIS_URL") or "redis://127.0.0.1:6379/0", retries=0)
-    host = socket.gethostname()  # a container's own: pids are the same in all of them
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            workers = await Catalogue(redis).workers()
-    except (RedisError, OSError):
-        return ""
-    finally:
-        await redis.aclose()
-    return "" if any(one.host == host for one in workers) else f"No worker on {host} announces itself."
+    wrong, sentence = asyncio.run(look())
+    return sentence if wrong else ""
 
 
 CHECKS = {"api": api, "worker": worker}

@@ -6,6 +6,7 @@ arq holds redis-py below 6; what is used here behaves the same on 5, 6, 7 and 8.
 from __future__ import annotations
 
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
@@ -15,6 +16,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as SyncRetry
+
+from milepost.errors import SettingsError
 
 # OSError: a refused connection surfaces as the builtin one, and without it nothing is retried (arq.md §2).
 _TRANSIENT: list[type[Exception]] = [RedisConnectionError, RedisTimeoutError, OSError]
@@ -58,6 +61,28 @@ def connect_sync(url: str, *, retries: int = 0) -> SyncRedis:
     """Return a client for a thread of its own."""
     backoff = ExponentialBackoff(cap=1.0, base=0.05)
     return SyncRedis.from_url(url, retry=SyncRetry(backoff, retries), **_options())
+
+
+def check_url(url: str) -> None:
+    """Raise `SettingsError` when this cannot be the address of a Redis: nobody has to be asked to see that."""
+    try:
+        connections = Redis.from_url(url).connection_pool
+        connections.make_connection()  # it refuses options that it does not know; nothing is sent yet
+        database = urlsplit(url).path.strip("/") if "://" in url and not url.startswith("unix") else ""
+        if database and not database.isdecimal():
+            raise ValueError(f"{database!r} is no number of a database")  # redis-py would quietly take 0
+    except (ValueError, TypeError) as error:
+        why = str(error).partition("\n")[0].removesuffix(".")
+        example = "redis://[:PASSWORD@]HOST:6379/0"
+        raise SettingsError(
+            f"MILEPOST_REDIS_URL is no address of a Redis ({why}): write {example}."
+        ) from None
+
+
+def place(url: str) -> str:
+    """Return where that is, without user and password."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
 
 
 def is_transient(error: Exception) -> bool:

@@ -29,7 +29,21 @@ import { watch } from "./watch.js"
  */
 
 /**
- * @typedef {{id: string, host: string, pid: number, tasks: string[], concurrency: number, running: string[]}} WorkerInfo
+ * One worker process as it last announced itself. `load.slots` is the part of its slots in use, 0 to 1.
+ * @typedef {object} WorkerInfo
+ * @property {string} id
+ * @property {string} host
+ * @property {number} pid
+ * @property {string} version
+ * @property {string[]} queues
+ * @property {string[]} modules
+ * @property {string[]} tasks
+ * @property {number} concurrency
+ * @property {"running" | "draining"} state
+ * @property {{id: string, task: string, attempt: number, since: string}[]} running
+ * @property {{slots: number, cpu_percent: number, memory_bytes: number, host: number}} load
+ * @property {string} started_at
+ * @property {string} last_seen_at
  */
 
 /**

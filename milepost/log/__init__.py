@@ -5,7 +5,7 @@ numbers, stores and publishes in one step (DESIGN §3), so state, history and no
 """
 
 from milepost.log.calls import Call, ReportCalls
-from milepost.log.catalogue import Catalogue, TaskInfo, WorkerInfo
+from milepost.log.catalogue import Catalogue, Load, RunningJob, TaskInfo, WorkerInfo
 from milepost.log.joblog import Claim, Entry, JobLog, NewJob, Taken, View
 from milepost.log.keys import live_channel
 from milepost.log.looks import Looks
@@ -18,9 +18,11 @@ __all__ = [
     "Claim",
     "Entry",
     "JobLog",
+    "Load",
     "Looks",
     "NewJob",
     "ReportCalls",
+    "RunningJob",
     "Script",
     "Taken",
     "TaskInfo",

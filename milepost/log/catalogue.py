@@ -30,8 +30,31 @@ class TaskInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunningJob:
+    """An attempt that a worker has under way, and since when."""
+
+    id: str
+    task: str = ""
+    attempt: int = 0
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How busy a worker is: the part of its slots in use, 0 to 1, the percent of one core that its process takes,
+
+    its resident memory, and the load average of its host over the last minute.
+    """
+
+    slots: float = 0.0
+    cpu_percent: float = 0.0
+    memory_bytes: int = 0
+    host: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One worker process as its last announcement shows it."""
+    """One worker process as its last announcement shows it. `state` is `running` or `draining`."""
 
     id: str
     host: str
@@ -41,7 +64,10 @@ class WorkerInfo:
     tasks: Sequence[str]
     concurrency: int
     started_at: str
-    running: Sequence[str] = ()
+    modules: Sequence[str] = ()
+    state: str = "running"
+    running: Sequence[RunningJob] = ()
+    load: Load = Load()
     last_seen_at: str = ""
 
 
@@ -74,7 +100,7 @@ class Catalogue:
     async def tasks(self) -> dict[str, TaskInfo]:
         """Return every task that was ever announced, by name."""
         raw = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(TASKS))
-        return {name.decode(): _read(TaskInfo, entry) for name, entry in sorted(raw.items())}
+        return {name.decode(): _known(TaskInfo, json.loads(entry)) for name, entry in sorted(raw.items())}
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers whose announcement still holds; forgets the others."""
@@ -82,13 +108,21 @@ class Catalogue:
         for gone in await self._redis.zrangebyscore(WORKERS, "-inf", now):
             await self.leave(gone.decode())
         raw = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(WORKER_INFO))
-        return [_read(WorkerInfo, entry) for _, entry in sorted(raw.items())]
+        return [_worker(json.loads(entry)) for _, entry in sorted(raw.items())]
 
     async def _now_ms(self) -> int:
         seconds, micros = await self._redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
 
-def _read(cls: Any, raw: bytes) -> Any:
-    entry = json.loads(raw)
+def _worker(entry: dict[str, Any]) -> WorkerInfo:
+    running = [_known(RunningJob, one) for one in entry.get("running", ())]
+    return cast(
+        "WorkerInfo",
+        _known(WorkerInfo, entry | {"running": running, "load": _known(Load, entry.get("load", {}))}),
+    )
+
+
+def _known(cls: Any, entry: Mapping[str, Any]) -> Any:
+    """Make one of what an announcement says; what only a newer version knows is left out."""
     return cls(**{name: entry[name] for name in cls.__dataclass_fields__ if name in entry})

@@ -71,16 +71,22 @@ class Claim:
     attempt: int
     max_attempts: int
     timeout_seconds: float | None
+    waited_seconds: float = field(default=0.0, compare=False)
+    """From due to taken, by Redis's clock."""
     checkpoint: str | None = None
     """What the last attempt that kept something kept, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The attempts that a worker has begun. `soon_seconds` until there is more to find, None if nothing is known."""
+    """The attempts that a worker has begun. `soon_seconds` until there is more to find, None if nothing is known.
+
+    `ended`: the queues that were looked through to the end of what is due.
+    """
 
     claims: tuple[Claim, ...]
     soon_seconds: float | None
+    ended: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +209,11 @@ class JobLog:
         )
         keys = tuple(queue_key(queue) for queue in queues)
         soon_ms, rows, looked = await self.call(Call(SCRIPTS["take"], keys, args))
-        claims = tuple(_claim(row[0].decode(), row[1]) for row in rows)
+        claims = tuple(_claim(row[0].decode(), row[1], row[2]) for row in rows)
         waits = [looks.looked(queue, *look) for queue, look in zip(queues, looked, strict=False)]
+        ended = frozenset(queue for queue, look in zip(queues, looked, strict=False) if look[0] < 0)
         waits.append(None if soon_ms < 0 else soon_ms / 1000)
-        return Taken(claims, min((wait for wait in waits if wait is not None), default=None))
+        return Taken(claims, min((wait for wait in waits if wait is not None), default=None), ended)
 
     async def renew(self, claim: Claim, *, lease_seconds: float) -> bool:
         """Lengthen the attempt's lease. False when it has lost the job."""
@@ -326,7 +333,7 @@ def _entry(raw: Sequence[Any]) -> Entry:
     return Entry(int(position.split(b"-")[0]), kind.decode(), data)
 
 
-def _claim(job_id: str, values: Sequence[bytes | None]) -> Claim:
+def _claim(job_id: str, values: Sequence[bytes | None], waited_ms: int) -> Claim:
     *said, checkpoint = values
     fence, attempt, task, params, queue, max_attempts, timeout = ((value or b"").decode() for value in said)
     return Claim(
@@ -338,6 +345,7 @@ def _claim(job_id: str, values: Sequence[bytes | None]) -> Claim:
         attempt=int(attempt),
         max_attempts=int(max_attempts),
         timeout_seconds=float(timeout) if timeout else None,
+        waited_seconds=waited_ms / 1000,
         checkpoint=None if checkpoint is None else checkpoint.decode(),
     )
 

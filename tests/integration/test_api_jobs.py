@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from milepost.events import INLINE_RESULT_BYTES
 from milepost.job import ErrorCode, JobError
+from milepost.log import Load, WorkerInfo
 from tests.support.api import COUNT, Api, Hand, announce, serving, settings
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
@@ -363,3 +365,5 @@ async def test_the_catalogue_says_who_offers_what(api: Api, redis: Redis) -> Non
 
     assert (task["name"], task["workers"], task["params_schema"]) == (COUNT.name, 2, COUNT.params_schema)
     assert [worker["id"] for worker in workers] == ["w1", "w2"]
+    assert workers[0].keys() == {field.name for field in fields(WorkerInfo)}
+    assert workers[0]["load"].keys() == {field.name for field in fields(Load)}

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from milepost.log import Catalogue, TaskInfo, WorkerInfo
+from milepost.log import Catalogue, Load, RunningJob, TaskInfo, WorkerInfo
 from milepost.log.keys import TASKS, WORKER_INFO, WORKERS
 from tests.support.redis import every_redis
 
@@ -29,10 +29,12 @@ def worker(name: str) -> WorkerInfo:
         pid=1,
         version="0",
         queues=["default"],
+        modules=["app.tasks"],
         tasks=["demo.count"],
         concurrency=2,
         started_at="2026-11-21T03:30:00.000Z",
-        running=["job-1"],
+        running=[RunningJob(id="job-1", task="demo.count", attempt=1, since="2026-11-21T03:31:00.000Z")],
+        load=Load(slots=0.5, cpu_percent=12.5, memory_bytes=1 << 26, host=0.25),
     )
 
 

@@ -77,3 +77,19 @@ async def test_what_waits_for_its_turn_stays_in_the_queue_of_a_worker_that_leave
     assert (await fleet.job(waiting)).status == Status.QUEUED
     await fleet.worker()
     assert (await fleet.ended(waiting)).attempt == 1
+
+
+async def test_a_queue_with_priority_is_always_first_and_the_other_gets_what_is_left(fleet: Fleet) -> None:
+    """Whatever is older or more urgent; idle slots belong to everybody."""
+    marks, go = fleet.file(), fleet.file()
+    given = {name: {"marks": str(marks), "name": name} for name in ("high", "low")}
+    low = [await fleet.submit("t.order", given["low"], queue="b", priority=10) for _ in range(8)]
+    high = [await fleet.submit("t.order", given["high"], queue="a") for _ in range(8)]
+    hold = await fleet.submit("t.wait_for_file", {"marks": str(fleet.file()), "go": str(go)}, queue="a")
+    await fleet.worker(queues="a,b", concurrency=2)
+    for job_id in [*high, *low]:
+        assert (await fleet.ended(job_id)).status == Status.SUCCEEDED
+    assert said(marks) == ["high"] * 8 + ["low"] * 8
+    assert (await fleet.job(hold)).status == Status.RUNNING  # `a` is not empty, and `b` was served
+    go.touch()
+    assert (await fleet.ended(hold)).status == Status.SUCCEEDED

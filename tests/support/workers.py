@@ -39,8 +39,8 @@ class Fleet:
         self._files += 1
         return self.folder / f"file-{self._files}"
 
-    async def worker(self, *modules: str, url: str | None = None, **settings: object) -> Process:
-        """Start a worker with `MILEPOST_*` settings and wait until it is there."""
+    def start(self, *arguments: str, url: str | None = None, **settings: object) -> Process:
+        """Start a worker with options (and the tests' tasks) or with modules, and `MILEPOST_*` settings."""
         name = f"worker-{len(self.workers) + 1}"
         given = {
             "redis_url": url or self.url,
@@ -50,15 +50,23 @@ class Fleet:
             **settings,
         }
         environment = {f"MILEPOST_{key.upper()}": str(value) for key, value in given.items()}
+        modules = (TASKS,) if not arguments or arguments[0].startswith("-") else ()
         process = Process.python(
             name,
             "-m",
             "milepost_worker",
-            *(modules or (TASKS,)),
+            *arguments,
+            *modules,
             log=self.folder / f"{name}.log",
             settings=environment,
         ).start()
         self.workers.append(process)
+        return process
+
+    async def worker(self, *modules: str, url: str | None = None, **settings: object) -> Process:
+        """Start a worker with `MILEPOST_*` settings and wait until it is there."""
+        process = self.start(*(modules or (TASKS,)), url=url, **settings)
+        name = process.name
         await eventually(lambda: self._announced(process), f"{name} is there")
         return process
 

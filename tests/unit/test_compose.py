@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 from milepost_api.settings import ApiSettings
-from milepost_worker.main import HARD_DEADLINE_SECONDS
+from milepost_worker.leaving import HARD_DEADLINE_SECONDS
 from milepost_worker.settings import WorkerSettings
 
 from milepost.cli.main import cli

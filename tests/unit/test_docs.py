@@ -18,8 +18,10 @@ from milepost_api.streaming import RETRY_MS
 from milepost_api.submit import Submission
 from milepost_worker import builtin
 from milepost_worker.main import command as worker_command
+from milepost_worker.metrics import OUTCOMES, Counted
 from milepost_worker.outbox import PENDING_REPORTS
 from milepost_worker.settings import WorkerSettings
+from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 
 import milepost
@@ -27,6 +29,7 @@ from milepost.cli import exits
 from milepost.cli.main import cli
 from milepost.events import EVENT_TYPES, INLINE_RESULT_BYTES, Event
 from milepost.job import NEXT, ErrorCode, Job, JobError, Progress, Status, Step, StepRef
+from milepost.log import Load, RunningJob, WorkerInfo
 from milepost.problems import PROBLEM_TYPES
 from milepost.reporting import ProgressHandle
 from milepost.settings import PREFIX, Settings
@@ -164,6 +167,25 @@ def test_every_event_is_documented_with_its_fields(name: str) -> None:
     common = {field.name for field in fields(Event)} if issubclass(kind, Event) else set()
     own = {field.name for field in fields(kind)} - common
     assert rows(section(page("protocol.md"), f"### `{name}`")).keys() == own
+
+
+def test_every_field_of_a_worker_is_documented() -> None:
+    """What GET /v1/workers answers can be looked up, and what it says of its jobs and its load too."""
+    text = section(page("protocol.md"), "### `GET /v1/workers`")
+    assert rows(text).keys() == {field.name for field in fields(WorkerInfo)}
+    parts = {field.name for kind in (RunningJob, Load) for field in fields(kind)}
+    assert parts <= set(re.findall(r"`(\w+)`", text))
+
+
+def test_every_metric_of_a_worker_is_documented() -> None:
+    """By the name that Prometheus reads, with its labels."""
+    registry = CollectorRegistry()
+    Counted(registry, slots=1)
+    text = section(page("operations.md"), "## Metrics")
+    for family in registry.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        assert f"`{name}`" in text
+    assert [outcome for outcome in OUTCOMES if f"`{outcome}`" not in text] == []
 
 
 def test_what_all_events_carry_is_documented() -> None:

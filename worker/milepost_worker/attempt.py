@@ -52,7 +52,7 @@ class Attempt:
         process_memory_limit_mb: float | None = None,
     ) -> None:
         """`processes` starts those of `process=True` tasks, with so much memory where the task itself sets no limit."""
-        self.claim, self.task = claim, task
+        self.claim, self.task, self.since = claim, task, times.now()
         self._courier, self._grace = courier, stop_grace_seconds
         self._processes, self._memory_limit_mb = processes, process_memory_limit_mb
         self._loop = asyncio.get_running_loop()
@@ -71,8 +71,8 @@ class Attempt:
         self._reporter.stop = reason  # at once, for threads; the loop may be busy
         self._loop.call_soon_threadsafe(self.stop, reason)
 
-    async def run(self) -> None:
-        """Run to the end of the attempt and have its outcome recorded."""
+    async def run(self) -> str:
+        """Run to the end of the attempt and have its outcome recorded; return it, as `metrics.OUTCOMES` has it."""
         claim = self.claim
         bound = log.bind(job_id=claim.job_id, task=claim.task, attempt=claim.attempt)
         bound.info("attempt.started")
@@ -95,6 +95,7 @@ class Attempt:
         bound.info(
             "attempt.ended", verdict=_name(verdict), answer=answer, seconds=round(time.monotonic() - began, 3)
         )
+        return _outcome(verdict, answer)
 
     async def _outcome(self) -> Outcome:
         try:
@@ -207,6 +208,18 @@ def _forget(inner: asyncio.Task[Any]) -> None:
 def _log_failure(bound: Any, outcome: Outcome, verdict: Verdict) -> None:
     if isinstance(outcome, Raised):
         bound.warning("attempt.raised", verdict=_name(verdict), exc_info=outcome.error)
+
+
+def _outcome(verdict: Verdict, answer: str) -> str:
+    if isinstance(verdict, Nothing) or answer not in {"ok", "duplicate"}:
+        return "lost"
+    match verdict:
+        case End(status):
+            return status.value
+        case Again():
+            return "retrying"
+        case Release():
+            return "released"
 
 
 def _name(verdict: Verdict) -> str:

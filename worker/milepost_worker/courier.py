@@ -17,6 +17,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from milepost.log import SCRIPTS, Call
 from milepost.redis import UNREACHABLE, is_transient
+from milepost_worker.metrics import SILENT, Metrics
 from milepost_worker.outbox import Outbox, Report, size_of
 
 log = structlog.get_logger("milepost.courier")
@@ -35,6 +36,7 @@ class Courier(threading.Thread):
         *,
         lease_seconds: float,
         heartbeat_seconds: float,
+        metrics: Metrics = SILENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="milepost-courier", daemon=True)
@@ -44,6 +46,7 @@ class Courier(threading.Thread):
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._failures = 0
+        self._metrics = metrics
 
     # Called from the event loop and from tasks.
 
@@ -57,6 +60,16 @@ class Courier(threading.Thread):
 
     def notify(self, outbox: Outbox) -> None:
         self._wake.set()
+
+    def hand_back(self, seconds: float) -> None:
+        """Release every open attempt and wait so long for the answers. From any thread but the courier's."""
+        boxes = list(self._open)
+        for outbox in boxes:
+            if not outbox.closed:
+                outbox.close(lambda calls: calls.release(), lambda answer: None)
+        until = self._clock() + seconds
+        while any(outbox.due is not None for outbox in boxes) and self._clock() < until:
+            self._wait(0.02)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -97,6 +110,7 @@ class Courier(threading.Thread):
         if not calls and not sent:
             return
         replies = self._send([*calls, *(call for _, (call, _) in sent)])
+        self._metrics.sent(len(sent), len(beats), self._clock() - now)
         troubles = [
             *self._hear(beats, replies[: len(beats)], now),
             *self._settle(sent, replies[len(beats) :]),
@@ -188,6 +202,7 @@ class Courier(threading.Thread):
         outbox.on_stop("lost")
 
     def _trouble(self, error: Exception) -> None:
+        self._metrics.failed()
         wait = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         if self._failures in (0, 20) or self._failures % 100 == 0:
             log.warning("courier.redis_trouble", error=str(error), failures=self._failures + 1)

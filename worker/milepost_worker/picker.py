@@ -89,21 +89,27 @@ class Picker:
         lease_seconds: float,
         room: Room,
         run: Run,
+        most: int | None = None,
+        burst: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`most`: how many attempts to begin at all. `burst`: end when nothing is due and nothing runs."""
         logging.getLogger("arq").setLevel(logging.WARNING)  # what it says of jobs, the attempt says better
         self._joblog, self._id, self._queues, self._room = joblog, worker, queues, room
         self._concurrency, self._poll_seconds, self._lease_seconds = concurrency, poll_seconds, lease_seconds
         self._worker = PromptWorker(queues[0], redis, run)
         self._wake, self._looks = asyncio.Event(), Looks(clock)
-        self._draining = self._hurrying = self._unanswered = False
+        self.draining = self._hurrying = self._unanswered = False
+        self._left, self._burst = most, burst
+        self._exhausted: set[str] = set()
         self._number = self._failures = 0
         self._clock, self._asked_at = clock, 0.0
 
     @property
     def free(self) -> int:
         """How many jobs more may run."""
-        return self._concurrency - self._worker.busy
+        free = self._concurrency - self._worker.busy
+        return free if self._left is None else min(free, self._left)
 
     def wake(self) -> None:
         """Look now: something is due, or a slot is free."""
@@ -111,7 +117,7 @@ class Picker:
 
     def drain(self) -> None:
         """Take no more; what runs goes on."""
-        self._draining = True
+        self.draining = True
         self.wake()
 
     def hurry(self) -> None:
@@ -125,11 +131,16 @@ class Picker:
             await asyncio.wait(running)
 
     async def run(self) -> None:
-        """Pick until drained."""
-        while not self._draining or (self._unanswered and not self._hurrying):
+        """Pick until drained, or in a burst until there is nothing to do."""
+        while not self.draining or (self._unanswered and not self._hurrying):
             self._wake.clear()
+            was_idle = self._worker.busy == 0
             pause = await self._pick()
-            if pause > 0:
+            if not was_idle:
+                self._exhausted.clear()  # what has ended during the look may be due again after it
+            if self._burst and self._exhausted == {*self._queues}:
+                self.draining = True
+            elif pause > 0:
                 try:
                     async with asyncio.timeout(pause):
                         await self._wake.wait()
@@ -153,7 +164,12 @@ class Picker:
         for claim in claims:
             self._room.begun(claim.task)
             self._worker.start(claim, partial(self._over, claim.task))
+        if self._left is not None:
+            self._left -= len(claims)
+            if self._left <= 0:
+                self.drain()
         soon = taken.soon_seconds
+        self._exhausted = set() if taken.claims else self._exhausted | taken.ended
         return self._poll_seconds if soon is None else min(self._poll_seconds, soon)
 
     def _over(self, task: str) -> None:
@@ -169,7 +185,7 @@ class Picker:
         return await self._joblog.take(
             self._queues,
             self._id,
-            0 if self._draining else self.free,
+            0 if self.draining else self.free,
             number=self._number,
             lease_seconds=self._lease_seconds,
             room=self._room,

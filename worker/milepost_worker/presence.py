@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import psutil
 import structlog
 from redis.exceptions import RedisError
 
 from milepost import times
-from milepost.log import Catalogue, TaskInfo, WorkerInfo
+from milepost.log import Catalogue, Load, RunningJob, TaskInfo, WorkerInfo
 from milepost.redis import UNREACHABLE
 from milepost.tasks import Task
 
@@ -54,10 +55,14 @@ class Presence:
         tasks: Sequence[Task[..., Any]],
         *,
         queues: Sequence[str],
+        modules: Sequence[str],
         concurrency: int,
-        running: Callable[[], Sequence[str]],
+        running: Callable[[], Sequence[RunningJob]],
+        draining: Callable[[], bool],
     ) -> None:
-        self._catalogue, self._running = catalogue, running
+        self._catalogue, self._running, self._draining = catalogue, running, draining
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # it measures from one call to the next
         self._tasks = [describe(task) for task in tasks]
         self._info: dict[str, Any] = {
             "id": worker_id,
@@ -65,6 +70,7 @@ class Presence:
             "pid": os.getpid(),
             "version": _version(),
             "queues": list(queues),
+            "modules": list(modules),
             "tasks": [task.name for task in self._tasks],
             "concurrency": concurrency,
             "started_at": times.now(),
@@ -77,11 +83,27 @@ class Presence:
             await asyncio.sleep(ANNOUNCE_SECONDS)
 
     async def announce(self) -> None:
-        info = WorkerInfo(**self._info, running=list(self._running()), last_seen_at=times.now())
+        running = list(self._running())
+        info = WorkerInfo(
+            **self._info,
+            state="draining" if self._draining() else "running",
+            running=running,
+            load=self._load(len(running)),
+            last_seen_at=times.now(),
+        )
         try:
             await self._catalogue.announce(info, self._tasks, ttl_seconds=TTL_SECONDS)
         except (RedisError, *UNREACHABLE) as error:
             log.debug("presence.redis_trouble", error=str(error))  # the picker says it louder
+
+    def _load(self, running: int) -> Load:
+        with self._process.oneshot():
+            return Load(
+                slots=running / self._info["concurrency"],
+                cpu_percent=self._process.cpu_percent(),
+                memory_bytes=self._process.memory_info().rss,
+                host=psutil.getloadavg()[0],
+            )
 
     async def leave(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,29 +12,40 @@ import structlog
 from arq.connections import ArqRedis
 
 from milepost.background import end
-from milepost.log import Catalogue, Claim, JobLog
+from milepost.log import Catalogue, Claim, JobLog, RunningJob
 from milepost.redis import connect, connect_subscriber, connect_sync
 from milepost.tasks import Task
 from milepost_worker.arqjson import dump, load
 from milepost_worker.attempt import Attempt
 from milepost_worker.courier import Courier
 from milepost_worker.listener import Listener
+from milepost_worker.metrics import SILENT, Metrics
 from milepost_worker.picker import Picker
 from milepost_worker.presence import Presence, new_worker_id
 from milepost_worker.processes import ForkServer, launched
 from milepost_worker.room import Room
 from milepost_worker.settings import WorkerSettings
+from milepost_worker.upkeep import kept_running
 
 log = structlog.get_logger("milepost.worker")
+
+LAST_REPORT_SECONDS = 3.0
+"""What the hard deadline still gives the reports of jobs that are handed back."""
 
 
 class Service:
     """Runs attempts until told to leave. Opened by `open_service`, which owns its connections and tasks."""
 
     def __init__(
-        self, settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]], joblog: JobLog, courier: Courier
+        self,
+        settings: WorkerSettings,
+        tasks: Mapping[str, Task[..., Any]],
+        joblog: JobLog,
+        courier: Courier,
+        metrics: Metrics = SILENT,
     ) -> None:
         self.id = new_worker_id()
+        self._metrics = metrics
         self._settings, self._tasks, self._joblog, self._courier = settings, tasks, joblog, courier
         self.attempts: dict[str, Attempt] = {}
         self.picker: Picker  # set by `open_service`: the picker calls back
@@ -55,15 +67,29 @@ class Service:
         self.attempts[claim.job_id] = attempt
         if self._hurry.is_set():
             attempt.stop("released")  # claimed while everything was being handed back
+        self._metrics.started(claim.task, claim.waited_seconds)
+        outcome, began = "lost", time.monotonic()  # until it is reported
         try:
-            await attempt.run()
+            outcome = await attempt.run()
         finally:
+            self._metrics.ended(claim.task, outcome, time.monotonic() - began)
             if self.attempts.get(claim.job_id) is attempt:
                 del self.attempts[claim.job_id]
+
+    def running(self) -> list[RunningJob]:
+        """Return the attempts under way, the oldest first."""
+        return [
+            RunningJob(id=job_id, task=attempt.claim.task, attempt=attempt.claim.attempt, since=attempt.since)
+            for job_id, attempt in self.attempts.items()
+        ]
 
     def cancel(self, job_id: str) -> None:
         if attempt := self.attempts.get(job_id):
             attempt.stop("cancelled")
+
+    def hand_back(self) -> None:
+        """Release what runs without the event loop, which may be blocked: the process is about to be ended."""
+        self._courier.hand_back(LAST_REPORT_SECONDS)
 
     def leave(self) -> None:
         """First call: take no more jobs, let the running ones finish. Second: hand them back at once."""
@@ -84,16 +110,23 @@ class Service:
             attempt.stop("released")
 
     async def work(self) -> None:
-        """Pick up jobs until told to leave, then drain: jobs that do not finish in time are handed back."""
+        """Pick up jobs until told to leave, then drain: jobs that do not finish in time are handed back.
+
+        Or until the picker has had enough of them: then those that run finish, however long they take.
+        """
         await self.picker.run()
         await self.picker.idle()
 
 
 @asynccontextmanager
 async def open_service(
-    settings: WorkerSettings, tasks: Mapping[str, Task[..., Any]], modules: Sequence[str] = ()
+    settings: WorkerSettings,
+    tasks: Mapping[str, Task[..., Any]],
+    *,
+    modules: Sequence[str] = (),
+    metrics: Metrics = SILENT,
 ) -> AsyncIterator[Service]:
-    """Everything a worker needs lives exactly as long as this block. `modules`: where the tasks came from."""
+    """Everything a worker needs lives exactly as long as this block. `modules` are where the tasks come from."""
     redis = connect(settings.redis_url)
     pool = ArqRedis(
         pool_or_conn=connect(settings.redis_url).connection_pool, job_serializer=dump, job_deserializer=load
@@ -108,8 +141,9 @@ async def open_service(
         connect_sync(settings.redis_url),
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
+        metrics=metrics,
     )
-    service = Service(settings, tasks, joblog, courier)
+    service = Service(settings, tasks, joblog, courier, metrics)
     service.picker = Picker(
         pool,
         joblog,
@@ -120,6 +154,8 @@ async def open_service(
         lease_seconds=settings.lease_seconds,
         room=Room(tasks),
         run=service.attempt,
+        most=settings.max_jobs_before_exit,
+        burst=settings.burst,
     )
     listener = Listener(
         subscriber,
@@ -134,16 +170,19 @@ async def open_service(
         service.id,
         list(tasks.values()),
         queues=settings.queues,
+        modules=modules,
         concurrency=settings.concurrency,
-        running=lambda: list(service.attempts),
+        running=service.running,
+        draining=lambda: service.picker.draining,
     )
     if any(task.options.process for task in tasks.values()):
         log_settings = {"log_level": settings.log_level, "log_format": settings.log_format}
         service.processes = await launched(modules, log_settings)
     courier.start()
-    background = [asyncio.create_task(listener.run()), asyncio.create_task(presence.run())]
-    for running in background:
-        running.add_done_callback(_complain)
+    background = [
+        asyncio.create_task(kept_running("listener", listener.run)),
+        asyncio.create_task(kept_running("presence", presence.run)),
+    ]
     try:
         yield service
     finally:
@@ -156,8 +195,3 @@ async def open_service(
         for client in (redis, pool, subscriber):
             await client.aclose()
         await pool.connection_pool.disconnect()  # redis-py leaves a pool that it was given to whoever made it
-
-
-def _complain(background: asyncio.Task[None]) -> None:
-    if not background.cancelled() and (error := background.exception()) is not None:
-        log.error("worker.bug", exc_info=error)  # jobs go on; wake-ups or the announcement do not

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import field_validator
 from pydantic_settings import NoDecode
 
@@ -20,6 +20,15 @@ class WorkerSettings(Settings):
     queues: Annotated[tuple[str, ...], NoDecode, MinLen(1)] = ("default",)  # in order of priority
     drain_seconds: Annotated[float, Ge(0)] = 20  # after SIGTERM running jobs may finish for so long
     stop_grace_seconds: Annotated[float, Ge(0)] = 5  # a cancelled task may clean up for so long
+    burst: bool = False  # leave when nothing is due any more
+    max_jobs_before_exit: Annotated[int, Ge(1)] | None = (
+        None  # leave after so many attempts, for a supervisor
+    )
+    redis_wait_seconds: Annotated[float, Ge(0)] = (
+        30  # at the start; later Redis may be away for as long as it likes
+    )
+    metrics_port: Annotated[int, Ge(0), Le(65_535)] | None = None  # 0: any free one
+    metrics_host: Annotated[str, MinLen(1)] = "127.0.0.1"  # whoever reaches it reads names of tasks
     poll_seconds: Annotated[float, Ge(0.05)] = 0.5  # only if a wake-up was lost
     process_memory_limit_mb: Annotated[float, Gt(0)] | None = None  # of a `process=True` task that sets none
     capture_logs_level: Literal["debug", "info", "warning", "error", "critical"] | None = (

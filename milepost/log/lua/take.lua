@@ -18,7 +18,8 @@ end
 
 local taken, ids = {}, {}
 local function give()
-  taken[#taken + 1] = { ID, redis.call('HMGET', STATE, unpack(wanted)) }
+  local waited = math.max(0, NOW - tonumber(redis.call('HGET', STATE, 'due'))) -- ms, by one clock
+  taken[#taken + 1] = { ID, redis.call('HMGET', STATE, unpack(wanted)), waited }
   ids[#ids + 1] = ID
 end
 

@@ -191,3 +191,16 @@ async def alone(marks: str, go: str) -> None:
         progress.advance()
         await asyncio.sleep(0.02)
     _ran(marks, "ended")
+
+
+@task(name="t.forgotten")
+async def forgotten(marks: str) -> None:
+    """Wait in a thread of the event loop's pool, which nobody can stop."""
+    _ran(marks)
+    await asyncio.to_thread(time.sleep, FOREVER)
+
+
+@task(name="t.order")
+async def order(marks: str, name: str) -> None:
+    """Write a line: the test reads in which order jobs began."""
+    _ran(marks, name)
