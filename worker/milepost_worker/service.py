@@ -176,8 +176,9 @@ async def open_service(
         draining=lambda: service.picker.draining,
     )
     if any(task.options.process for task in tasks.values()):
-        log_settings = {"log_level": settings.log_level, "log_format": settings.log_format}
-        service.processes = await launched(modules, log_settings)
+        service.processes = await launched(
+            modules, settings.model_dump(include={"log_level", "log_format", "capture_logs_level"})
+        )
     courier.start()
     background = [
         asyncio.create_task(kept_running("listener", listener.run)),

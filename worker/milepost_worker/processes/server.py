@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import psutil
 
 from milepost.logs import configure_logs
+from milepost.reporting import capture_logs
 from milepost.settings import Settings
 from milepost_worker.processes.child import live
 from milepost_worker.processes.control import SIGNAL, START, Request, hear, tell
@@ -43,6 +44,8 @@ def serve(control: socket.socket, config: Mapping[str, Any]) -> None:
     control.set_inheritable(False)  # it came through an exec: what the tasks start must not hold it
     _die_with(signal.SIGHUP)
     configure_logs(Settings.model_construct(**config["log"]))
+    if (level := config["log"]["capture_logs_level"]) is not None:
+        capture_logs(level)
     try:
         for module in config["modules"]:
             importlib.import_module(module)
