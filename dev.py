@@ -5,6 +5,7 @@
     python3 dev.py test [pytest arguments]       the tests, with a real Redis, PostgreSQL, browser and Node
     python3 dev.py check                         formatting, lint, types, import arrows, docs
     python3 dev.py bench [arguments]             the benchmarks
+    python3 dev.py faults [arguments]            jobs against dying processes, hundreds of rounds (--help)
     python3 dev.py lock [uv arguments]           write both lock files anew (--upgrade takes newer versions)
 
 Each command makes what it needs in .venv (and, for the tests, asks apt or brew for a browser and a

@@ -81,6 +81,13 @@ def bench(arguments: list[str]) -> int:
     hand_over(["-m", "benchmarks", *arguments])
 
 
+def faults(arguments: list[str]) -> int:
+    """The fault suite, the long version."""
+    ensure("test")
+    os.chdir(ROOT)
+    hand_over(["-m", "tests.faults", *arguments])
+
+
 def lock(arguments: list[str]) -> int:
     """The lock files."""
     from devtools import locks
@@ -93,5 +100,6 @@ DOORS: dict[str, Callable[[list[str]], int]] = {
     "test": test,
     "check": check,
     "bench": bench,
+    "faults": faults,
     "lock": lock,
 }

@@ -43,7 +43,7 @@ def connect(url: str, *, retries: int = 3, max_connections: int | None = None) -
     """Return a pooled asyncio client for commands; replies are bytes. No connection is made yet."""
     backoff = ExponentialBackoff(cap=1.0, base=0.05)
     client = Redis.from_url(url, retry=Retry(backoff, retries), max_connections=max_connections, **_options())
-    return cast("Redis", client)
+    return _sturdy(client)
 
 
 def connect_subscriber(url: str) -> Redis:
@@ -54,6 +54,29 @@ def connect_subscriber(url: str) -> Redis:
     client = Redis.from_url(
         url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=None, socket_keepalive=True
     )
+    return _sturdy(client)
+
+
+class _Sturdy:
+    """Mixed into a connection: whatever the event loop calls it, a connection that is gone is unreachable.
+
+    uvloop raises `RuntimeError` ("the handler is closed") when something is written after a reset, where asyncio
+    only takes note. Nothing that waits for Redis to come back would understand that.
+    """
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
+        except RuntimeError as error:
+            raise RedisConnectionError(
+                f"The connection was closed while a command was sent: {error}"
+            ) from error
+
+
+def _sturdy(client: Any) -> Redis:
+    pool = client.connection_pool
+    kind = pool.connection_class  # its URL has chosen it: plain, TLS, a socket in the file system
+    pool.connection_class = type(f"Sturdy{kind.__name__}", (_Sturdy, kind), {})
     return cast("Redis", client)
 
 

@@ -9,9 +9,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from milepost.events import Ended, StatusChanged
+from milepost.log import JobLog
+from milepost.log.housekeeping import settle
 from milepost.log.lifecycle import Lifecycle, LifecycleEntry, Outcome
-from milepost_api.records import JobRecord, JobStore
-from milepost_api.records.advance import NO_OUTCOME, advance, lifecycle_event
+from milepost_api.records import JobRecord, JobStore, job_of
+from milepost_api.records.advance import NO_OUTCOME, advance, is_forgotten, lifecycle_event
 
 BATCH = 200
 WAIT_MS = 2000
@@ -27,11 +29,13 @@ class Recorder:
         self,
         lifecycle: Lifecycle,
         store: JobStore,
+        joblog: JobLog,
         *,
         dead_ms: int = DEAD_MS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lifecycle, self._store, self._dead_ms, self._clock = lifecycle, store, dead_ms, clock
+        self._lifecycle, self._store, self._log = lifecycle, store, joblog
+        self._dead_ms, self._clock = dead_ms, clock
 
     async def run(self) -> None:
         """Record for ever. Raises what Redis or the database raise when they are away; begin again then."""
@@ -69,9 +73,16 @@ class Recorder:
             return
         ended = [event.job_id for event in events if isinstance(event, Ended)]
         outcomes = await self._lifecycle.outcomes(ended)
-        await self._store.change(
-            [event.job_id for event in events], lambda records: _advance_all(records, events, outcomes)
-        )
+        forgotten: dict[str, JobRecord] = {}
+
+        def apply(records: Mapping[str, JobRecord]) -> None:
+            forgotten.update(_advance_all(records, events, outcomes))
+
+        await self._store.change([event.job_id for event in events], apply)
+        for record in forgotten.values():
+            # Readers have seen the end; it must not happen again, and the work need not be done again.
+            if await settle(self._log, job_of(record), record.result or "null") == "settled":
+                log.warning("redis had forgotten the end of a job", job_id=record.id)
 
 
 def _readable(entry: LifecycleEntry) -> StatusChanged | Ended | None:
@@ -85,10 +96,15 @@ def _advance_all(
     records: Mapping[str, JobRecord],
     events: Sequence[StatusChanged | Ended],
     outcomes: Mapping[str, Outcome],
-) -> None:
+) -> dict[str, JobRecord]:
+    """Apply the events; return the records of jobs whose end the log has forgotten."""
+    forgotten: dict[str, JobRecord] = {}
     for event in events:
         record = records.get(event.job_id)
         if record is None:
             log.warning("an event of a job without a record is left out", job_id=event.job_id)
+        elif is_forgotten(record, event):
+            forgotten[record.id] = record
         else:
             advance(record, event, outcomes.get(event.job_id, NO_OUTCOME))
+    return forgotten

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from redis.exceptions import LockError
 
 from milepost.codec import dumps
-from milepost.job import ErrorCode, JobError
-from milepost.log.calls import job_call
+from milepost.ids import new_epoch
+from milepost.job import ErrorCode, Job, JobError
+from milepost.log.calls import end_args, job_call
 from milepost.log.keys import CARETAKER, KEEPSAKE
 
 if TYPE_CHECKING:
@@ -17,15 +18,41 @@ if TYPE_CHECKING:
 
     from milepost.log.joblog import JobLog
 
-NOT_STARTED = JobError(
-    code=ErrorCode.START_TIMEOUT, message="No worker began this job within its start_timeout_seconds."
-)
+NOT_STARTED = "No worker began this job within its start_timeout_seconds."
 
 
-async def expire_unstarted(joblog: JobLog, job_id: str) -> str:
-    """End a job that was not begun in time. Says what it did: expired, begun or gone."""
-    error = dumps(NOT_STARTED.to_wire())
-    reply = await joblog.call(job_call("expire", job_id, joblog.history_limit, joblog.retention_ms, error))
+async def expire_unstarted(
+    joblog: JobLog, job_id: str, why: str = NOT_STARTED, *, patience_seconds: float = 0
+) -> str:
+    """End a job that was not begun in time; `why` tells people. Says what it did: expired, begun, early or gone.
+
+    `patience_seconds` since it was due must have passed by Redis's clock: whoever asks may have a wrong one.
+    """
+    error = dumps(JobError(code=ErrorCode.START_TIMEOUT, message=why).to_wire())
+    patience_ms = round(patience_seconds * 1000)
+    call = job_call("expire", job_id, joblog.history_limit, joblog.retention_ms, error, patience_ms)
+    reply = await joblog.call(call)
+    return str(reply.decode())
+
+
+async def settle(joblog: JobLog, job: Job, result: str = "null") -> str:
+    """Give a job that lives in the log the end it had before Redis forgot it. Says: settled, done or gone.
+
+    `result` is JSON.
+    """
+    ended = end_args(job.status, job.attempt, job.progress, result, job.error)
+    call = job_call(
+        "settle",
+        job.id,
+        new_epoch(),
+        joblog.history_limit,
+        joblog.retention_ms,
+        *ended,
+        "attempt",
+        job.attempt,
+        result=True,
+    )
+    reply = await joblog.call(call)
     return str(reply.decode())
 
 

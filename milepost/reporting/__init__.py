@@ -7,9 +7,11 @@ from milepost.reporting.records import ProgressHandler, capture_logs
 from milepost.reporting.relay import Relay, RelayReporter
 from milepost.reporting.replay import Replay
 from milepost.reporting.reporter import HERE, Place, Reporter, Sink, Stopped
+from milepost.reporting.threads import ContextExecutor
 
 __all__ = [
     "HERE",
+    "ContextExecutor",
     "Estimator",
     "Meter",
     "Place",

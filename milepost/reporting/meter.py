@@ -115,6 +115,10 @@ class Step:
             return False
         return bool(self.plan) or self.total is None or self.total == self._spent
 
+    def begin_loop(self) -> None:
+        self.counted = True
+        self.current = self.total = self.unit = None
+
     def end_loop(self) -> None:
         self.counted, self._spent = False, self.total
         self.loops += 1

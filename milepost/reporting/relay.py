@@ -14,7 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from milepost.codec import dumps
 from milepost.reporting.meter import Step
@@ -71,16 +71,8 @@ class RelayReporter(Reporter):
         super().plan(step, weights)
         self.relay.planned(step)
 
-    def begin_loop(self, step: Step, name: str) -> Step:
-        place = super().begin_loop(step, name)
-        if place is step:
-            self.relay.counting(step, "count")
-        return place
-
-    def end_loop(self, step: Step, outer: Step, outcome: Literal["done", "failed", "left"]) -> None:
-        super().end_loop(step, outer, outcome)
-        if step is outer:
-            self.relay.counting(step, "counted")
+    def counts(self, step: Step) -> None:
+        self.relay.counting(step, "count" if step.counted else "counted")
 
     def milestone(self, step: Step) -> None:
         if step.runs:

@@ -24,6 +24,7 @@ class Replay:
     def __init__(self, reporter: Reporter, root: Step | None = None) -> None:
         self._reporter = reporter
         self._steps: dict[int, Step] = {0: root or reporter.meter.root}
+        self._counted: list[Step] = []
 
     def apply(self, batch: bytes) -> None:
         """Carry out one batch.
@@ -48,6 +49,8 @@ class Replay:
 
     def close(self) -> None:
         """The other process is gone: what it had begun, and not ended, has failed."""
+        for step in self._counted:
+            step.end_loop()
         for number in sorted(self._steps, reverse=True)[:-1]:
             self._end(self._steps.pop(number), "failed")
 
@@ -88,11 +91,8 @@ class Replay:
                 self._end(steps.pop(number), outcome)
             case "plan", [dict(weights)]:
                 reporter.plan(steps[number], weights)
-            case "count", []:
-                reporter.raise_if_stopped()
-                steps[number].counted = True
-            case "counted", []:
-                steps[number].end_loop()
+            case "count" | "counted", []:
+                self._count(steps[number], verb == "count")
             case _:
                 raise BrokenRelay(_unknown([verb, number, *rest]))
 
@@ -105,16 +105,24 @@ class Replay:
         self._reporter.touch(step)
 
     def _begin_loop(self, parent: Step, name: str, weight: Any) -> Step:
-        # What `Reporter.begin_loop` does when the loop cannot count on `parent`: that was decided over there.
-        reporter = self._reporter
-        reporter.raise_if_stopped()
+        # That the loop cannot count on `parent` was decided over there, and so was its weight.
+        self._reporter.raise_if_stopped()
         weight = weight_of(weight)
-        with reporter.lock:
-            step = parent.begin(text(name, NAME_CHARACTERS), weight)
-            step.loop = step.counted = True
-        reporter.meter.focus = step
-        reporter.milestone(step)
+        step = self._reporter.begin_inner_loop(parent, text(name, NAME_CHARACTERS))
+        step.weight = weight
         return step
+
+    def _count(self, step: Step, counted: bool) -> None:
+        if counted:
+            self._reporter.raise_if_stopped()
+        with self._reporter.lock:
+            if counted:
+                step.begin_loop()
+                self._counted.append(step)
+            elif step in self._counted:
+                step.end_loop()
+                self._counted.remove(step)
+                self._reporter.meter.focus = step
 
     def _end(self, step: Step, outcome: Literal["done", "failed", "left"]) -> None:
         if step.loop and step.parent is not None:

@@ -171,15 +171,25 @@ class Reporter:
         with self.lock:
             if step.parent is not None:
                 step.parent.end(step)
+        if step.parent is not None and not step.parent.shows(step):
+            self.meter.focus = step.parent  # the counts of one item say no more; those of its loop do
         self.milestone(step)
 
     def begin_loop(self, step: Step, name: str) -> Step:
         """Return where a loop is to count: `step`, or a step below it when something counts there already."""
         self.raise_if_stopped()
         with self.lock:
-            if step.takes_loop(name):
-                step.counted = True
-                return step
+            takes = step.takes_loop(name)
+            if takes:
+                step.begin_loop()
+        if not takes:
+            return self.begin_inner_loop(step, name)
+        self.counts(step)
+        return step
+
+    def begin_inner_loop(self, step: Step, name: str) -> Step:
+        """Begin a loop on a step of its own below `step`."""
+        with self.lock:
             child = step.begin(name, 0.0 if step.plan else 1.0)  # what is planned has the plan's weight
             child.loop = child.counted = True
         self.meter.focus = child
@@ -190,12 +200,15 @@ class Reporter:
         """The loop that counted on `step` is over; `left` when nobody knows why it was left early."""
         with self.lock:
             step.end_loop()
-            if step is outer:
-                return
-            setattr(step, outcome, True)
-            outer.end(step)
-        self.meter.focus = outer
-        self.milestone(step)
+        if step is outer:
+            self.meter.focus = step
+            self.counts(step)
+            return
+        setattr(step, outcome, True)
+        self.end_step(step)
+
+    def counts(self, step: Step) -> None:
+        """Say that a loop counts on this step from now on, or does no more."""
 
     def milestone(self, step: Step) -> None:
         """Say that this step has begun or ended."""

@@ -76,6 +76,16 @@ async def test_a_worker_that_captures_logs_makes_events_of_them(fleet: Fleet) ->
     await fleet.worker(TASKS, capture_logs_level="info")
     job = await fleet.run("t.logging")
     told = [one for one in await fleet.events(job.id) if one["type"] == "log"]
-    assert [(one["level"], one["message"], one["source"]) for one in told] == [
-        ("info", "order 3", "shop.orders")
-    ]
+    said = [(one["level"], one["message"], one["source"]) for one in told]
+    assert said == [("info", "order 3", "shop.orders")]
+
+
+async def test_a_process_of_its_own_has_all_of_it(fleet: Fleet) -> None:
+    """Nested bars, records of logging, and counts are those of any other task."""
+    await fleet.worker(TASKS, capture_logs_level="info")
+    job = await fleet.run("t.process")
+    assert (job.status, job.progress.percent) == (Status.SUCCEEDED, 100)
+    assert (job.progress.current, job.progress.total, job.progress.unit) == (2, 2, "files")
+    assert job.progress.message == "Files"
+    told = [one for one in await fleet.events(job.id) if one["type"] == "log"]
+    assert [(one["message"], one["source"]) for one in told] == [("half", "shop.orders")] * 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -12,7 +14,7 @@ from milepost_worker.outbox import Outbox
 from redis.asyncio import Redis
 
 from milepost.job import Status
-from milepost.log import JobLog, NewJob
+from milepost.log import SCRIPTS, Call, JobLog, NewJob
 from milepost.redis import connect_sync
 from milepost.reporting import Reporter
 from tests.support.joblog import claimed
@@ -211,3 +213,62 @@ async def test_reports_whose_answer_was_lost_are_taken_once(
     courier._round()
     assert answers == ["duplicate"]
     assert await kinds(redis, "job") == ["status", "status", "log", "log", "end"]
+
+
+async def test_no_report_is_lost_while_others_load_the_scripts(
+    courier: Courier, attempt: Open, redis: Redis, redis_server: RedisServer
+) -> None:
+    """After a restart of Redis another worker may load them between two reports of one round trip: the first was
+
+    answered with NOSCRIPT, the second would be taken, and its number says that nothing is missing any more.
+    """
+    outbox = await attempt("a")
+    over = threading.Event()
+
+    def meddle() -> None:
+        with redis_server.client() as client:
+            while not over.is_set():
+                client.script_flush()
+                client.script_load(SCRIPTS["report"].source)
+
+    meddling = threading.Thread(target=meddle)
+    meddling.start()
+    try:
+        for number in range(400):
+            outbox.log("info", f"{number} {'x' * 4000}", None)
+        while outbox.due is not None:
+            await asyncio.to_thread(courier._round)
+    finally:
+        over.set()
+        meddling.join()
+    entries = [json.loads(fields[b"e"]) for _, fields in await redis.xrange("mp:{a}:events")]
+    logged = [int(entry["message"].split()[0]) for entry in entries if entry["type"] == "log"]
+    assert logged == list(range(400))
+    assert len({entry["cursor"].split("-")[0] for entry in entries}) == 1
+
+
+async def test_attempts_that_are_not_open_here_yet_have_heartbeats_too(
+    courier: Courier, attempt: Open, redis: Redis, clock: Clock
+) -> None:
+    """The event loop may be blocked while the answer that brings them is under way."""
+    await attempt("open")
+    await redis.zadd("mp:leases", {"open": 0})
+    asked: list[int] = []
+
+    def cover() -> Call:
+        asked.append(1)
+        return courier_log.cover("worker", last, lease_seconds=10)
+
+    courier_log, last = JobLog(redis), 99_999
+    await courier_log.create(NewJob(id="waits", task="t", created_at="2026-01-01T00:00:00Z"))
+    taken = await courier_log.take(["default"], "worker", 1, number=last, lease_seconds=1, room={"t": -1})
+    assert [claim.job_id for claim in taken.claims] == ["waits"]
+    before = await lease_ends(redis, "waits")
+    courier.cover = cover
+    courier._round()
+    assert await lease_ends(redis, "waits") > before + 5000
+    courier._round()
+    assert len(asked) == 1  # no more often than heartbeats need it
+    clock.now += 3
+    courier._round()
+    assert len(asked) == 2

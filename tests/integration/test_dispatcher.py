@@ -44,10 +44,10 @@ async def accept(store: JobStore, *job_ids: str, age_seconds: float = 60) -> Non
         await store.insert(JobRecord(id=job_id, task=COUNT.name, params='{"steps":3}', created_at=created))
 
 
-async def record_all(store: JobStore, redis: Redis) -> None:
+async def record_all(store: JobStore, joblog: JobLog, redis: Redis) -> None:
     lifecycle = Lifecycle(redis, "c")
     await lifecycle.join()
-    await Recorder(lifecycle, store).record(await lifecycle.fresh(100, wait_ms=1))
+    await Recorder(lifecycle, store, joblog).record(await lifecycle.fresh(100, wait_ms=1))
 
 
 async def there(joblog: JobLog, *job_ids: str) -> list[bool]:
@@ -86,7 +86,7 @@ async def test_after_a_flush_every_open_job_comes_back_at_once(
     await accept(store, *ids)
     await dispatcher.round()
     await Hand(joblog).run("job4")
-    await record_all(store, redis)
+    await record_all(store, joblog, redis)
     await redis.flushall()
 
     await dispatcher.round()
@@ -143,7 +143,7 @@ async def test_nothing_runs_twice_because_the_records_are_far_behind(store: JobS
     await dispatcher.round()
     assert await there(short, "a") == [False]
 
-    await record_all(store, redis)
+    await record_all(store, short, redis)
     await dispatcher.round()
     assert await there(short, "a") == [False]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
 from milepost.errors import BadReport, JobNotFound
-from milepost.job import ErrorCode, Progress, Status
+from milepost.job import ErrorCode, JobError, Progress, Status
 from milepost.log import JobLog
-from milepost.log.housekeeping import expire_unstarted
+from milepost.log.housekeeping import expire_unstarted, settle
 from milepost.log.keys import LEASES, control_channel, queue_key
 from tests.support.joblog import (
     BROKEN,
@@ -304,6 +305,43 @@ async def test_a_job_that_nobody_begins_expires(log: JobLog, redis: Redis) -> No
     job = (await check(log, new)).job
     assert (job.status, job.error and job.error.code) == (Status.EXPIRED, "start_timeout")
     assert await waiting_deliveries(redis) == [f"{begun.id}.2"]
+
+
+async def test_a_job_expires_by_the_clock_of_redis(log: JobLog, redis: Redis) -> None:
+    """Whoever asks too early, because its own clock is ahead, is told so."""
+    now, later = await created(log), await created(log, delay_ms=3_600_000)
+    assert await expire_unstarted(log, now.id, patience_seconds=60) == "early"
+    assert await expire_unstarted(log, later.id) == "early"
+    assert {(await check(log, new)).job.status for new in (now, later)} == {Status.QUEUED, Status.SCHEDULED}
+
+
+@pytest.mark.parametrize("claim_it", [True, False])
+async def test_an_end_that_redis_forgot_is_given_back(log: JobLog, redis: Redis, claim_it: bool) -> None:
+    """The job ends as it had, in another epoch; who runs it again is refused, and nobody will."""
+    new = await created(log, max_attempts=3)
+    before = await log.read(new.id)
+    reports = log.reports(await claimed(log, redis, new.id)) if claim_it else None
+    error = JobError(code="exception", message="It broke.", attempt=2)
+    ended = replace(before.job, status=Status.FAILED, done=True, attempt=2, progress=HALF, error=error)
+    assert await settle(log, ended) == "settled"
+    view = await log.read(new.id)
+    assert (view.job.status, view.job.attempt, view.job.error) == (Status.FAILED, 2, error)
+    assert view.cursor.epoch != before.cursor.epoch
+    assert [event.type for event in await history(log, new.id)][-1] == "end"
+    if reports is not None:
+        assert await said(log, reports.progress(HALF), reports.renew(12_000)) == ["refused", "refused"]
+    assert (await take(log, "w2")).claims == ()
+    assert await settle(log, ended) == "done"
+    assert await settle(log, replace(ended, id="nobody")) == "gone"
+
+
+async def test_a_large_result_is_given_back_too(log: JobLog, redis: Redis) -> None:
+    """Whole, beside the event."""
+    new = await created(log)
+    ended = replace((await log.read(new.id)).job, status=Status.SUCCEEDED, done=True)
+    assert await settle(log, ended, '"' + "x" * 20_000 + '"') == "settled"
+    assert (await log.read(new.id)).job.result_omitted
+    assert await log.result(new.id) == b'"' + b"x" * 20_000 + b'"'
 
 
 async def test_only_finished_jobs_are_forgotten(log: JobLog, redis: Redis) -> None:

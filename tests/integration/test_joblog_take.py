@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from milepost.job import Status
 from milepost.log import Claim, JobLog, Looks, Taken
+from milepost.log.keys import LEASES, state_key
 from tests.support.joblog import LEASE_SECONDS, created, said, take
 from tests.support.wait import eventually
 
@@ -158,3 +159,25 @@ async def test_the_first_queue_has_priority(log: JobLog) -> None:
     assert await ids(log, "w1", 1, "a", "b") == [jobs["a"]]
     assert await ids(log, "w1", 10, "a", "b") == [jobs["b"]]
     assert await ids(log, "w1", 10, "a", "b") == []
+
+
+async def test_attempts_that_the_worker_has_not_heard_of_have_heartbeats(log: JobLog, redis: Redis) -> None:
+    """Those of the request that it waits for, and only those that still are its own and have said nothing."""
+    jobs = [(await created(log)).id for _ in range(4)]
+    waits, reports, hands_back, other = (await take(log, number=1)).claims
+    await take(log, "w2")
+    await said(log, log.reports(reports).log("info", "here", None))
+    await said(log, log.reports(hands_back).release())
+    await redis.zrem(LEASES, other.job_id)  # as the caretaker does it, together with a new status
+    await redis.hset(state_key(other.job_id), "status", "retrying")  # type: ignore[misc]
+    assert sorted(claim.job_id for claim in (waits, reports, hands_back, other)) == sorted(jobs)
+    before = dict(await redis.zrange(LEASES, 0, -1, withscores=True))
+    for cover, count in (
+        (log.cover("w1", 2, lease_seconds=99), 0),
+        (log.cover("w3", 1, lease_seconds=99), 0),
+    ):
+        assert await log.call(cover) == count
+    assert dict(await redis.zrange(LEASES, 0, -1, withscores=True)) == before
+    assert await log.call(log.cover("w1", 1, lease_seconds=99)) == 1
+    after = dict(await redis.zrange(LEASES, 0, -1, withscores=True))
+    assert [job.decode() for job in after if after[job] != before[job]] == [waits.job_id]

@@ -187,3 +187,29 @@ async def test_an_error_of_ours_ends_the_attempt_and_not_the_worker(bench: Bench
     await bench.pick()
     await bench.finish()
     assert bench.picker.free == 2
+
+
+async def test_it_tells_for_which_answer_it_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the question until the attempts have begun here; a task may block the event loop in between."""
+    take, seen = bench.log.take, list[int | None]()
+
+    async def watched(*args: Any, **given: Any) -> Taken:
+        seen.append(bench.picker.awaited)
+        return await take(*args, **given)
+
+    monkeypatch.setattr(bench.log, "take", watched)
+    await create(bench, "job")
+    assert bench.picker.awaited is None
+    await bench.pick()
+    assert (seen, bench.ran, bench.picker.awaited) == ([1], ["job"], None)
+
+
+async def test_it_still_waits_when_the_answer_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis may have begun attempts for it."""
+
+    async def lost(*args: Any, **given: Any) -> Taken:
+        raise RedisConnectionError("cut")
+
+    monkeypatch.setattr(bench.log, "take", lost)
+    await bench.pick()
+    assert bench.picker.awaited == 1

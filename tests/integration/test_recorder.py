@@ -74,7 +74,7 @@ async def test_a_whole_life_reaches_the_record(store: JobStore, joblog: JobLog, 
     await Hand(joblog).run("a", '"' + "x" * 20_000 + '"')
     lifecycle = Lifecycle(redis, "c")
 
-    await everything(Recorder(lifecycle, store), lifecycle)
+    await everything(Recorder(lifecycle, store, joblog), lifecycle)
 
     record, view = await get(store, "a"), await joblog.read("a")
     assert (record.status, record.done, record.attempt) == ("succeeded", True, 1)
@@ -100,7 +100,7 @@ async def test_a_failure_is_recorded_with_its_traceback(
     )
     lifecycle = Lifecycle(redis, "c")
 
-    await everything(Recorder(lifecycle, store), lifecycle)
+    await everything(Recorder(lifecycle, store, joblog), lifecycle)
 
     record = await get(store, "a")
     assert (record.status, record.result, record.traceback) == ("failed", None, "Trace\\x00back")
@@ -120,7 +120,7 @@ async def test_what_a_dead_recorder_was_given_is_recorded_by_another(
 
     heir = Lifecycle(redis, "heir")
     assert await heir.fresh(100, wait_ms=1) == []
-    await Recorder(heir, store, dead_ms=0).take_over()
+    await Recorder(heir, store, joblog, dead_ms=0).take_over()
 
     assert (await get(store, "a")).status == "succeeded"
     assert await redis.xlen("mp:lifecycle") == 0
@@ -136,7 +136,7 @@ async def test_a_recorder_that_begins_again_records_what_it_owed(
     await lifecycle.join()
     await lifecycle.fresh(100, wait_ms=1)
 
-    running = asyncio.create_task(Recorder(Lifecycle(redis, "c"), store).run())
+    running = asyncio.create_task(Recorder(Lifecycle(redis, "c"), store, joblog).run())
     try:
         await eventually(partial(_is_done, store, "a"), "what was owed is recorded")
     finally:
@@ -151,7 +151,7 @@ async def test_nothing_is_acknowledged_that_is_not_committed(
     await Hand(joblog).run("a")
     lifecycle = Lifecycle(redis, "c")
     await lifecycle.join()
-    recorder, entries = Recorder(lifecycle, store), await lifecycle.fresh(100, wait_ms=1)
+    recorder, entries = Recorder(lifecycle, store, joblog), await lifecycle.fresh(100, wait_ms=1)
 
     async def away(*_: object) -> None:
         raise StoreUnavailable
@@ -183,7 +183,7 @@ async def test_an_event_that_cannot_be_recorded_does_not_hold_up_the_others(
     await Hand(joblog).run("a")
     lifecycle = Lifecycle(redis, "c")
 
-    await everything(Recorder(lifecycle, store), lifecycle)
+    await everything(Recorder(lifecycle, store, joblog), lifecycle)
 
     assert (await get(store, "a")).status == "succeeded"
     assert await redis.xlen("mp:lifecycle") == 0
@@ -200,7 +200,7 @@ async def test_a_flush_of_redis_does_not_stop_the_recorder(
 
     await accepted(store, joblog, "a")
     await Hand(joblog).run("a")
-    await everything(Recorder(lifecycle, store), lifecycle)
+    await everything(Recorder(lifecycle, store, joblog), lifecycle)
     assert (await get(store, "a")).done
 
 
@@ -212,7 +212,7 @@ async def test_two_recorders_at_once_agree(store: JobStore, joblog: JobLog, redi
         await Hand(joblog).run(job_id)
     first, second = Lifecycle(redis, "1"), Lifecycle(redis, "2")
     await asyncio.gather(
-        everything(Recorder(first, store), first), everything(Recorder(second, store), second)
+        everything(Recorder(first, store, joblog), first), everything(Recorder(second, store, joblog), second)
     )
 
     records = [await get(store, job_id) for job_id in ids]
@@ -229,3 +229,41 @@ def _quiet() -> Iterator[None]:
     structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
     yield
     structlog.reset_defaults()
+
+
+async def test_an_end_that_was_recorded_stands_when_redis_forgets_it(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """The last second of Redis is lost, another attempt begins: it is refused, the job ends as it had ended."""
+    await accepted(store, joblog, "a")
+    backup = {key: await redis.dump(key) async for key in redis.scan_iter("*")}
+    lifecycle = Lifecycle(redis, "c")
+    recorder = Recorder(lifecycle, store, joblog)
+    await Hand(joblog).run("a", '"first"')
+    await everything(recorder, lifecycle)
+    assert (await get(store, "a")).done
+    await redis.flushall()
+    for key, value in backup.items():
+        await redis.restore(key, 0, value)
+    again = Hand(joblog)
+    await again.begin("a")
+    await everything(recorder, lifecycle)
+    job = (await joblog.read("a")).job
+    assert (job.status, job.result, job.attempt) == ("succeeded", "first", 1)
+    with pytest.raises(AssertionError):
+        await again.succeed('"second"')
+    assert (await get(store, "a")).result == '"first"'
+
+
+async def test_a_result_that_redis_lost_is_taken_from_the_event(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """The event was read before the flush, the result would have been after it."""
+    await accepted(store, joblog, "a")
+    await Hand(joblog).run("a", '{"rows":3}')
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    entries = await lifecycle.fresh(100, wait_ms=1)
+    await redis.flushall()
+    await Recorder(lifecycle, store, joblog).record(entries)
+    assert json.loads((await get(store, "a")).result or "") == {"rows": 3}

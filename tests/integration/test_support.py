@@ -13,7 +13,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from milepost.redis import connect
 from tests.support.ports import free_port
 from tests.support.process import ROOT, Process, python_environment
 from tests.support.proxy import TcpProxy
@@ -152,6 +154,22 @@ def test_children_do_not_outlive_the_tests(tmp_path: Path) -> None:
         return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
     eventually_sync(gone, "the child is gone", ignoring=(FileNotFoundError, ProcessLookupError))
+
+
+async def test_a_proxy_eats_one_reply_and_cuts_that_connection(redis_server: RedisServer) -> None:
+    """What was asked for has happened, the answer never comes, and other requests are answered."""
+    async with (
+        TcpProxy(redis_server.url) as proxy,
+        connect(proxy.url, retries=0) as through,
+        connect(redis_server.url) as direct,
+    ):
+        proxy.eat_reply_to(b"eaten")
+        assert await through.set("other", "1")
+        with pytest.raises(RedisConnectionError):
+            await through.set("eaten", "1")
+        assert await direct.get("eaten") == b"1"
+        assert proxy.eaten == 1
+        assert await through.set("eaten", "2")
 
 
 async def test_a_process_that_leaves_too_early_is_reported_with_its_output(tmp_path: Path) -> None:

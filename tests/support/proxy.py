@@ -19,6 +19,7 @@ class _Link:
     def __init__(self, proxy: TcpProxy, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self._proxy, self._near, self._far = proxy, near, far
         self._left = proxy.next_cut()
+        self._eating = False
 
     async def carry(self, client: asyncio.StreamReader, target: asyncio.StreamReader) -> None:
         """Return when the target has said all it will, or the cut is reached, or the client is gone."""
@@ -34,6 +35,7 @@ class _Link:
     async def _requests(self, client: asyncio.StreamReader) -> None:
         try:
             while data := await client.read(_CHUNK_BYTES):
+                self._eating = self._eating or self._proxy.eats(data)
                 await self._pass(data, self._far)
             self._far.write_eof()  # a client may stop talking and still listen
         except OSError:
@@ -41,6 +43,10 @@ class _Link:
 
     async def _replies(self, target: asyncio.StreamReader) -> None:
         while self._left != 0 and (data := await target.read(_CHUNK_BYTES)):
+            if self._eating:
+                self._proxy.eaten += 1
+                self.abort()
+                return
             if self._left is not None:
                 data = data[: self._left]
                 self._left -= len(data)
@@ -77,6 +83,8 @@ class TcpProxy:
         self.reply_bytes = 0
         self.flowing = asyncio.Event()
         self.flowing.set()
+        self.eaten = 0
+        self._appetite: bytes | None = None
         self._cuts: list[int] = []
         self._cut_always: int | None = None
         self._links: dict[_Link, asyncio.Task[Any]] = {}
@@ -112,6 +120,19 @@ class TcpProxy:
 
     def next_cut(self) -> int | None:
         return self._cuts.pop(0) if self._cuts else self._cut_always
+
+    def eat_reply_to(self, words: bytes | None) -> None:
+        """Let the next request that holds `words` through, swallow its reply and reset the connection.
+
+        What was asked for has happened, and whoever asked cannot know. `eaten` counts; None: no more of it.
+        """
+        self._appetite = words
+
+    def eats(self, request: bytes) -> bool:
+        if self._appetite is None or self._appetite not in request:
+            return False
+        self._appetite = None
+        return True
 
     def retarget(self, target: str | tuple[str, int]) -> None:
         """Forward later connections there: what a load balancer does when a server leaves."""

@@ -93,12 +93,12 @@ class Stack:
         await self.wait_for_api(process)
         return process
 
-    def add_worker(self, **settings: str) -> Process:
-        """Start one more worker; `wait_for_worker` waits until it is there."""
+    def add_worker(self, *modules: str, **settings: str) -> Process:
+        """Start one more worker, of other `modules` if named; `wait_for_worker` waits until it is there."""
         name = f"worker-{len(self.workers) + 1}"
         process = Process.python(
             name,
-            *("-m", "milepost_worker", *self._modules),
+            *("-m", "milepost_worker", *(modules or self._modules)),
             log=self.folder / f"{name}.log",
             settings=self._settings | settings,
         )

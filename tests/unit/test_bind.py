@@ -13,10 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from milepost_worker.executors import ContextExecutor
 
 from milepost import progress
-from milepost.reporting import HERE, Place, Reporter
+from milepost.reporting import HERE, ContextExecutor, Place, Reporter
 from tests.support.sinks import Notes
 
 THREADS = 8

@@ -7,15 +7,15 @@ import threading
 from typing import Any
 
 import pytest
-from milepost_worker.foreign import Foreign, RemoteTraceback, is_a
-from milepost_worker.outcome import Again, End, Raised, judge
 from milepost_worker.processes.crossing import pack, unpack
 from milepost_worker.processes.forkserver import Ended
 from milepost_worker.processes.run import death
 
 from milepost import MemoryLimitExceeded, ProcessDied, Retry
 from milepost.errors import BadReport, BrokenRelay
+from milepost.foreign import Foreign, RemoteTraceback, is_a
 from milepost.job import ErrorCode
+from milepost.outcome import Again, End, Raised, judge
 from milepost.tasks import Options
 
 

@@ -6,7 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from milepost_worker.outcome import (
+
+from milepost.errors import BadReport, ParamsError
+from milepost.job import ErrorCode, Status
+from milepost.outcome import (
     MESSAGE_CHARACTERS,
     TRACEBACK_CHARACTERS,
     Again,
@@ -20,9 +23,6 @@ from milepost_worker.outcome import (
     Verdict,
     judge,
 )
-
-from milepost.errors import BadReport, ParamsError
-from milepost.job import ErrorCode, Status
 from milepost.reporting import Stopped
 from milepost.tasks import Options, Retry
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from milepost import progress
 from milepost.errors import BadReport
 from milepost.job import Progress
-from milepost.reporting import HERE, Place, Reporter, Stopped
+from milepost.reporting import HERE, Place, Relay, Replay, Reporter, Stopped
 from milepost.reporting.tqdm import tqdm
 from tests.support.sinks import Notes
 
@@ -634,3 +634,21 @@ def test_percent_never_falls_in_any_tree_of_loops_and_steps(
     end = reporter.meter.finish(now, succeeded=succeeded)
     assert end.percent == 100 if succeeded else end.percent in {last, None}
     assert all(one.status != "running" for one in end.steps)
+
+
+@given(trees, st.dictionaries(st.sampled_from("abc"), st.floats(0, 10), max_size=3))
+def test_loops_in_a_process_of_their_own_are_the_same(tree: Any, plan: dict[str, float]) -> None:
+    """What is told through the relay makes the same steps, counts and percent."""
+    near, far = Reporter(Notes(), plan), Reporter(Notes(), plan)
+    replay = Replay(far)
+    relay = Relay(replay.apply, plan=plan)
+    for reporter in (near, relay.open()):
+        token = HERE.set(Place(reporter))
+        walk(tree, lambda: None)
+        HERE.reset(token)
+    relay.close()
+    replay.close()
+    here, there = (reporter.meter.finish(1.0, succeeded=False) for reporter in (near, far))
+    assert (here.steps, here.step) == (there.steps, there.step)
+    assert (here.current, here.total) == (there.current, there.total)
+    assert near.meter.root.fraction() == far.meter.root.fraction()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from milepost_worker.leaving import HARD_DEADLINE_SECONDS, Leaving
@@ -36,7 +37,7 @@ def leaving(ends: Ends) -> Iterator[Callable[..., Leaving]]:
     started: list[Leaving] = []
 
     def start(**given: float) -> Leaving:
-        options = {"drain_seconds": 3600.0, "stop_grace_seconds": 3600.0} | given
+        options: Any = {"drain_seconds": 3600.0, "stop_grace_seconds": 3600.0} | given
         one = Leaving(**options, end_process=ends)
         started.append(one)
         one.start()

@@ -9,18 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
 from milepost import times
-from milepost.errors import ParamsError
 from milepost.log import Call, Claim, JobLog, ReportCalls
-from milepost.reporting import HERE, Place, Reporter
-from milepost.reporting.switchboard import CLOSE_SECONDS
-from milepost.tasks import Task
-from milepost_worker.courier import Courier
-from milepost_worker.executors import execute
-from milepost_worker.outbox import Outbox
-from milepost_worker.outcome import (
+from milepost.outcome import (
     Again,
     End,
     Nothing,
@@ -30,8 +22,17 @@ from milepost_worker.outcome import (
     Returned,
     Stop,
     Verdict,
+    arguments_of,
     judge,
 )
+from milepost.reporting import HERE, Place, Reporter
+from milepost.reporting.switchboard import CLOSE_SECONDS
+from milepost.secrets import MASKS
+from milepost.secrets.marking import secrets_of
+from milepost.tasks import Task
+from milepost_worker.courier import Courier
+from milepost_worker.executors import execute
+from milepost_worker.outbox import Outbox
 from milepost_worker.processes import KILL_SECONDS, ForkServer, in_a_process
 
 log = structlog.get_logger("milepost.attempt")
@@ -57,7 +58,9 @@ class Attempt:
         self._processes, self._memory_limit_mb = processes, process_memory_limit_mb
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[str] = self._loop.create_future()
-        self._outbox = Outbox(claim, joblog.reports(claim), courier.notify)
+        self._mask = task.mask(claim.params)
+        self._inner: asyncio.Task[Outcome] | None = None
+        self._outbox = Outbox(claim, joblog.reports(claim, self._mask), courier.notify)
         self._outbox.on_stop = self.stop_threadsafe
         self._reporter = self._outbox.reporter = Reporter(self._outbox, task.plan, claim.checkpoint)
 
@@ -79,6 +82,8 @@ class Attempt:
         self._courier.open(self._outbox)
         began = time.monotonic()
         try:
+            if self._mask is not None:
+                MASKS.add(self._mask)
             outcome = await self._outcome()
             await self._hear_out()
             verdict = judge(
@@ -92,23 +97,34 @@ class Attempt:
             answer = await self._report(verdict)
         finally:
             self._courier.forget(self._outbox)
+            self._unmask()
         bound.info(
             "attempt.ended", verdict=_name(verdict), answer=answer, seconds=round(time.monotonic() - began, 3)
         )
         return _outcome(verdict, answer)
 
+    def _unmask(self) -> None:
+        """Let go of the secrets; while the task holds on, it may still log them."""
+        if (mask := self._mask) is None:
+            return
+        if self._inner is not None and not self._inner.done():
+            self._inner.add_done_callback(lambda _: MASKS.discard(mask))
+        else:
+            MASKS.discard(mask)
+
     async def _outcome(self) -> Outcome:
-        try:
-            arguments = self.task.arguments(self.claim.params)
-        except ValidationError as error:
-            return Raised(ParamsError(_sentence(error)))
-        except Exception as error:  # noqa: BLE001 - a validator of the task's own may raise anything
-            return Raised(error)
+        arguments = arguments_of(self.task, self.claim.params)
+        if isinstance(arguments, Raised):
+            return arguments
+        if self._mask is not None:
+            self._mask.add(secrets_of(arguments))  # validators may have made others of them
         if self._stopped.done():
             return Stop(self._stopped.result())  # handed back before it began
         token = HERE.set(Place(self._reporter))
         try:
-            inner = asyncio.create_task(self._execute(arguments), name=f"task {self.claim.task}")
+            self._inner = inner = asyncio.create_task(
+                self._execute(arguments), name=f"task {self.claim.task}"
+            )
         finally:
             HERE.reset(token)
         waited: set[asyncio.Future[Any]] = {inner, self._stopped}
@@ -193,11 +209,6 @@ class Attempt:
                 return calls.retry(error, round(delay * 1000))
             case Release():
                 return calls.release()
-
-
-def _sentence(error: ValidationError) -> str:
-    parts = (f"{'.'.join(str(at) for at in one['loc']) or 'params'}: {one['msg']}" for one in error.errors())
-    return "The params do not fit the task: " + "; ".join(parts) + "."
 
 
 def _forget(inner: asyncio.Task[Any]) -> None:

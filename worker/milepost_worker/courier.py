@@ -47,6 +47,9 @@ class Courier(threading.Thread):
         self._stopping = threading.Event()
         self._failures = 0
         self._metrics = metrics
+        self.cover: Callable[[], Call | None] = lambda: None
+        """The heartbeat of attempts that have begun in Redis and not here yet, if there may be any."""
+        self._next_cover = 0.0
 
     # Called from the event loop and from tasks.
 
@@ -107,18 +110,28 @@ class Courier(threading.Thread):
         beats = [outbox for outbox in boxes if outbox.next_heartbeat <= now and not outbox.closed]
         sent = self._collect([(outbox, self._batch(outbox, now)) for outbox in boxes])
         calls = [outbox.calls.renew(self._lease_ms) for outbox in beats]
-        if not calls and not sent:
+        cover = self._covering(now)
+        if not calls and not sent and not cover:
             return
-        replies = self._send([*calls, *(call for _, (call, _) in sent)])
+        replies = self._send([*calls, *(call for _, (call, _) in sent), *cover])
         self._metrics.sent(len(sent), len(beats), self._clock() - now)
         troubles = [
             *self._hear(beats, replies[: len(beats)], now),
-            *self._settle(sent, replies[len(beats) :]),
+            *self._settle(sent, replies[len(beats) : len(beats) + len(sent)]),
         ]
         if troubles:
             self._trouble(troubles[0])
         else:
             self._failures = 0
+
+    def _covering(self, now: float) -> list[Call]:
+        if now < self._next_cover:
+            return []
+        self._next_cover = (
+            now + self._heartbeat_seconds / 2
+        )  # a request may be asked and answered between two looks
+        call = self.cover()
+        return [] if call is None else [call]
 
     def _batch(self, outbox: Outbox, now: float) -> list[Report]:
         try:
@@ -149,13 +162,15 @@ class Courier(threading.Thread):
         replies = self._pipelined(calls)
         if any(isinstance(reply, NoScriptError) for reply in replies):
             # Redis has restarted or its scripts were flushed. Reports are numbered, so sending all again is safe.
-            for name in ("report", "renew"):
+            for name in ("report", "renew", "cover"):
                 self._redis.script_load(SCRIPTS[name].source)
             replies = self._pipelined(calls)
         return replies
 
     def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
+        # In one transaction: all of them meet the scripts or none. Otherwise another worker could load them between
+        # two reports of a job, the second would be taken without the first, and the first come too late.
+        pipe = self._redis.pipeline(transaction=True)
         for call in calls:
             pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *[_encoded(arg) for arg in call.args])
         return list(pipe.execute(raise_on_error=False))

@@ -6,25 +6,10 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
+from milepost.outcome import Outcome, Raised, Returned
 from milepost.tasks import Task
-from milepost_worker.outcome import Outcome, Raised, Returned
-
-R = TypeVar("R")
-
-
-class ContextExecutor(ThreadPoolExecutor):
-    """The default executor of a worker's loop: `loop.run_in_executor(None, f)` finds its job in `f`.
-
-    asyncio copies the context for `to_thread`, but not for `run_in_executor` (bpo-34014).
-    """
-
-    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        context = contextvars.copy_context()
-        return super().submit(lambda: context.run(fn, *args, **kwargs))
 
 
 async def execute(task: Task[..., Any], arguments: dict[str, Any]) -> Outcome:

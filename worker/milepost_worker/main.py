@@ -139,7 +139,7 @@ async def serve(
     """Work until told to leave. Raises `SettingsError` when Redis or the port of the metrics cannot be had."""
     import structlog
 
-    from milepost_worker.executors import ContextExecutor
+    from milepost.reporting import ContextExecutor
     from milepost_worker.metrics import metrics_at
     from milepost_worker.service import open_service
     from milepost_worker.starting import redis_answers

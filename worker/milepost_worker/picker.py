@@ -103,6 +103,8 @@ class Picker:
         self._left, self._burst = most, burst
         self._exhausted: set[str] = set()
         self._number = self._failures = 0
+        self.awaited: int | None = None
+        """The request whose attempts may have begun in Redis and not here; the courier's thread reads it."""
         self._clock, self._asked_at = clock, 0.0
 
     @property
@@ -168,6 +170,9 @@ class Picker:
             self._left -= len(claims)
             if self._left <= 0:
                 self.drain()
+        # They begin now, before anything else is asked for, and have heartbeats of their own.
+        await asyncio.sleep(0)
+        self.awaited = None
         soon = taken.soon_seconds
         self._exhausted = set() if taken.claims else self._exhausted | taken.ended
         return self._poll_seconds if soon is None else min(self._poll_seconds, soon)
@@ -181,6 +186,7 @@ class Picker:
             # Jobs may have been given to us by a request whose answer was lost: it is repeated under its number.
             self._number += 1
             self._unanswered = True
+            self.awaited = self._number
             self._asked_at = self._clock()
         return await self._joblog.take(
             self._queues,

@@ -12,7 +12,7 @@ import structlog
 from arq.connections import ArqRedis
 
 from milepost.background import end
-from milepost.log import Catalogue, Claim, JobLog, RunningJob
+from milepost.log import Call, Catalogue, Claim, JobLog, RunningJob
 from milepost.redis import connect, connect_subscriber, connect_sync
 from milepost.tasks import Task
 from milepost_worker.arqjson import dump, load
@@ -75,6 +75,13 @@ class Service:
             self._metrics.ended(claim.task, outcome, time.monotonic() - began)
             if self.attempts.get(claim.job_id) is attempt:
                 del self.attempts[claim.job_id]
+
+    def cover(self) -> Call | None:
+        """Return the heartbeat of attempts that Redis has begun for this worker and it may not know of yet."""
+        number = self.picker.awaited
+        if number is None:
+            return None
+        return self._joblog.cover(self.id, number, lease_seconds=self._settings.lease_seconds)
 
     def running(self) -> list[RunningJob]:
         """Return the attempts under way, the oldest first."""
@@ -157,6 +164,7 @@ async def open_service(
         most=settings.max_jobs_before_exit,
         burst=settings.burst,
     )
+    courier.cover = service.cover
     listener = Listener(
         subscriber,
         service.id,

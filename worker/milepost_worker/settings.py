@@ -30,10 +30,9 @@ class WorkerSettings(Settings):
     metrics_port: Annotated[int, Ge(0), Le(65_535)] | None = None  # 0: any free one
     metrics_host: Annotated[str, MinLen(1)] = "127.0.0.1"  # whoever reaches it reads names of tasks
     poll_seconds: Annotated[float, Ge(0.05)] = 0.5  # only if a wake-up was lost
+    # records of `logging` from this level on become events of the jobs they are logged in
+    capture_logs_level: Literal["debug", "info", "warning", "error", "critical"] | None = None
     process_memory_limit_mb: Annotated[float, Gt(0)] | None = None  # of a `process=True` task that sets none
-    capture_logs_level: Literal["debug", "info", "warning", "error", "critical"] | None = (
-        None  # records as events
-    )
     files_root: Path = Path()  # what files.checksum and csv.profile may read; default: the working directory
 
     @field_validator("queues", mode="before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from milepost.codec import Cursor
+from milepost.codec import Cursor, dumps
 from milepost.events import Ended, Event, StatusChanged, from_wire
 from milepost.job import Status
 from milepost.log.lifecycle import Outcome
@@ -50,6 +50,13 @@ def advance(record: JobRecord, event: StatusChanged | Ended, outcome: Outcome = 
         _start_late(record, cursor, event)
 
 
+def is_forgotten(record: JobRecord, event: StatusChanged | Ended) -> bool:
+    """Whether the log has forgotten the job's end: the job goes on after it."""
+    if not isinstance(event, StatusChanged) or not record.done or record.finished_at is None:
+        return False
+    return parse(event.at) > record.finished_at
+
+
 def _is_news(record: JobRecord, cursor: Cursor, event: Event) -> bool:
     if record.epoch == cursor.epoch:
         return cursor.seq > record.version
@@ -68,7 +75,9 @@ def _end(record: JobRecord, event: Ended, outcome: Outcome) -> None:
     record.done, record.run_at = True, None
     record.finished_at = parse(event.finished_at or event.at)
     record.progress = event.progress.to_wire()
-    record.result = outcome.result
+    # The log may have lost its copy since; the event carries all but a large one.
+    inline = dumps(event.result) if event.status == Status.SUCCEEDED and not event.result_omitted else None
+    record.result = outcome.result or inline
     record.expires_at = parse(outcome.expires_at) if outcome.expires_at else None
     if outcome.traceback:
         record.traceback = outcome.traceback.replace("\0", "\\x00")  # PostgreSQL's text cannot hold a NUL

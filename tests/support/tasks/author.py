@@ -55,6 +55,16 @@ async def logs() -> None:
     logging.getLogger("redis").error("not the job's")
 
 
+@task(name="t.process", process=True)
+def process() -> None:
+    """Loops, logging and threads in a process of its own."""
+    for _ in progress.tqdm(range(2), desc="Files", unit="files"):
+        for row in progress.tqdm(range(4), desc="Rows"):
+            if row == 2:
+                logging.getLogger("shop.orders").warning("half")
+    progress.checkpoint("all")
+
+
 @task(name="t.executor")
 async def executor() -> None:
     """Count in the loop's own pool of threads."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from milepost.codec import dumps
 from milepost.errors import BrokenRelay
+from milepost.foreign import Foreign, RemoteTraceback
+from milepost.outcome import Raised, message_of, traceback_of
 from milepost.tasks import Retry
-from milepost_worker.foreign import Foreign, RemoteTraceback
-from milepost_worker.outcome import Raised, message_of, traceback_of
 
 PICKLE_BYTES = 1 << 20
 """A larger exception travels as text: it carries the task's data, which nobody asks an exception for."""

@@ -55,7 +55,7 @@ class ForkServer:
     When it dies, its processes die with it, and the next one starts a new server.
     """
 
-    def __init__(self, modules: Sequence[str], log_settings: Mapping[str, str | None]) -> None:
+    def __init__(self, modules: Sequence[str], log_settings: Mapping[str, Any]) -> None:
         self._modules, self._log_settings = list(modules), dict(log_settings)
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
@@ -180,7 +180,7 @@ class ForkServer:
         return server
 
 
-async def launched(modules: Sequence[str], log_settings: Mapping[str, str | None]) -> ForkServer:
+async def launched(modules: Sequence[str], log_settings: Mapping[str, Any]) -> ForkServer:
     """Return a server that has imported the tasks: the time of the first jobs is not to run out meanwhile.
 
     Raises `TaskDefinitionError` when it cannot import them: better at start than at the first job.

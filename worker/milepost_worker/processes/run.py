@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.codec import dumps
 from milepost.errors import MemoryLimitExceeded, MilepostError, ProcessDied
+from milepost.foreign import is_a
+from milepost.outcome import Outcome, Raised, Returned
 from milepost.reporting import Replay, Reporter, Stopped, frames
 from milepost.tasks import Task
-from milepost_worker.foreign import is_a
-from milepost_worker.outcome import Outcome, Raised, Returned
 from milepost_worker.processes import child
 from milepost_worker.processes.crossing import unpack
 from milepost_worker.processes.forkserver import SERVER_GONE, Ended, ForkServer, Started

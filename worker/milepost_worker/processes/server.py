@@ -44,7 +44,7 @@ def serve(control: socket.socket, config: Mapping[str, Any]) -> None:
     control.set_inheritable(False)  # it came through an exec: what the tasks start must not hold it
     _die_with(signal.SIGHUP)
     configure_logs(Settings.model_construct(**config["log"]))
-    if (level := config["log"]["capture_logs_level"]) is not None:
+    if level := config["log"].get("capture_logs_level"):
         capture_logs(level)
     try:
         for module in config["modules"]:

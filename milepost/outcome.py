@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from milepost.errors import BadReport, ParamsError
+from milepost.foreign import Foreign, is_a
 from milepost.job import ErrorCode, JobError, Status
-from milepost.tasks import Options, Retry
-from milepost_worker.foreign import Foreign, is_a
+from milepost.tasks import Options, Retry, Task
 
 TRACEBACK_CHARACTERS = 20_000
 MESSAGE_CHARACTERS = 10_000
@@ -68,6 +70,21 @@ class Nothing:
 
 Outcome = Returned | Raised | Stop
 Verdict = End | Again | Release | Nothing
+
+
+def arguments_of(task: Task[..., Any], params: Mapping[str, Any]) -> dict[str, Any] | Raised:
+    """Return what to call the task with, or how the attempt ends when its params do not fit."""
+    try:
+        return task.arguments(params)
+    except ValidationError as error:
+        return Raised(ParamsError(_sentence(error)))
+    except Exception as error:  # noqa: BLE001 - a validator of the task's own may raise anything
+        return Raised(error)
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = (f"{'.'.join(str(at) for at in one['loc']) or 'params'}: {one['msg']}" for one in error.errors())
+    return "The params do not fit the task: " + "; ".join(parts) + "."
 
 
 def judge(

@@ -1,0 +1,246 @@
+"""A house: one Redis, one API, a crew of workers, and all that can be done to them. It outlives its rounds.
+
+Leases are short, so that a round is. The API speaks to Redis through a proxy that can eat replies, and so does
+the last worker, which alone listens on the queue `wired`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Self
+
+from redis.exceptions import RedisError
+
+from milepost.client import AsyncClient
+from milepost.client.backoff import Backoff
+from tests.faults.laws import FOREVER
+from tests.faults.story import Hurt
+from tests.faults.witness import PATH_VARIABLE, Run, Witness
+from tests.support.process import ROOT, Process
+from tests.support.proxy import TcpProxy
+from tests.support.redis import RedisServer
+from tests.support.stack import Stack
+from tests.support.wait import eventually
+
+LEASE_SECONDS, SILENCE_SECONDS = 2.0, 1.0
+HEARTBEAT_SECONDS = min(LEASE_SECONDS / 4, SILENCE_SECONDS / 2)
+DRAIN_SECONDS, STOP_GRACE_SECONDS = 0.5, 0.4
+CREW = 3  # workers; the last one is behind the proxy
+SKEWED = Path(__file__).with_name("skewed")
+SETTINGS = {
+    "MILEPOST_LEASE_SECONDS": str(LEASE_SECONDS),
+    "MILEPOST_SILENCE_SECONDS": str(SILENCE_SECONDS),
+    "MILEPOST_DRAIN_SECONDS": str(DRAIN_SECONDS),
+    "MILEPOST_STOP_GRACE_SECONDS": str(STOP_GRACE_SECONDS),
+    "MILEPOST_POLL_SECONDS": "0.2",
+    "MILEPOST_CONCURRENCY": "6",
+}
+
+
+class House:
+    """Opened once for many rounds; `repair` makes it whole again after each."""
+
+    def __init__(self, folder: Path, *, database_url: str | None = None) -> None:
+        self.folder, self._database_url = folder, database_url
+        self.witness = Witness(folder / "witness.jsonl")
+        self.redis = RedisServer(folder / "redis", appendfsync="everysec")
+        self.proxy = TcpProxy(self.redis.url)
+        self.crew: list[Process] = []
+        self._queues: dict[Process, str] = {}
+        self.hurt: list[Hurt] = []
+        self.losses: list[float] = []
+        self._frozen: dict[int, float] = {}
+        self._fallen: list[str] = []
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._exit.enter_context(self.redis)
+            await self._exit.enter_async_context(self.proxy)
+            self.stack = await self._exit.enter_async_context(self._new_stack())
+            await self.repair()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._exit.aclose()
+
+    def _new_stack(self) -> Stack:
+        return Stack(
+            self.folder,
+            self.redis,
+            workers=0,
+            modules=("tests.faults.tasks",),
+            settings=SETTINGS | {PATH_VARIABLE: str(self.witness.path)},
+            database_url=self._database_url,
+            redis_url=self.proxy.url,
+        )
+
+    @property
+    def api(self) -> Process:
+        return self.stack.apis[0]
+
+    def client(self, url: str | None = None) -> AsyncClient:
+        """Return a client that comes back soon: rounds are short."""
+        return AsyncClient(
+            url or self.stack.url,
+            backoff=lambda: Backoff(base_seconds=0.1, cap_seconds=0.4),
+            silence_seconds=20,
+        )
+
+    # Workers.
+
+    def hire(self, *modules: str, queues: str = "default", **settings: str) -> Process:
+        """Start a worker; `there` waits until it is at work."""
+        url = {"MILEPOST_REDIS_URL": self.redis.url} if "wired" not in queues.split(",") else {}
+        worker = self.stack.add_worker(*modules, MILEPOST_QUEUES=queues, **url, **settings)
+        self.crew.append(worker)
+        self._queues[worker] = queues
+        return worker
+
+    async def there(self, *workers: Process) -> None:
+        for worker in workers:
+            await self.stack.wait_for_worker(worker)
+
+    def by_pid(self, pid: int) -> Process | None:
+        return next((worker for worker in self.crew if worker.pid == pid), None)
+
+    async def kill(self, worker: Process) -> None:
+        """SIGKILL."""
+        self.hurt.append(Hurt(worker.pid, time.time(), FOREVER))
+        worker.send(signal.SIGKILL)
+        await self.gone(worker)
+
+    def freeze(self, worker: Process) -> None:
+        """SIGSTOP."""
+        self._frozen[worker.pid] = time.time()
+        worker.pause()
+
+    def thaw(self, worker: Process) -> None:
+        """SIGCONT."""
+        worker.resume()
+        if (since := self._frozen.pop(worker.pid, None)) is not None:
+            self.hurt.append(Hurt(worker.pid, since, time.time()))
+
+    async def gone(self, worker: Process) -> int:
+        """Wait until it has left, and return its exit code."""
+        await eventually(lambda: not worker.alive, f"{worker.name} has left", deadline=40)
+        if worker in self.crew:
+            self.crew.remove(worker)
+        return worker.wait()
+
+    # Redis.
+
+    async def stop_redis(self, number: int) -> None:
+        process = self.redis.process
+        process.send(number)
+        await eventually(lambda: not process.alive, "redis has left")
+
+    async def start_redis(self) -> None:
+        self.redis.process.start()  # in this thread: the child dies with the thread that forked it
+        ignored = (RedisError, OSError)
+        await eventually(lambda: asyncio.to_thread(self._redis_answers), "redis is back", ignoring=ignored)
+
+    def _redis_answers(self) -> bool:
+        with self.redis.client() as client:
+            return bool(client.ping())
+
+    def written(self) -> tuple[Path, int]:
+        """Return the file that Redis appends to, and how long it is."""
+        file = max(
+            (self.redis.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime
+        )
+        return file, file.stat().st_size
+
+    def lost_data(self) -> None:
+        """Say that Redis has just forgotten something that it had acknowledged."""
+        self.losses.append(time.time())
+
+    # The API.
+
+    async def restart_api(self) -> None:
+        self.api.kill()
+        self.api.start()
+        await self.stack.wait_for_api(self.api)
+
+    async def add_skewed_api(self, seconds: float) -> tuple[Process, str]:
+        """Start one more API whose host's clock is so many seconds ahead; return it and where it is."""
+        api = await self.stack.add_api(**skew(seconds))
+        return api, self.stack.urls[-1]
+
+    async def drop_api(self, api: Process) -> None:
+        """Kill one that was added."""
+        api.kill()
+        at = self.stack.apis.index(api)
+        del self.stack.apis[at], self.stack.urls[at]
+
+    # All of it.
+
+    def runs(self) -> dict[str, list[Run]]:
+        """Return what the witness saw, by the clock of Redis."""
+        offset = time.time() - time.monotonic()
+        return {job: [run.moved(offset) for run in runs] for job, runs in self.witness.runs().items()}
+
+    def hurts(self) -> list[Hurt]:
+        """Return who was hurt and when: by the suite, or by a task that ended its own process."""
+        exits = [run for runs in self.runs().values() for run in runs if run.exits and run.ended is not None]
+        frozen = [Hurt(pid, since, FOREVER) for pid, since in self._frozen.items()]
+        return [*self.hurt, *frozen, *(Hurt(run.pid, run.ended or 0.0, FOREVER) for run in exits)]
+
+    async def repair(self) -> None:
+        """Make it whole: everything runs, with the right clock, and as many workers as there should be."""
+        self.proxy.eat_reply_to(None)
+        self.proxy.delay_seconds = 0.0
+        self.redis.resume() if self.redis.process.alive else await self.start_redis()
+        for api in self.stack.apis[1:]:
+            await self.drop_api(api)
+        if not self.stack.apis or not self.api.alive:
+            await self.restart_api()
+        self._bury()
+        for worker in self.crew:
+            self.thaw(worker)
+        new = [self.hire(queues=queues) for queues in self._missing()]
+        await self.there(*new)
+
+    def _missing(self) -> list[str]:
+        """Return the queues of the workers that have to be hired."""
+        listens = [self._queues[worker] for worker in self.crew]
+        plain = CREW - 1 - listens.count("default")
+        return ["default"] * plain + ([] if "wired,default" in listens else ["wired,default"])
+
+    def _bury(self) -> None:
+        for worker in [worker for worker in self.crew if not worker.alive]:
+            self.crew.remove(worker)
+            told = worker.output().strip().splitlines()[-1:]
+            self._fallen.append(f"{worker.name} left by itself with {worker.returncode}: {''.join(told)}")
+
+    def fallen(self) -> list[str]:
+        """Return which workers have left although nobody had told them to, since the last time this was asked."""
+        self._bury()
+        fallen, self._fallen = self._fallen, []
+        return fallen
+
+    async def let_go(self, *workers: Process) -> None:
+        """Dismiss workers that only one round wanted."""
+        for worker in workers:
+            if worker.alive:
+                worker.send(signal.SIGTERM)
+        for worker in workers:
+            await self.gone(worker)
+
+
+def skew(seconds: float) -> dict[str, str]:
+    """Return the settings of a process whose host's clock is so far ahead."""
+    path = [SKEWED, ROOT, ROOT / "api", ROOT / "worker"]
+    return {
+        "FAULTS_CLOCK_AHEAD_SECONDS": str(seconds),
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+    }
