@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 import structlog
 
 from milepost.reporting import HERE, Place, Relay, Stopped, frames
+from milepost.reporting.threads import ContextExecutor
 from milepost.secrets import MASKS
 from milepost.secrets.marking import secrets_of
 from milepost.tasks import REGISTRY, Task
-from milepost_worker.executors import ContextExecutor
 from milepost_worker.processes import memory
 from milepost_worker.processes.crossing import pack
 
