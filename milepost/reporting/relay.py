@@ -313,4 +313,5 @@ def _mute_in_forks() -> None:
         relay.mute()
 
 
-os.register_at_fork(after_in_child=_mute_in_forks)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_mute_in_forks)

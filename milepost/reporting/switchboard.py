@@ -231,4 +231,5 @@ def _forget_in_forks() -> None:
     _HERE.clear()
 
 
-os.register_at_fork(after_in_child=_forget_in_forks)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_forget_in_forks)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from collections import Counter
 
 import psutil
 import pytest
 
 from milepost.job import Status
-from tests.support.process import alive, children
+from tests.support.process import Process, alive, children
 from tests.support.wait import eventually
 from tests.support.workers import Fleet
 
@@ -92,3 +94,33 @@ async def test_when_the_fork_server_dies_its_processes_do_and_a_new_one_starts(f
     assert (await fleet.run("p.where")).status == Status.SUCCEEDED
     await eventually(lambda: not alive(pid), "its process is gone")
     assert worker.alive
+
+
+async def test_modules_that_the_fork_server_cannot_import_are_refused_at_start(fleet: Fleet) -> None:
+    """Not at the first job; the sentence says what it was."""
+    settings = {"MILEPOST_REDIS_URL": fleet.url, "TEST_IMPORTED": str(fleet.file())}
+    argv = ("-m", "milepost_worker", "tests.support.tasks.once")
+    with Process.python("once", *argv, log=fleet.folder / "once.log", settings=settings) as worker:
+        assert worker.wait() == 2
+        assert "but not a second time" in worker.output()
+        assert "FileExistsError" in worker.output()
+
+
+async def test_cancels_at_any_moment_end_every_job_and_leave_no_process(fleet: Fleet) -> None:
+    """From before the process starts to while its task runs; what the outcomes were is printed."""
+    worker = await fleet.worker(TASKS, stop_grace_seconds=30)
+    family = children(worker.pid)
+    outcomes = Counter[str]()
+    for n in range(40):
+        marks = fleet.file()
+        job_id = await fleet.submit("p.sleep", {"marks": str(marks)})
+        if n % 2:
+            await fleet.running(job_id)
+        await asyncio.sleep(n % 10 * 0.004)
+        await fleet.log.cancel(job_id)
+        job = await fleet.ended(job_id)
+        outcomes[f"{job.status}, {'begun' if fleet.ran(marks) else 'not begun'}"] += 1
+        assert job.status == Status.CANCELLED
+        assert not any(alive(pid) for pid in fleet.ran(marks))
+    print(dict(outcomes))
+    await eventually(lambda: children(worker.pid) == family, "no process is left")

@@ -122,8 +122,10 @@ async def test_a_result_that_is_too_large_fails_with_a_sentence(processes: Fleet
 async def test_what_it_prints_and_logs_is_in_the_workers_output(
     processes: Fleet, process_worker: Process
 ) -> None:
-    """Standard output is inherited, logging is set up as in the worker."""
-    assert (await processes.run("p.says")).status == Status.SUCCEEDED
+    """Standard output is inherited, logging is set up as in the worker, and captured where it is there."""
+    job = await processes.run("p.says")
+    logs = [one for one in await processes.events(job.id) if one["type"] == "log"]
+    assert [(one["message"], one["source"]) for one in logs] == [("through logging", "app")]
     await eventually(lambda: "on standard output" in process_worker.output(), "the print is there")
     assert "through logging" in process_worker.output()
 

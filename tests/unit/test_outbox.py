@@ -153,6 +153,18 @@ def test_the_last_checkpoint_leaves_before_the_report_that_hands_the_job_on(
     assert outbox.due is None
 
 
+@pytest.mark.parametrize("tells_progress", [False, True])
+def test_the_last_progress_leaves_before_the_end_of_the_attempt(
+    outbox: Outbox, clock: Clock, tells_progress: bool
+) -> None:
+    """However short before; unless the last report tells it itself."""
+    report(outbox, 1)
+    sent(outbox, clock.now)
+    report(outbox, 2)
+    outbox.close(end, lambda answer: None, tells_progress=tells_progress)
+    assert said(outbox.batch(clock.now)) == (["end"] if tells_progress else [2, "end"])
+
+
 def test_milestones_are_kept_beside_the_latest_progress(outbox: Outbox, clock: Clock) -> None:
     """Every step's beginning and end is an event of its own."""
     root = outbox.reporter.meter.root

@@ -194,7 +194,11 @@ class Attempt:
         def settle_threadsafe(answer: str) -> None:
             self._loop.call_soon_threadsafe(settle, answer)
 
-        self._outbox.close(lambda calls: self._call(calls, verdict), settle_threadsafe)
+        self._outbox.close(
+            lambda calls: self._call(calls, verdict),
+            settle_threadsafe,
+            tells_progress=isinstance(verdict, End),
+        )
         return await answered
 
     def _call(self, calls: ReportCalls, verdict: End | Again | Release) -> Call:

@@ -82,11 +82,19 @@ class Outbox:
         if first:
             self._notify(self)
 
-    def close(self, make: Callable[[ReportCalls], Call], sent: Answer) -> None:
-        """Queue the attempt's last report; `sent` is told Redis's answer. Nothing is accepted after it."""
+    def close(
+        self, make: Callable[[ReportCalls], Call], sent: Answer, *, tells_progress: bool = False
+    ) -> None:
+        """Queue the attempt's last report; `sent` is told Redis's answer. Nothing is accepted after it.
+
+        What was not sent yet goes before it: a retry or a release hands the checkpoint on, and shows how far the
+        attempt has come, where the report itself does not (`tells_progress`).
+        """
         with self._room:
             self.closed = True
-            self._append_checkpoint()  # before the retry or the release that hands it on
+            if tells_progress:
+                self.reporter.dirty = False
+            self._append_latest(self._clock())
             self._append(make(self.calls), sent)
             self._room.notify_all()
         self._notify(self)

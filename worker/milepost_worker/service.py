@@ -23,7 +23,7 @@ from milepost_worker.listener import Listener
 from milepost_worker.metrics import SILENT, Metrics
 from milepost_worker.picker import Picker
 from milepost_worker.presence import Presence, new_worker_id
-from milepost_worker.processes import ForkServer
+from milepost_worker.processes import ForkServer, launched
 from milepost_worker.room import Room
 from milepost_worker.settings import WorkerSettings
 from milepost_worker.upkeep import ended, kept_running
@@ -186,10 +186,9 @@ async def open_service(
         draining=lambda: service.picker.draining,
     )
     if any(task.options.process for task in tasks.values()):
-        service.processes = ForkServer(
+        service.processes = await launched(
             modules, settings.model_dump(include={"log_level", "log_format", "capture_logs_level"})
         )
-        service.processes.launch()
     announcer = Announcer(presence, announcing)
     courier.start()
     announcer.start()

@@ -8,7 +8,7 @@
 The worker has threads and an event loop, so it must not fork itself. The server has neither.
 """
 
-from milepost_worker.processes.forkserver import ForkServer
+from milepost_worker.processes.forkserver import ForkServer, launched
 from milepost_worker.processes.run import KILL_SECONDS, in_a_process
 
-__all__ = ["KILL_SECONDS", "ForkServer", "in_a_process"]
+__all__ = ["KILL_SECONDS", "ForkServer", "in_a_process", "launched"]

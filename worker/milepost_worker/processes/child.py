@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import structlog
 
 from milepost.reporting import HERE, Place, Relay, Stopped, frames
+from milepost.reporting.threads import ContextExecutor
 from milepost.secrets import MASKS
 from milepost.secrets.marking import secrets_of
 from milepost.tasks import REGISTRY, Task
@@ -124,6 +125,7 @@ class Child:
         return arguments
 
     async def _awaited(self, task: Task[..., Any], arguments: Mapping[str, Any]) -> Any:
+        asyncio.get_running_loop().set_default_executor(ContextExecutor())  # as in the worker
         self._loop, self._coroutine = asyncio.get_running_loop(), asyncio.current_task()
         self._reporter.raise_if_stopped()  # the listener may have come before there was anything to cancel
         return await task.function(**arguments)

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from milepost.errors import ProcessDied
+from milepost.errors import ProcessDied, TaskDefinitionError
 from milepost_worker.processes import bootstrap
 from milepost_worker.processes.control import SIGNAL, START, Lines, Request, ask
 
@@ -87,6 +87,11 @@ class ForkServer:
         ours.setblocking(False)
         self._loop.add_reader(ours.fileno(), self._hear)
 
+    async def ready(self) -> None:
+        """Return when the tasks are imported. Raises `ProcessDied`, with a sentence, when they cannot be."""
+        await asyncio.wait({self._ready})
+        self._ready.result()
+
     async def start(self, limit: int = 0) -> Started:
         """Return a new process, with so many bytes of memory at most (0: no limit).
 
@@ -94,8 +99,7 @@ class ForkServer:
         """
         if self._control is None:
             self.launch()
-        await asyncio.wait({self._ready})
-        self._ready.result()
+        await self.ready()
         ours, theirs = socket.socketpair()
         number, ended = next(self._numbers), self._loop.create_future()
         self._running[number] = ended
@@ -174,6 +178,21 @@ class ForkServer:
                 ended.set_result(Ended(None))
         self._running.clear()
         return server
+
+
+async def launched(modules: Sequence[str], log_settings: Mapping[str, Any]) -> ForkServer:
+    """Return a server that has imported the tasks: the time of the first jobs is not to run out meanwhile.
+
+    Raises `TaskDefinitionError` when it cannot import them: better at start than at the first job.
+    """
+    server = ForkServer(modules, log_settings)
+    server.launch()
+    try:
+        await server.ready()
+    except ProcessDied as error:
+        await server.close()
+        raise TaskDefinitionError(str(error)) from error
+    return server
 
 
 def _reap(server: subprocess.Popen[bytes]) -> None:
