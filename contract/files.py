@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.codec import Frame
-from milepost.events import Event, from_wire
+from milepost.events import Event, StillWaiting, from_wire
 from milepost.fold import fold
 from milepost.job import Job
 
@@ -58,6 +58,6 @@ def byte_cases() -> list[ByteCase]:
 def after(job: Job | None, wire: dict[str, Any]) -> Job | None:
     """Return the job after one event from the wire: what every client does with it."""
     event = from_wire(wire)
-    if not isinstance(event, Event):
+    if not isinstance(event, Event | StillWaiting):
         return job  # unknown, or about the connection
     return fold(job or Job(id=event.job_id, task=""), event)

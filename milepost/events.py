@@ -1,7 +1,7 @@
 """Events are facts about one job: typed here, written once by the log, the same in SSE, NDJSON and long-poll.
 
 Durable events carry `seq` (dense per job, from 1) and `cursor` (`<epoch>-<seq>`); control events
-(`ping`, `gap`, `reconnect`) describe the connection, carry neither, and never move a reader's cursor.
+(`waiting`, `ping`, `gap`, `reconnect`) are of the moment, carry neither, and never move a reader's cursor.
 Pure: no I/O.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from milepost.job import NO_PROGRESS, Job, JobError, Json, Progress, Status, parse_status
+from milepost.job import NO_PROGRESS, Job, JobError, Json, Progress, Status, Waiting, parse_status
 
 INLINE_RESULT_BYTES = 8192
 """A result whose JSON is longer than this is left out of events and snapshots; fetch it by its URL."""
@@ -108,6 +108,21 @@ class Ended(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StillWaiting:
+    """A job that nobody has begun stands elsewhere in its queue, or waits for another reason.
+
+    Not history: it is told to those who watch, as it changes, and a snapshot says the same. Both are null again
+    when the job has left the queue.
+    """
+
+    type: ClassVar[str] = "waiting"
+    job_id: str
+    at: str
+    queue_position: int | None = None
+    waiting: Waiting | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
     """Nothing has happened for a while and the connection lives."""
 
@@ -138,11 +153,11 @@ class Reconnect:
     retry_ms: int
 
 
-Control = Ping | Gap | Reconnect
+Control = StillWaiting | Ping | Gap | Reconnect
 AnyEvent = Event | Control
 
 DURABLE: tuple[type[Event], ...] = (Snapshot, StatusChanged, Progressed, Logged, Output, Stalled, Ended)
-CONTROL: tuple[type[Control], ...] = (Ping, Gap, Reconnect)
+CONTROL: tuple[type[Control], ...] = (StillWaiting, Ping, Gap, Reconnect)
 EVENT_TYPES: Mapping[str, type[AnyEvent]] = {cls.type: cls for cls in (*DURABLE, *CONTROL)}
 LIFECYCLE = frozenset({StatusChanged.type, Ended.type})
 """The events a history of jobs needs; the recorder moves exactly these into SQL."""
@@ -173,7 +188,7 @@ def to_wire(event: AnyEvent) -> dict[str, Json]:
     wire: dict[str, Json] = {"type": event.type}
     for f in fields(event):
         value = getattr(event, f.name)
-        wire[f.name] = value.to_wire() if isinstance(value, Job | Progress | JobError) else value
+        wire[f.name] = value.to_wire() if isinstance(value, Job | Progress | JobError | Waiting) else value
     return wire
 
 
@@ -197,6 +212,7 @@ _READERS: Mapping[str, Any] = {
     "job": Job.from_wire,
     "progress": Progress.from_wire,
     "error": JobError.from_wire,
+    "waiting": Waiting.from_wire,
     "status": parse_status,
     "previous": parse_status,
 }

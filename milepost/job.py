@@ -50,6 +50,8 @@ NEXT: Mapping[Status, frozenset[Status]] = {
 
 _STATUS_OF: Mapping[str, Status] = {status.value: status for status in Status}
 TERMINAL = frozenset(status for status in Status if status.is_terminal)
+WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.RETRYING})
+"""Nobody runs the job, and somebody shall."""
 
 
 class ErrorCode(StrEnum):
@@ -151,12 +153,37 @@ class Progress:
 NO_PROGRESS = Progress()
 
 
+class WaitingReason(StrEnum):
+    """What keeps a job that is due from being begun."""
+
+    NO_WORKER_FOR_QUEUE = "no_worker_for_queue"
+    NO_WORKER_FOR_TASK = "no_worker_for_task"
+    WORKERS_BUSY = "workers_busy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Why a job waits in its queue, and a sentence that says what to do about it."""
+
+    reason: str
+    message: str
+
+    def to_wire(self) -> dict[str, Json]:
+        return _plain(self)
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Json]) -> Waiting:
+        return cls(**_known(cls, wire))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """The public shape of a job: what `GET /v1/jobs/{id}` and every `snapshot` event carry.
 
     `version` is the `seq` of the last event folded in. `status` is a `Status`, or plain text if a newer
     server sends one that this version does not know; `done` says whether the job has ended either way.
+    `queue_position` is 1 for the job that is taken next, None unless the job waits in its queue; `waiting` is
+    None, too, while nothing keeps the job from being begun.
     """
 
     id: str
@@ -172,6 +199,7 @@ class Job:
     metadata: Mapping[str, Json] = field(default_factory=dict)
     progress: Progress = NO_PROGRESS
     queue_position: int | None = None
+    waiting: Waiting | None = None
     heartbeat_at: str | None = None
     stalled: bool = False
     cancel_requested: bool = False
@@ -191,6 +219,7 @@ class Job:
         wire["tags"] = list(self.tags)
         wire["metadata"] = dict(self.metadata)
         wire["progress"] = self.progress.to_wire()
+        wire["waiting"] = self.waiting and self.waiting.to_wire()
         wire["error"] = self.error and self.error.to_wire(operator=operator)
         return wire
 
@@ -201,6 +230,7 @@ class Job:
         known["status"] = parse_status(known.get("status", Status.QUEUED))
         known["tags"] = tuple(known.get("tags") or ())
         known["progress"] = Progress.from_wire(known.get("progress") or {})
+        known["waiting"] = Waiting.from_wire(known["waiting"]) if known.get("waiting") else None
         known["error"] = JobError.from_wire(known["error"]) if known.get("error") else None
         return cls(**known)
 

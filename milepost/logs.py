@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 
+from milepost.secrets import MASKS
 from milepost.settings import Settings
 
 
@@ -25,9 +27,15 @@ def configure_logs(settings: Settings) -> None:
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     )
-    errors: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if json else []
+    # Secrets are taken out of the values, where they stand as they are and not as a renderer escapes them; on the
+    # console out of the line, too, since it is the renderer that writes tracebacks there.
+    end: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, _masked_values, last]
+        if json
+        else [_masked_values, last, _masked_line]
+    )
     structlog.configure(
-        processors=[*shared, *errors, last],
+        processors=[*shared, *end],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level.upper()),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -35,10 +43,26 @@ def configure_logs(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *errors, last],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end],
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
+
+
+_UNSAID = frozenset({"exc_info", "_record", "_from_structlog"})
+"""What structlog itself still has to make words of."""
+
+
+def _masked_values(
+    _logger: Any, _method: str, entry: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    if not MASKS:
+        return entry
+    return {name: value if name in _UNSAID else MASKS.shown(value) for name, value in entry.items()}
+
+
+def _masked_line(_logger: Any, _method: str, line: Any) -> str:
+    return MASKS.text(str(line))

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapte
 from milepost.codec import dumps
 from milepost.errors import BadReport, TaskDefinitionError
 from milepost.plan import is_amount, plan_from_source
+from milepost.secrets import Mask, has_secrets, secrets_in, without_secret_defaults
+from milepost.secrets.marking import MarkingJsonSchema
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,9 +96,19 @@ class Task(Generic[P, R]):
     def params_schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the params."""
         try:
-            return self._params_model.model_json_schema()
+            schema = self._params_model.model_json_schema(schema_generator=MarkingJsonSchema)
         except PydanticUserError as error:
             raise self._not_json(error) from error
+        return without_secret_defaults(schema)
+
+    @cached_property
+    def has_secrets(self) -> bool:
+        """Whether some of the params are marked as secret, by pydantic's `SecretStr` and its kin."""
+        return has_secrets(self.params_schema)
+
+    def mask(self, params: Mapping[str, Any]) -> Mask | None:
+        """Return what keeps the secrets among these params out of texts, valid or not; None where none are marked."""
+        return Mask(secrets_in(dict(params), self.params_schema)) if self.has_secrets else None
 
     @cached_property
     def result_schema(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from milepost_api.pages import Pages
 from milepost_api.recorder import Recorder
 from milepost_api.records import JobStore, open_engines
 from milepost_api.requests import RequestId
+from milepost_api.roster import Roster
 from milepost_api.routes import catalogue, health, history, jobs, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
@@ -79,7 +80,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         redis, history_limit=settings.history_limit_events, retention_seconds=settings.redis_retention_seconds
     )
     announced = Catalogue(redis)
-    offers, seconds = Offers(announced), settings.redis_answer_seconds
+    offers, roster, seconds = Offers(announced), Roster(announced), settings.redis_answer_seconds
     subscriber = await stack.enter_async_context(connect_subscriber(settings.redis_url))
     hub = await stack.enter_async_context(
         open_hub(
@@ -88,6 +89,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
             Memory(store, joblog),
             lambda job: job_wire(root_path, job),
             Times(answer=seconds),
+            explain=roster.explain,
         )
     )
     return Services(
@@ -98,8 +100,9 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         log=joblog,
         catalogue=announced,
         offers=offers,
+        roster=roster,
         desk=Desk(store, joblog, offers, answer_seconds=seconds),
-        lookup=Lookup(redis, store, answer_seconds=seconds),
+        lookup=Lookup(redis, store, roster, answer_seconds=seconds),
         hub=hub,
     )
 
@@ -116,7 +119,7 @@ async def _background(services: Services) -> AsyncIterator[None]:
         "recorder": Recorder(lifecycle, store, joblog).run,
         "dispatcher": Dispatcher(store, joblog, redis, lifecycle).run,
         "caretaker": caretaker.run,
-        "start deadlines": StartDeadlines(store, joblog).run,
+        "start deadlines": StartDeadlines(store, joblog, services.lookup).run,
     }
     # Each is supervised, so none of them ends by itself.
     tasks = [asyncio.create_task(supervise(name, run), name=name) for name, run in work.items()]

@@ -12,11 +12,13 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from milepost.job import Job, WaitingReason
 from milepost.log import JobLog
-from milepost.log.housekeeping import Turn, expire_unstarted, uptime_seconds
+from milepost.log.housekeeping import NOT_STARTED, Turn, expire_unstarted, uptime_seconds
 from milepost.redis import UNREACHABLE
 from milepost.times import utc_now
-from milepost_api.records import JobStore
+from milepost_api.lookup import Lookup
+from milepost_api.records import JobRecord, JobStore
 
 EVERY_SECONDS = 1.0
 TURN_SECONDS = 5.0  # a dead caretaker is replaced after so long
@@ -117,11 +119,13 @@ class StartDeadlines:
         self,
         store: JobStore,
         joblog: JobLog,
+        lookup: Lookup,
         *,
         now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._store, self._log, self._now, self._sleep = store, joblog, now, sleep
+        self._store, self._log, self._lookup = store, joblog, lookup
+        self._now, self._sleep = now, sleep
 
     async def run(self) -> None:
         """Look every second, for ever. Raises what Redis or the database raise when they are away."""
@@ -131,8 +135,18 @@ class StartDeadlines:
 
     async def round(self) -> None:
         """Look once. A job that the log does not have (yet) is left to the dispatcher first."""
-        for record in await self._store.start_overdue(self._now(), limit=MOST):
-            patience = record.start_timeout_seconds or 0.0
-            outcome = await expire_unstarted(self._log, record.id, patience_seconds=patience)
+        overdue = await self._store.start_overdue(self._now(), limit=MOST)
+        for record, job in zip(overdue, await self._lookup.overlay(overdue), strict=True):
+            patience, why = record.start_timeout_seconds or 0.0, _why_not_begun(record, job)
+            outcome = await expire_unstarted(self._log, record.id, why, patience_seconds=patience)
             if outcome == "expired":
                 log.info("a job was not begun in time", job_id=record.id)
+
+
+def _why_not_begun(record: JobRecord, job: Job) -> str:
+    seconds = record.start_timeout_seconds
+    said = NOT_STARTED if seconds is None else f"No worker began this job within its {seconds:g} s."
+    if job.waiting is None:
+        return said
+    busy = job.waiting.reason == WaitingReason.WORKERS_BUSY
+    return f"{said} {'Those that could were busy.' if busy else job.waiting.message}"

@@ -12,6 +12,7 @@ import structlog
 from milepost.errors import StoreUnavailable
 from milepost.log import Catalogue, TaskInfo
 from milepost.redis import UNREACHABLE
+from milepost.tasks import TASK_NAME
 from milepost_api.params import ParamsCheck
 from milepost_api.problems import Problem
 
@@ -42,11 +43,16 @@ class Offers:
         self._read_at = 0.0
         self._one_reader = asyncio.Lock()
 
-    async def find(self, name: str) -> Offer:
-        """Return the offer of that name. Raises the `unknown-task` problem, naming those there are."""
+    async def find(self, name: str, *, unknown_allowed: bool = False) -> Offer:
+        """Return the offer of that name. Raises the `unknown-task` problem, naming those there are.
+
+        With `unknown_allowed` a name that a task can have is offered all the same: nothing is known of it.
+        """
         offers = await self._at_most(self._fresh)
         if name not in offers:
             offers = await self._at_most(HURRY_SECONDS)  # its worker may have started a moment ago
+        if name not in offers and unknown_allowed and TASK_NAME.fullmatch(name):
+            return Offer(TaskInfo(name=name, params_schema={}))
         if name not in offers:
             raise _unknown(name, sorted(offers))
         return offers[name]
@@ -82,6 +88,8 @@ def _unknown(name: str, known: list[str]) -> Problem:
         hint = f"Did you mean {near[0]!r}?"
     else:
         hint = f"Known tasks: {', '.join(known[:50])}."
+    if not TASK_NAME.fullmatch(name):
+        hint = f"No task can have this name: letters, digits, '_', '.' and '-' make one. {hint}"
     return Problem(
         "unknown-task", f"No worker offers a task named {name[:200]!r}. {hint}", known_tasks=known[:200]
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
@@ -15,6 +17,9 @@ from milepost.job import Job
 from milepost.log.peek import peek
 from milepost.redis import UNREACHABLE
 from milepost_api.records import JobRecord, JobStore, job_of
+from milepost_api.roster import Roster
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,11 @@ class Found:
 
     @property
     def etag(self) -> str:
-        # Weak (RFC 9110 §8.8.1): heartbeats change the text and not the version.
-        return f'W/"{self.cursor or 0}"'
+        # Weak (RFC 9110 §8.8.1): heartbeats change the text and not the version. Where it waits is no event either,
+        # but somebody who asks again wants to hear of it.
+        job = self.job
+        standing = (f".{part}" for part in (job.queue_position, job.waiting and job.waiting.reason) if part)
+        return f'W/"{self.cursor or 0}{"".join(standing)}"'
 
 
 @asynccontextmanager
@@ -44,21 +52,22 @@ async def redis_answers(seconds: float) -> AsyncIterator[None]:
 class Lookup:
     """Finds jobs. A live one is never behind an event that was already seen: the log has both."""
 
-    def __init__(self, redis: Redis, store: JobStore, *, answer_seconds: float) -> None:
-        self._redis, self._store, self._seconds = redis, store, answer_seconds
+    def __init__(self, redis: Redis, store: JobStore, roster: Roster, *, answer_seconds: float) -> None:
+        self._redis, self._store, self._roster, self._seconds = redis, store, roster, answer_seconds
 
     async def find(self, job_id: str) -> Found:
         """Return the job. Raises `JobNotFound`."""
         try:
             async with redis_answers(self._seconds):
                 [seen] = await peek(self._redis, [job_id])
+                if seen is not None:
+                    [job] = await self._roster.explain([seen.job])
+                    return Found(job, seen.cursor, live=True)
         except StoreUnavailable:
             record = await self._store.get(job_id)
             if record is None or not record.done:
                 raise  # the record of a live job is behind; what has ended stays as it is
             return found(record)
-        if seen is not None:
-            return Found(seen.job, seen.cursor, live=True)
         record = await self._store.get(job_id)
         if record is None:
             raise JobNotFound
@@ -69,7 +78,21 @@ class Lookup:
         living = [record.id for record in records if not record.done]
         async with redis_answers(self._seconds):
             seen = dict(zip(living, await peek(self._redis, living), strict=True))
-        return [one.job if (one := seen.get(record.id)) else job_of(record) for record in records]
+            jobs = [one.job if (one := seen.get(record.id)) else job_of(record) for record in records]
+            return await self._roster.explain(jobs)
+
+    async def accepted(self, record: JobRecord, position: int | None) -> Found:
+        """Return a job that was accepted this moment and is `position`-th in its queue, None if in none.
+
+        It is accepted whatever becomes of Redis: without it nothing is said of why the job waits.
+        """
+        job = replace(job_of(record), queue_position=position)
+        try:
+            async with redis_answers(self._seconds):
+                [job] = await self._roster.explain([job])
+        except (StoreUnavailable, RedisError) as error:
+            log.warning("accepted, workers unknown", job_id=record.id, reason=str(error))
+        return Found(job, None, live=False)
 
 
 def found(record: JobRecord) -> Found:

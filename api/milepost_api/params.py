@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, time
 from itertools import islice
 from typing import Any
@@ -15,6 +15,7 @@ from referencing.exceptions import Unresolvable
 
 from milepost.codec import dumps
 from milepost.log import TaskInfo
+from milepost.secrets import HIDDEN, redacted
 from milepost_api.problems import Problem
 
 ERRORS_LISTED = 50
@@ -50,6 +51,7 @@ class ParamsCheck:
             # Its author's mistake must not lock a task out: the worker checks params again anyway.
             log.error("params are not checked: schema is not valid", task=task.name, reason=error.message)
             schema = {}
+        self._schema = schema
         self._validator = Draft202012Validator(schema, format_checker=FORMATS, registry=Registry())
 
     def __call__(self, params: Mapping[str, Any]) -> None:
@@ -61,14 +63,16 @@ class ParamsCheck:
             return
         if not found:
             return
+        shown = redacted(dict(params), self._schema)  # a refusal quotes what was sent
         # Each missing param is an error of its own to the validator, and each names all of them here.
-        listed = list({one["path"]: one for error in found for one in _listed(error)}.values())
+        listed = list({one["path"]: one for error in found for one in _listed(error, shown)}.values())
         first = f"{listed[0]['path']}: {listed[0]['detail']}"
         more = f" And {len(listed) - 1} more, see `errors`." if len(listed) > 1 else ""
         raise Problem("invalid-params", f"The params do not fit {self._task}. {first}{more}", errors=listed)
 
 
-def _listed(error: ValidationError) -> list[dict[str, str]]:
+def _listed(error: ValidationError, shown: Any) -> list[dict[str, str]]:
+    """Return what is wrong; `shown` are the params without secrets."""
     path = "$.params" + error.json_path.removeprefix("$")
     if error.validator == "additionalProperties" and error.validator_value is False:
         known = sorted(error.schema.get("properties", {}))
@@ -78,15 +82,23 @@ def _listed(error: ValidationError) -> list[dict[str, str]]:
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
         return [_one(f"{path}.{name}", "This param is missing.") for name in missing]
-    return [_one(path, _sentence(error))]
+    return [_one(path, _sentence(error, _at(shown, error.absolute_path)))]
+
+
+def _at(value: Any, path: Iterable[str | int]) -> Any:
+    for step in path:
+        if value == HIDDEN:
+            break  # the rest is hidden with it
+        value = value[step]
+    return value
 
 
 def _one(path: str, detail: str) -> dict[str, str]:
     return {"in": "body", "path": path, "detail": detail}
 
 
-def _sentence(error: ValidationError) -> str:
-    wanted, given = error.validator_value, _shown(error.instance)
+def _sentence(error: ValidationError, instance: Any) -> str:
+    wanted, given = error.validator_value, _shown(instance)
     match error.validator:
         case "type":
             kinds = " or ".join([wanted] if isinstance(wanted, str) else wanted)
@@ -112,7 +124,8 @@ def _sentence(error: ValidationError) -> str:
         case "anyOf" | "oneOf":
             return f"Fits none of what is allowed here, is {given}."
         case _:
-            return f"{error.message[:SHOWN]} ({error.validator})."
+            words = error.message[:SHOWN] if instance == error.instance else "This does not fit"
+            return f"{words} ({error.validator})."
 
 
 def _shown(value: Any) -> str:

@@ -15,6 +15,7 @@ from milepost_api.catalogue import Offers
 from milepost_api.hub import Hub
 from milepost_api.lookup import Lookup
 from milepost_api.records import Engines, JobStore
+from milepost_api.roster import Roster
 from milepost_api.settings import ApiSettings
 from milepost_api.submit import Desk
 
@@ -30,6 +31,7 @@ class Services:
     log: JobLog
     catalogue: Catalogue
     offers: Offers
+    roster: Roster
     desk: Desk
     lookup: Lookup
     hub: Hub

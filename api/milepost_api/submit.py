@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 
@@ -64,6 +65,7 @@ class Submission(BaseModel):
 
     task: Annotated[str, MinLen(1), MaxLen(200)]
     params: JsonObject = {}
+    allow_unknown_task: bool = False
     queue: Annotated[str, Text(pattern=r"^[0-9A-Za-z_.:-]{1,64}$")] | None = None
     priority: Annotated[StrictInt, Ge(-10), Le(10)] = 0
     delay_seconds: Annotated[StrictFloat, Ge(0), Le(FAR_DAYS * DAY)] | None = None
@@ -83,7 +85,9 @@ class Submission(BaseModel):
 
 def fingerprint(submission: Submission) -> str:
     """Return what tells two submissions apart: what they mean, not how they were written."""
-    return hashlib.sha256(dumps(_sorted(submission.model_dump(mode="json"))).encode()).hexdigest()
+    # Whether an unknown task would have been allowed is not part of the job that came of it.
+    meant = submission.model_dump(mode="json", exclude={"allow_unknown_task"})
+    return hashlib.sha256(dumps(_sorted(meant)).encode()).hexdigest()
 
 
 def _sorted(value: Any) -> Any:
@@ -135,18 +139,27 @@ def _run_at(submission: Submission, now: datetime) -> datetime | None:
     return run_at.replace(microsecond=run_at.microsecond // 1000 * 1000)  # as the log keeps it
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that is committed, its position in the queue, and whether the same key had brought it before."""
+
+    record: JobRecord
+    position: int | None = None
+    replayed: bool = False
+
+
 class Desk:
     """Accepts submissions: committed means accepted."""
 
     def __init__(self, store: JobStore, joblog: JobLog, offers: Offers, *, answer_seconds: float) -> None:
         self._store, self._log, self._offers, self._seconds = store, joblog, offers, answer_seconds
 
-    async def accept(self, submission: Submission, now: datetime, key: str | None) -> tuple[JobRecord, bool]:
-        """Return the job of this submission, and whether it had been accepted before under the same key."""
+    async def accept(self, submission: Submission, now: datetime, key: str | None) -> Accepted:
+        """Return the job of this submission. Raises `Problem`."""
         if key is not None and (earlier := await self._store.by_key(key)):
-            return await self._replay(earlier, submission), True
+            return await self._replay(earlier, submission)
         async with redis_answers(self._seconds):
-            offer = await self._offers.find(submission.task)
+            offer = await self._offers.find(submission.task, unknown_allowed=submission.allow_unknown_task)
         record = new_record(submission, offer, now, key=key)
         try:
             await self._store.insert(record)
@@ -154,23 +167,25 @@ class Desk:
             assert key is not None
             earlier = await self._store.by_key(key)
             assert earlier is not None, "records are never removed"
-            return await self._replay(earlier, submission), True
-        await self._hand_over(record)
-        return record, False
+            return await self._replay(earlier, submission)
+        return Accepted(record, await self._hand_over(record))
 
-    async def _replay(self, earlier: JobRecord, submission: Submission) -> JobRecord:
+    async def _replay(self, earlier: JobRecord, submission: Submission) -> Accepted:
         if earlier.fingerprint != fingerprint(submission):
             raise Problem(
                 "idempotency-mismatch",
                 "This Idempotency-Key came with another body before. Use a new key for a new job.",
                 job_id=earlier.id,
             )
-        return earlier
+        return Accepted(earlier, replayed=True)
 
-    async def _hand_over(self, record: JobRecord) -> None:
+    async def _hand_over(self, record: JobRecord) -> int | None:
+        """Return its position in the queue, None where that is not known."""
         try:
             async with redis_answers(self._seconds):
-                await self._log.create(new_job(record))
+                created = await self._log.create(new_job(record))
+                return created.position if created else None
         except (StoreUnavailable, RedisError) as error:
             # It is committed, so it is accepted: the dispatcher brings it to Redis when that is back.
             log.warning("accepted, not yet in redis", job_id=record.id, reason=str(error))
+            return None

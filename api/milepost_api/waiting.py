@@ -7,14 +7,18 @@ import asyncio
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound
 from milepost_api.hub import Hub
+from milepost_api.hub.frames import Frame, Place
 
 NOT_THERE_SECONDS = 0.5  # how often to look for a job that was accepted and has not reached the log
 
 
-async def wait_for_change(hub: Hub, job_id: str, after: Cursor | None, timeout_seconds: float) -> None:
+async def wait_for_change(
+    hub: Hub, job_id: str, after: Cursor | None, timeout_seconds: float, *, place: Place | None = None
+) -> None:
     """Return when the job may be past `after` or has ended, or when the time is over: the caller looks again.
 
-    `after` is None for a job that the log did not have yet. Raises `StoreUnavailable`.
+    With `place`, where the caller saw the job stand, also when it stands elsewhere. `after` is None for a job that the
+    log did not have yet. Raises `StoreUnavailable`.
     """
     try:
         topic = await hub.watch(job_id)
@@ -22,9 +26,15 @@ async def wait_for_change(hub: Hub, job_id: str, after: Cursor | None, timeout_s
         await hub.memory.recall(job_id)  # brings it to the log
         await asyncio.sleep(min(NOT_THERE_SECONDS, timeout_seconds))
         return
+    stood = topic.standing
     try:
         async with asyncio.timeout(timeout_seconds):
-            while not (topic.done or hub.draining.is_set() or _is_past(topic.cursor, after)):
+            while not (
+                topic.done
+                or hub.draining.is_set()
+                or _is_past(topic.cursor, after)
+                or (place is not None and _stands_elsewhere(topic.standing, stood, place))
+            ):
                 await topic.pulse.wait()
     except TimeoutError:
         pass  # nothing happened: that is an answer
@@ -35,3 +45,8 @@ async def wait_for_change(hub: Hub, job_id: str, after: Cursor | None, timeout_s
 def _is_past(here: Cursor, after: Cursor | None) -> bool:
     """Behind is not past: the topic may learn a moment later what the caller has read already."""
     return after is None or here.epoch != after.epoch or here.seq > after.seq
+
+
+def _stands_elsewhere(now: Frame | None, before: Frame | None, place: Place) -> bool:
+    """What was known before the caller looked may be older than what it saw."""
+    return now is not None and now is not before and now.place != place

@@ -1,6 +1,7 @@
 /** Choosing a task, filling in its params, starting it. */
 
 import { Problem } from "../src/http.js"
+import { redacted } from "../src/schema.js"
 import { followCommand, submitCommand } from "./curl.js"
 import { get, make, prose } from "./dom.js"
 import { Form } from "./form.js"
@@ -77,7 +78,8 @@ export class Composer {
   #teach() {
     const task = this.#task.value || FIRST
     const params = this.#form?.read({ quiet: true }) ?? {}
-    const submit = submitCommand(this.client.url("v1/jobs"), task, params)
+    const schema = this.#tasks.find(({ name }) => name === task)?.params_schema ?? {}
+    const submit = submitCommand(this.client.url("v1/jobs"), task, redacted(params, schema))
     get("#curl").textContent = `${submit}\n\n${followCommand(this.client.streamUrl("ID")).replace("/ID/", "/$ID/")}`
     get("#empty-curl").textContent = submit
   }

@@ -10,6 +10,7 @@ import { make, prose } from "./dom.js"
 const ALL = /** @type {Field} */ ({
   name: "params",
   kind: "json",
+  secret: false,
   required: false,
   nullable: false,
   fallback: undefined,
@@ -118,6 +119,8 @@ function controlFor(field, id) {
   if (field.kind === "choice") return choiceFor(field, common, text)
   if (field.kind === "json") return make("textarea", { ...common, rows: 3, spellcheck: "false" }, text)
   if (field.kind === "boolean") return make("input", { ...common, type: "checkbox", checked: field.fallback === true })
+  // "new-password": an "off" is ignored for passwords, and the one of this site is not meant.
+  if (field.secret) return make("input", { ...common, type: "password", autocomplete: "new-password" })
   if (field.kind === "text") return make("input", { ...common, type: "text", value: text, spellcheck: "false" })
   const { min, max } = field
   const step = field.kind === "integer" ? 1 : "any"

@@ -38,6 +38,8 @@ export const STYLE = `
 .percent { min-inline-size: 2.6em; font-weight: 600; }
 .percent:empty { min-inline-size: 0; }
 .facts :empty:not(.break), .attempt:empty { display: none; }
+:host([data-waiting]) .message { white-space: normal; } /* whole: it says what somebody should do */
+:host([data-waiting][data-tone="troubled"]) .message { color: var(--warning); }
 :host([data-tone="failed"]) .message { color: var(--bad); }
 .step:not(:has(+ .message:empty))::after { content: ":"; }
 

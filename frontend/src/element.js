@@ -197,6 +197,7 @@ export class ProgressElement extends Base {
     })
     const { job } = this.#update
     this.dataset.tone = view.tone
+    this.toggleAttribute("data-waiting", Boolean(job?.waiting))
     this.#text("label", this.getAttribute("label") ?? job?.task ?? "Job")
     for (const part of SHOWN) this.#text(part, part === "time-left" ? view.timeLeft : view[part])
     this.#text("trouble", view.trouble || this.#complaint)
@@ -215,9 +216,10 @@ export class ProgressElement extends Base {
    */
   #announce(view) {
     if (this.#update.job === null) return
-    const state = `${view.status}${view.tone === "failed" ? `: ${view.message}` : ""}`
-    if (this.#state !== null) this.#text("announcement", `${this.#parts.label.textContent}: ${state}`)
-    this.#state = state
+    if (this.#state !== null && this.#state !== view.state) {
+      this.#text("announcement", `${this.#parts.label.textContent}: ${view.state}`)
+    }
+    this.#state = view.state
   }
 
   /**

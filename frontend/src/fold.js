@@ -3,13 +3,13 @@
  * @module
  */
 
-import { NO_PROGRESS, readError, readJob, readProgress } from "./job.js"
+import { NO_PROGRESS, readError, readJob, readProgress, readWaiting, WAITING } from "./job.js"
 
 /** @typedef {import("./job.js").Job} Job */
 
 /**
- * An event as SSE, NDJSON and long-poll carry it. `ping`, `gap` and `reconnect` are about the connection and
- * have no `seq`; all others have one, dense per job.
+ * An event as SSE, NDJSON and long-poll carry it. `ping`, `gap` and `reconnect` are about the connection, `waiting`
+ * is of the moment, and they have no `seq`; all others have one, dense per job.
  * @typedef {{type: string, job_id?: string, seq?: number, cursor?: string, at?: string} & Record<string, any>} JobEvent
  */
 
@@ -17,16 +17,28 @@ import { NO_PROGRESS, readError, readJob, readProgress } from "./job.js"
  * Return `job` after `event`; the same object when the event changes nothing.
  *
  * A snapshot replaces everything. An event at or before the job's `version` is a duplicate and changes
- * nothing; neither does anything after the end: a late report must not reopen a closed job.
+ * nothing; neither does anything after the end: a late report must not reopen a closed job. `waiting` has no place
+ * in the history: it counts while the job waits, until the next `status` or `end`.
  * @param {Job | null} job  null before the first snapshot
  * @param {JobEvent} event
  * @returns {Job | null}
  */
 export function fold(job, event) {
   if (event.type === "snapshot") return readJob(event.job)
+  if (event.type === "waiting" && job !== null) return waits(job, event)
   if (job === null || job.done || !Object.hasOwn(APPLY, event.type)) return job
   if (event.seq === undefined || event.seq <= job.version) return job
   return { ...job, ...APPLY[event.type](job, event), version: event.seq }
+}
+
+/**
+ * @param {Job} job
+ * @param {JobEvent} event
+ * @returns {Job}
+ */
+function waits(job, event) {
+  if (!WAITING.has(job.status)) return job
+  return { ...job, queue_position: event.queue_position ?? null, waiting: readWaiting(event.waiting) }
 }
 
 /** What each kind of event changes. Those which change no state still move the version. */
@@ -64,6 +76,8 @@ function moved(event) {
   return {
     status: event.status,
     attempt: event.attempt ?? 0,
+    queue_position: null,
+    waiting: null,
     run_at: event.run_at ?? null,
     error: readError(event.error),
     stalled: false,
@@ -81,6 +95,8 @@ function ended(event) {
     done: true,
     attempt: event.attempt ?? 0,
     progress: readProgress(event.progress),
+    queue_position: null,
+    waiting: null,
     result: event.result ?? null,
     result_omitted: event.result_omitted ?? false,
     error: readError(event.error),

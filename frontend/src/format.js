@@ -89,6 +89,15 @@ export function rate(perSecond, unit = null) {
 }
 
 /**
+ * @param {number} place  from 1
+ * @returns {string} `1st`, `2nd`, `11th`, `1,003rd`
+ */
+export function ordinal(place) {
+  const teens = [11, 12, 13].includes(place % 100)
+  return `${GROUPED.format(place)}${teens ? "th" : (["th", "st", "nd", "rd"][place % 10] ?? "th")}`
+}
+
+/**
  * @param {number} seconds
  * @returns {string} `0.4 s`, `42 s`, `3 min 05 s`, `1 h 20 min`, `2 d 4 h`
  */

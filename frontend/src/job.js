@@ -44,6 +44,13 @@
  */
 
 /**
+ * What keeps a job that is due from being begun, and a sentence that says what to do about it.
+ * @typedef {object} Waiting
+ * @property {string} reason  no_worker_for_queue, no_worker_for_task, workers_busy
+ * @property {string} message
+ */
+
+/**
  * The public shape of a job; `version` is the `seq` of the last event folded in.
  * @typedef {object} Job
  * @property {string} id
@@ -58,7 +65,8 @@
  * @property {string[]} tags
  * @property {Record<string, unknown>} metadata
  * @property {Progress} progress
- * @property {number | null} queue_position
+ * @property {number | null} queue_position  1 is taken next; null unless it waits in its queue
+ * @property {Waiting | null} waiting  null while nothing keeps it from being begun
  * @property {string | null} heartbeat_at
  * @property {boolean} stalled
  * @property {boolean} cancel_requested
@@ -101,6 +109,7 @@ const DEFAULTS = Object.freeze({
   metadata: {},
   progress: NO_PROGRESS,
   queue_position: null,
+  waiting: null,
   heartbeat_at: null,
   stalled: false,
   cancel_requested: false,
@@ -119,6 +128,9 @@ const DEFAULTS = Object.freeze({
 /** @type {Readonly<Omit<JobError, "code" | "message">>} */
 const ERROR_DEFAULTS = Object.freeze({ type: null, attempt: 0, retryable: false })
 
+/** Nobody runs the job, and somebody shall. */
+export const WAITING = Object.freeze(new Set(["scheduled", "queued", "retrying"]))
+
 /** Statuses after which nothing follows. A status that is not known here says so by `done` alone. */
 export const TERMINAL = Object.freeze(new Set(["succeeded", "failed", "cancelled", "expired"]))
 
@@ -130,6 +142,7 @@ export const TERMINAL = Object.freeze(new Set(["succeeded", "failed", "cancelled
 export function readJob(wire) {
   const job = known({ id: wire.id, task: wire.task, ...DEFAULTS }, wire)
   job.progress = readProgress(job.progress)
+  job.waiting = readWaiting(job.waiting)
   job.error = readError(job.error)
   job.tags = [...(job.tags ?? [])]
   job.metadata = { ...job.metadata }
@@ -155,6 +168,14 @@ export function readProgress(wire) {
  */
 export function readError(wire) {
   return wire ? known({ code: "", message: "", ...ERROR_DEFAULTS }, wire) : null
+}
+
+/**
+ * @param {Partial<Waiting> | null | undefined} wire
+ * @returns {Waiting | null}
+ */
+export function readWaiting(wire) {
+  return wire ? known({ reason: "", message: "" }, wire) : null
 }
 
 /**

@@ -3,7 +3,10 @@
  * @module
  */
 
+import { WAITING } from "./job.js"
+
 /** @typedef {import("./client.js").Client} Client */
+/** @typedef {import("./job.js").Job} Job */
 /** @typedef {import("./stream.js").Signal} Signal */
 
 /**
@@ -11,9 +14,10 @@
  * @param {Client} client
  * @param {string} id
  * @param {string} cursor
+ * @param {Job | null} job  as it was when last asked
  * @returns {AsyncGenerator<Signal, void, void>}
  */
-export async function* poll(client, id, cursor) {
+export async function* poll(client, id, cursor, job) {
   if (!cursor) {
     // The place first, then the state: what happens in between comes again, and changes nothing.
     const { cursor: place } = await client.status(id)
@@ -22,6 +26,15 @@ export async function* poll(client, id, cursor) {
     yield { kind: "event", event }
     return
   }
+  if (job !== null && WAITING.has(job.status)) {
+    // Its place in the queue is no history; while it waits, this says all there is to say.
+    const status = await client.status(id)
+    yield { kind: "open" }
+    if (status.cursor === cursor) {
+      if (standsElsewhere(job, status)) yield { kind: "event", event: waitingEvent(id, status) }
+      return
+    }
+  }
   let page
   do {
     page = await client.events(id, { after: cursor })
@@ -29,4 +42,20 @@ export async function* poll(client, id, cursor) {
     for (const event of page.items) yield { kind: "event", event }
     cursor = page.next ?? cursor
   } while (page.more)
+}
+
+/**
+ * @param {Job} job
+ * @param {Record<string, any>} status
+ */
+function standsElsewhere(job, status) {
+  return job.queue_position !== (status.queue_position ?? null) || job.waiting?.message !== status.waiting?.message
+}
+
+/**
+ * @param {string} id
+ * @param {Record<string, any>} status
+ */
+function waitingEvent(id, { queue_position, waiting }) {
+  return { type: "waiting", job_id: id, queue_position, waiting }
 }

@@ -11,6 +11,7 @@
  * @typedef {object} Field
  * @property {string} name
  * @property {"text" | "integer" | "number" | "boolean" | "choice" | "json"} kind
+ * @property {boolean} secret  not to be shown while it is typed
  * @property {boolean} required
  * @property {boolean} nullable
  * @property {unknown} fallback  what the task takes when the field is left out; undefined when it says nothing
@@ -34,9 +35,10 @@ export function fieldsOf(schema) {
     return {
       name,
       kind: kindOf(plain, nullable),
+      secret: plain.writeOnly === true,
       required: required.has(name),
       nullable,
-      fallback: "default" in raw ? raw.default : plain.default,
+      fallback: plain.writeOnly ? undefined : "default" in raw ? raw.default : plain.default,
       description: raw.description ?? plain.description ?? "",
       choices: choicesOf(plain, nullable),
       min: plain.minimum ?? plain.exclusiveMinimum ?? null,
@@ -196,4 +198,63 @@ function choicesOf(schema, nullable) {
   const listed = schema.enum ?? (schema.type === "boolean" && nullable ? [true, false] : [])
   const choices = "const" in schema ? [schema.const] : listed
   return choices.length && nullable && !choices.includes(null) ? [...choices, null] : choices
+}
+
+const HIDDEN = "***"
+const BRANCHES = ["allOf", "anyOf", "oneOf"]
+
+/**
+ * Params as they may be shown: `***` in place of what their schema marks as `writeOnly`.
+ * @param {any} value
+ * @param {Schema} root
+ * @param {Schema[]} [schemas]  those which speak of `value`
+ * @returns {any}
+ */
+export function redacted(value, root, schemas = [root]) {
+  const said = flat(schemas, root)
+  if (value === null || value === undefined) return value
+  if (said.some((schema) => schema.writeOnly === true)) return HIDDEN
+  if (Array.isArray(value)) return value.map((one, place) => redacted(one, root, ofItem(said, place)))
+  if (typeof value !== "object") return value
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [name, redacted(inner, root, ofProperty(said, name))]),
+  )
+}
+
+/**
+ * These schemas and all that they refer to or are made of: which of them holds, is not asked.
+ * @param {(Schema | boolean | undefined)[]} schemas
+ * @param {Schema} root
+ * @returns {Schema[]}
+ */
+function flat(schemas, root) {
+  /** @type {Set<Schema>} */
+  const found = new Set()
+  const left = [...schemas]
+  while (left.length) {
+    const schema = left.pop()
+    if (typeof schema !== "object" || found.has(schema)) continue
+    found.add(schema)
+    left.push(...BRANCHES.flatMap((name) => schema[name] ?? []), schema.then, schema.else)
+    if (typeof schema.$ref === "string") left.push(at(root, schema.$ref))
+  }
+  return [...found]
+}
+
+/**
+ * @param {Schema[]} said
+ * @param {string} name
+ */
+function ofProperty(said, name) {
+  return said.map(({ properties, additionalProperties }) =>
+    properties && Object.hasOwn(properties, name) ? properties[name] : additionalProperties,
+  )
+}
+
+/**
+ * @param {Schema[]} said
+ * @param {number} place
+ */
+function ofItem(said, place) {
+  return said.map(({ prefixItems, items }) => prefixItems?.[place] ?? items)
 }

@@ -21,6 +21,7 @@ export const EVENT_TYPES = Object.freeze([
   "output",
   "stalled",
   "end",
+  "waiting",
   "gap",
   "reconnect",
   "ping",

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { counted, duration, percentage, rate, secondsBetween, timeLeft } from "./format.js"
+import { counted, duration, ordinal, percentage, rate, secondsBetween, timeLeft } from "./format.js"
 
 /** @typedef {import("./job.js").Job} Job */
 /** @typedef {import("./watch.js").Update} Update */
@@ -13,6 +13,7 @@ import { counted, duration, percentage, rate, secondsBetween, timeLeft } from ".
  * @typedef {object} View
  * @property {"waiting" | "running" | "troubled" | "succeeded" | "failed" | "cancelled"} tone
  * @property {string} status
+ * @property {string} state  the same for ears: without what counts down or up, with what somebody should do
  * @property {number | null} value
  * @property {string} percent
  * @property {string} count
@@ -58,7 +59,7 @@ const PATIENCE_SECONDS = 1.5
  * @returns {View}
  */
 export function describe({ job, connection, problem }, { age = 0, lost = Infinity, now = Date.now() } = {}) {
-  if (connection === "refused") return { ...UNKNOWN, tone: "failed", status: "Not available", value: 0, message: problem ?? "" }
+  if (connection === "refused") return { ...UNKNOWN, tone: "failed", status: "Not available", state: "Not available", value: 0, message: problem ?? "" }
   const trouble = lost < PATIENCE_SECONDS ? "" : troubleOf(connection, problem)
   if (job === null) return { ...UNKNOWN, trouble }
   const { progress } = job
@@ -67,6 +68,7 @@ export function describe({ job, connection, problem }, { age = 0, lost = Infinit
   return {
     tone: toneOf(job),
     status: statusOf(job, now),
+    state: stateOf(job),
     value: moving ? progress.percent : job.status === "succeeded" ? 100 : (progress.percent ?? 0),
     percent: percentage(job.status === "succeeded" ? 100 : progress.percent),
     count: counted(progress.current, progress.total, progress.unit),
@@ -83,6 +85,7 @@ export function describe({ job, connection, problem }, { age = 0, lost = Infinit
 const UNKNOWN = {
   tone: "waiting",
   status: "Connecting",
+  state: "Connecting",
   value: null,
   percent: "",
   count: "",
@@ -99,7 +102,7 @@ const UNKNOWN = {
  * @returns {View["tone"]}
  */
 function toneOf(job) {
-  if (!job.done && (job.stalled || job.cancel_requested)) return "troubled"
+  if (!job.done && (job.stalled || job.cancel_requested || isStuck(job))) return "troubled"
   return TONES[job.status] ?? (job.done ? "cancelled" : "running")
 }
 
@@ -108,19 +111,36 @@ function toneOf(job) {
  * @param {number} now
  */
 function statusOf(job, now) {
-  if (!job.done && job.cancel_requested) return "Cancelling"
-  if (!job.done && job.stalled) return "No word from the worker"
-  const word = WORDS[job.status] ?? job.status
-  if (job.status === "queued" && job.queue_position !== null && job.queue_position > 1) {
-    return `${word}, ${job.queue_position - 1} ahead`
-  }
+  const word = wordOf(job)
+  if (job.queue_position !== null && !isStuck(job)) return `${word === WORDS.retrying ? word : "Waiting"}: ${ordinal(job.queue_position)} in line`
   if (job.run_at === null) return word
   const seconds = Math.ceil((Date.parse(job.run_at) - now) / 1000)
   return seconds > 0 ? `${word} in ${duration(Math.max(10, seconds)) /* no tenths: nothing counts them down */}` : word
 }
 
 /** @param {Job} job */
+function wordOf(job) {
+  if (!job.done && job.cancel_requested) return "Cancelling"
+  if (!job.done && job.stalled) return "No word from the worker"
+  return WORDS[job.status] ?? job.status
+}
+
+/** @param {Job} job */
+function stateOf(job) {
+  return isStuck(job) || job.status === "failed" ? `${wordOf(job)}: ${messageOf(job)}` : wordOf(job)
+}
+
+/**
+ * Whether the job waits and nobody is there to take it.
+ * @param {Job} job
+ */
+function isStuck({ waiting }) {
+  return waiting?.reason === "no_worker_for_queue" || waiting?.reason === "no_worker_for_task"
+}
+
+/** @param {Job} job */
 function messageOf(job) {
+  if (job.waiting) return job.waiting.message
   if (job.error && job.status !== "cancelled") return job.error.message
   return job.progress.message ?? ""
 }

@@ -50,7 +50,7 @@ export async function* watch(client, slots, id, signal) {
     const release = await slots.take()
     let pause = POLL_MS
     try {
-      const source = release ? stream(client.streamUrl(id, view.cursor), { signal }) : poll(client, id, view.cursor)
+      const source = release ? stream(client.streamUrl(id, view.cursor), { signal }) : poll(client, id, view.cursor, view.job)
       for await (const item of source) {
         if (signal.aborted) return
         if (item.kind === "event") backoff.reset()

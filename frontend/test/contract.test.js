@@ -15,7 +15,7 @@ function cases(kind) {
 }
 
 test("no transcript and no case of bytes is lost", () => {
-  assert.ok(cases("transcripts").length >= 13)
+  assert.ok(cases("transcripts").length >= 14)
   assert.ok(cases("bytes").length >= 22)
 })
 
@@ -24,7 +24,9 @@ for (const { name, why, events, snapshots } of cases("transcripts")) {
     let job = null
     for (const [index, event] of events.entries()) {
       job = fold(job, event)
-      assert.deepEqual(job, snapshots[index], `after event ${index}, ${event.type}`)
+      // A later version may tell more of a job than was promised then (contract/README.md).
+      const promised = Object.keys(snapshots[index]).map((field) => [field, job[field]])
+      assert.deepEqual(Object.fromEntries(promised), snapshots[index], `after event ${index}, ${event.type}`)
     }
   })
 }

@@ -2,7 +2,9 @@ import assert from "node:assert/strict"
 import test from "node:test"
 import { submitCommand } from "../page/curl.js"
 import { Backoff } from "../src/backoff.js"
+import { readJob } from "../src/job.js"
 import { Mailbox } from "../src/mailbox.js"
+import { poll } from "../src/poll.js"
 import { Slots } from "../src/slots.js"
 import { Ticker } from "../src/ticker.js"
 import { Lane, wait } from "../src/wait.js"
@@ -107,4 +109,34 @@ test("one timer ticks for all, and stops when nobody wants it", (context) => {
 test("a command survives the shell whatever was typed", () => {
   const command = submitCommand(new URL("http://127.0.0.1:8000/v1/jobs"), "t", { text: "it's" })
   assert.ok(command.endsWith(String.raw`--json '{"task":"t","params":{"text":"it'\''s"}}'`))
+})
+
+/** @param {any} client @param {Record<string, any>} job */
+async function polled(client, job) {
+  const seen = []
+  for await (const one of poll(client, "J", "e-1", readJob({ id: "J", task: "t", ...job }))) {
+    seen.push(one.kind === "event" ? one.event : one.kind)
+  }
+  return seen
+}
+
+test("a job that is polled for want of a connection says where it stands as well, and once", async () => {
+  const waiting = { reason: "no_worker_for_queue", message: "Nobody is there." }
+  const status = { cursor: "e-1", queue_position: 2, waiting }
+  const client = { status: async () => status, events: () => assert.fail("nothing has happened") }
+  assert.deepEqual(await polled(client, { status: "queued", queue_position: 3 }), [
+    "open",
+    { type: "waiting", job_id: "J", queue_position: 2, waiting },
+  ])
+  assert.deepEqual(await polled(client, { status: "queued", queue_position: 2, waiting }), ["open"])
+})
+
+test("what has happened to a polled job is read from its history, whether it waited or not", async () => {
+  const begun = { type: "status", seq: 2, cursor: "e-2", status: "running" }
+  const client = {
+    status: async () => ({ cursor: "e-2", queue_position: null, waiting: null }),
+    events: async () => ({ items: [begun], next: "e-2", more: false }),
+  }
+  assert.deepEqual(await polled(client, { status: "queued" }), ["open", "open", begun])
+  assert.deepEqual(await polled({ events: client.events }, { status: "running" }), ["open", begun])
 })

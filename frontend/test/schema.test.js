@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import test from "node:test"
-import { fieldsOf, initialText, isOpen, readField } from "../src/schema.js"
+import { fieldsOf, initialText, isOpen, readField, redacted } from "../src/schema.js"
 
 /** @param {Record<string, any>} property @param {Record<string, any>} [rest] */
 function field(property, rest = {}) {
@@ -44,6 +44,58 @@ for (const [kind, schema] of /** @type {[string, Record<string, any>][]} */ ([
 
 test("a null may be chosen where it is allowed", () => {
   assert.deepEqual(field({ anyOf: [{ enum: ["a"] }, { type: "null" }] }).choices, ["a", null])
+})
+
+test("a secret is typed unseen and has no default to show", () => {
+  const secret = { type: "string", format: "password", writeOnly: true, default: "**********" }
+  for (const schema of [secret, { anyOf: [secret, { type: "null" }] }]) {
+    const it = field(schema)
+    assert.deepEqual([it.kind, it.secret, it.fallback, initialText(it)], ["text", true, undefined, ""])
+    assert.deepEqual(readField(it, "s3cret"), { value: "s3cret" })
+  }
+  const pin = field({ type: "integer", writeOnly: true })
+  assert.deepEqual([pin.secret, readField(pin, "1234")], [true, { value: 1234 }])
+})
+
+test("what is shown of params has no secrets, however deep they are", () => {
+  const secret = { type: "string", writeOnly: true }
+  const schema = {
+    properties: {
+      token: { anyOf: [secret, { type: "null" }] },
+      db: { $ref: "#/$defs/Db" },
+      all: { items: { $ref: "#/$defs/Db" } },
+      pair: { prefixItems: [{ type: "string" }, secret] },
+      loop: { $ref: "#/$defs/Loop" },
+      name: { type: "string" },
+    },
+    additionalProperties: false,
+    $defs: {
+      Db: { allOf: [{ properties: { user: {}, password: secret } }], additionalProperties: secret },
+      Loop: { properties: { next: { $ref: "#/$defs/Loop" }, key: secret } },
+    },
+  }
+  const shown = redacted(
+    {
+      token: "x",
+      db: { user: "u", password: "x" },
+      all: [{ password: "x" }],
+      pair: ["a", "x"],
+      loop: { next: { next: { key: "x" } } },
+      name: "n",
+      constructor: "c",
+    },
+    schema,
+  )
+  assert.deepEqual(shown, {
+    token: "***",
+    db: { user: "***", password: "***" },
+    all: [{ password: "***" }],
+    pair: ["a", "***"],
+    loop: { next: { next: { key: "***" } } },
+    name: "n",
+    constructor: "c",
+  })
+  assert.deepEqual(redacted({ token: null }, schema), { token: null })
 })
 
 test("the schema itself is left as it was", () => {

@@ -56,10 +56,29 @@ test("a connection that is back at once was no trouble", () => {
 test("a job that waits says for what", () => {
   const now = Date.parse("2026-11-21T08:00:00Z")
   const run_at = "2026-11-21T08:02:00Z"
-  assert.equal(view({ status: "queued", queue_position: 4 }).status, "Waiting for a worker, 3 ahead")
+  assert.equal(view({ status: "queued" }).status, "Waiting for a worker")
+  assert.equal(view({ status: "queued", queue_position: 4 }).status, "Waiting: 4th in line")
+  assert.equal(view({ status: "retrying", queue_position: 1 }).status, "Trying again: 1st in line")
   assert.equal(view({ status: "scheduled", run_at }, {}, { now }).status, "Scheduled in 2 min 00 s")
   assert.equal(view({ status: "retrying", run_at }, {}, { now: now + 200_000 }).status, "Trying again")
   assert.equal(view({ ...RUNNING, cancel_requested: true }).status, "Cancelling")
+})
+
+test("a job that nobody can take says what to do, to eyes and to ears", () => {
+  const waiting = { reason: "no_worker_for_task", message: "No worker offers it; start one." }
+  const stuck = view({ status: "queued", queue_position: 1, waiting })
+  assert.deepEqual(
+    [stuck.tone, stuck.status, stuck.message, stuck.state],
+    ["troubled", "Waiting for a worker", waiting.message, `Waiting for a worker: ${waiting.message}`],
+  )
+  const busy = view({ status: "queued", queue_position: 2, waiting: { reason: "workers_busy", message: "Busy." } })
+  assert.deepEqual([busy.tone, busy.message, busy.state], ["waiting", "Busy.", "Waiting for a worker"])
+})
+
+test("what counts down is not read out at every step", () => {
+  const now = Date.parse("2026-11-21T08:00:00Z")
+  const run_at = "2026-11-21T08:02:00Z"
+  assert.equal(view({ status: "scheduled", run_at }, {}, { now }).state, "Scheduled")
 })
 
 test("the attempt is told from the second on, the step with its place", () => {

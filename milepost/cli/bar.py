@@ -76,6 +76,9 @@ def render(job: Job | None, trouble: str = "") -> RenderableType:
             lines.append(
                 Text(wording.clean(job.progress.message), style="dim", no_wrap=True, overflow="ellipsis")
             )
+        if job.waiting:
+            style = "yellow" if wording.is_stuck(job) else "dim"
+            lines.append(Text(wording.clean(job.waiting.message), style=style))
         if job.stalled:
             since = f" since {job.heartbeat_at}" if job.heartbeat_at else ""
             lines.append(Text(f"stalled: the worker has been silent{since}; waiting for it", style="yellow"))

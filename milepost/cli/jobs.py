@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 @click.option("--run-at", metavar="TIME", help="Start it then (RFC 3339, as 2030-01-31T08:00:00Z).")
 @click.option("--timeout-seconds", type=float, help="How long one attempt may take.")
 @click.option("--max-attempts", type=int, help="How often it is tried.")
+@click.option(
+    "--allow-unknown-task",
+    is_flag=True,
+    default=None,
+    help="Wait for a worker that offers TASK if none ever did.",
+)
 @click.option("--idempotency-key", metavar="KEY", help="The same key again starts no second job.")
 @common
 def submit(
@@ -188,7 +194,8 @@ def tasks(common: Common) -> int:
 
 def _row(job: Job) -> tuple[str, ...]:
     created = (job.created_at or "")[:19].replace("T", " ")
-    return (job.id, str(job.status), wording.percent(job.progress), created, wording.clean(job.task))
+    status = str(job.status) + (" (no worker)" if wording.is_stuck(job) else "")
+    return (job.id, status, wording.percent(job.progress), created, wording.clean(job.task))
 
 
 def _task_row(task: TaskEntry) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ def parse_param(pair: str) -> tuple[str, Any]:
     """
     name, separator, text = pair.partition("=")
     if not separator or not name:
-        _refuse("--param", f"{pair!r} is not of the form name=value")
+        # Not quoted: it may be a password whose name was forgotten, and this line ends up in logs.
+        _refuse("--param", f"a text of {len(pair)} characters is not of the form name=value")
     try:
         return name, json.loads(text, parse_constant=_not_json)
     except (ValueError, RecursionError):

@@ -18,6 +18,7 @@ from milepost.events import (
     Snapshot,
     Stalled,
     StatusChanged,
+    StillWaiting,
     to_wire,
 )
 from milepost.job import Job
@@ -75,14 +76,18 @@ class LineView:
         self._out, self._trouble, self._clock = out, trouble, clock
         self._due = float("-inf")
         self._step: str | None = None
+        self._reason: str | None = None
         self._is_open, self._is_over = True, False
 
     def event(self, event: AnyEvent, job: Job) -> None:
         if self._is_over:
             return  # the snapshot of a job that has ended says all that its `end` will say again
         self._is_over = job.done
+        reason, self._reason = self._reason, job.waiting.reason if job.waiting else None
         if isinstance(event, Progressed):
             self._progress(event, job)
+        elif isinstance(event, StillWaiting) and reason == self._reason and self._clock() < self._due:
+            pass  # a step forward in the line, soon followed by another
         elif line := describe(event, job):
             self._due = self._clock() + LINE_SECONDS
             self._say(event, line)
@@ -113,7 +118,7 @@ def describe(event: AnyEvent, job: Job) -> str:
     """Return one line for an event that is not progress, "" for one that needs none."""
     line = ""
     match event:
-        case Snapshot() if not job.done:
+        case Snapshot() | StillWaiting() if not job.done:
             line = _state(job)
         case Snapshot() | Ended():
             line = wording.ending(job)
@@ -140,6 +145,7 @@ def _state(job: Job) -> str:
         wording.amount(progress),
         wording.pace(progress),
         wording.clean(progress.message or ""),
+        wording.clean(job.waiting.message) if job.waiting else "",
     )
     return "  ".join(part for part in parts if part)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from milepost.job import Job, JobError, Progress, Status
+from milepost.job import Job, JobError, Progress, Status, WaitingReason
 
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _VISIBLE[ord("\t")] = "    "
@@ -30,8 +30,26 @@ def headline(job: Job) -> str:
     if job.cancel_requested and not job.done:
         words.append("asked to stop")
     if job.queue_position is not None and not job.done:
-        words.append(f"number {job.queue_position} in the queue")
+        words.append(f"{ordinal(job.queue_position)} in line")
+    if is_stuck(job):
+        words.append("no worker")
     return " · ".join(words)
+
+
+def is_stuck(job: Job) -> bool:
+    """Whether the job waits and nobody is there to take it."""
+    none = (WaitingReason.NO_WORKER_FOR_QUEUE, WaitingReason.NO_WORKER_FOR_TASK)
+    return job.waiting is not None and job.waiting.reason in none
+
+
+def ordinal(number: int) -> str:
+    """Return a place in line.
+
+    >>> [ordinal(n) for n in (1, 2, 3, 4, 11, 21, 112, 1003)]
+    ['1st', '2nd', '3rd', '4th', '11th', '21st', '112th', '1,003rd']
+    """
+    teens = number % 100 in (11, 12, 13)
+    return f"{number:,}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
 
 
 def percent(progress: Progress) -> str:

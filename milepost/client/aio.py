@@ -73,7 +73,8 @@ class AsyncClient:
         """Submit a job and return it as accepted.
 
         With your own `idempotency_key` even another process may repeat it and gets the same job.
-        Raises `Invalid` for an unknown task or params that do not fit it.
+        Raises `Invalid` for params that do not fit the task, and for a task that no worker has ever offered unless
+        `allow_unknown_task` is true: then the job waits for one that does.
         """
         return await self._send(calls.submit(task, params or {}, how, idempotency_key))
 

@@ -29,6 +29,7 @@ class SubmitOptions(TypedDict, total=False):
     max_attempts: int
     tags: Sequence[str]
     metadata: Mapping[str, Json]
+    allow_unknown_task: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from milepost.client.backoff import Backoff
 from milepost.client.calls import job_path
 from milepost.client.errors import BadAnswer, ClientError, Unreachable
 from milepost.codec import Cursor, Frame, SseDecoder
-from milepost.events import AnyEvent, Ended, Event, Gap, Ping, Reconnect, Snapshot, from_wire
+from milepost.events import AnyEvent, Ended, Event, Gap, Ping, Reconnect, Snapshot, StillWaiting, from_wire
 from milepost.fold import fold
 from milepost.job import Job
 
@@ -75,7 +75,7 @@ class Follower:
             )
 
     def feed(self, chunk: bytes) -> list[AnyEvent]:
-        """Return the events that `chunk` completes, each once and in order: what happened, and gaps.
+        """Return the events that `chunk` completes, each once and in order: what happened, gaps, places in line.
 
         What is said about the connection (`ping`, `reconnect`) is heeded here; unknown events are passed
         over (DESIGN §2). Raises `BadAnswer` for an event that cannot be read.
@@ -126,7 +126,7 @@ class Follower:
             case Reconnect():
                 self._asked_seconds = max(0, event.retry_ms) / 1000
                 return None
-            case Gap():
+            case Gap() | StillWaiting():
                 return event
             case Event() if _seen(event, before):
                 self.cursor = before
@@ -140,7 +140,7 @@ def folded(job: Job | None, event: AnyEvent) -> Job | None:
     """Return the job after `event`: None until a snapshot has said what the job is."""
     if isinstance(event, Snapshot):
         return event.job
-    return fold(job, event) if job is not None and isinstance(event, Event) else job
+    return fold(job, event) if job is not None and isinstance(event, Event | StillWaiting) else job
 
 
 def closed() -> Unreachable:

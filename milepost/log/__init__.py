@@ -6,9 +6,10 @@ numbers, stores and publishes in one step (DESIGN §3), so state, history and no
 
 from milepost.log.calls import Call, ReportCalls
 from milepost.log.catalogue import Catalogue, Load, RunningJob, TaskInfo, WorkerInfo
-from milepost.log.joblog import Claim, Entry, JobLog, NewJob, Taken, View
+from milepost.log.joblog import Claim, Created, Entry, JobLog, NewJob, Taken, View
 from milepost.log.keys import live_channel
 from milepost.log.looks import Looks
+from milepost.log.places import Place
 from milepost.log.scripts import SCRIPTS, Script
 
 __all__ = [
@@ -16,11 +17,13 @@ __all__ = [
     "Call",
     "Catalogue",
     "Claim",
+    "Created",
     "Entry",
     "JobLog",
     "Load",
     "Looks",
     "NewJob",
+    "Place",
     "ReportCalls",
     "RunningJob",
     "Script",

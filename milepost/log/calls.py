@@ -17,6 +17,7 @@ from milepost.ids import new_epoch
 from milepost.job import ErrorCode, JobError, Progress, Status
 from milepost.log.keys import events_key, result_key, state_key
 from milepost.log.scripts import SCRIPTS, Script
+from milepost.secrets import Mask
 
 EVENT_BYTES = 8 * 1024 * 1024
 """The longest event, as JSON: a megabyte of text fits even if every character of it is escaped."""
@@ -86,40 +87,60 @@ class ReportCalls:
     """Numbers the reports of one attempt, from 1: the log takes each number once, in order."""
 
     def __init__(
-        self, job_id: str, fence: int, attempt: int, *, history_limit: int, retention_ms: int
+        self,
+        job_id: str,
+        fence: int,
+        attempt: int,
+        *,
+        history_limit: int,
+        retention_ms: int,
+        mask: Mask | None = None,
     ) -> None:
+        """`mask` takes the job's secrets out of everything that anybody can read: each word leaves through here."""
         self.job_id, self.fence, self.attempt = job_id, fence, attempt
         self._history_limit, self._retention_ms = history_limit, retention_ms
+        self._mask = mask
         self._number = 0
 
     def progress(self, progress: Progress) -> Call:
+        if self._mask:
+            progress = self._mask.progress(progress)
         shown = dumps(progress.to_wire())
         return self._report(
             "event", "progress", fitting(f'"attempt":{self.attempt},"progress":{shown}'), "progress", shown
         )
 
     def log(self, level: str, message: str, source: str | None) -> Call:
+        if self._mask:
+            message = self._mask.text(message)
         body = {"attempt": self.attempt, "level": level, "message": message, "source": source}
         return self._report("event", "log", members(body))
 
     def output(self, index: int, data: Any) -> Call:
+        if self._mask:
+            data = self._mask.json_value(data)
         return self._report(
             "event", "output", members({"attempt": self.attempt, "index": index, "data": data})
         )
 
     def checkpoint(self, value: str) -> Call:
-        """Keep this JSON for the next attempt. No event: nobody but the task reads it."""
+        """Keep this JSON for the next attempt, secrets and all. No event: nobody but the task reads it."""
         return self._report("checkpoint", value)
 
     def end(
         self, status: Status, progress: Progress, *, result: str = "null", error: JobError | None = None
     ) -> Call:
         """The attempt ended the job; `result` is JSON already (the worker has checked that it can be)."""
+        if self._mask:
+            progress, result = self._mask.progress(progress), self._mask.json(result)
+            error = error and self._mask.error(error)
         return self._report(
             "end", self._retention_ms, *end_args(status, self.attempt, progress, result, error)
         )
 
     def retry(self, error: JobError, delay_ms: int) -> Call:
+        if self._mask:
+            error = self._mask.error(error)
         return self._report(
             "retry", self._retention_ms, dumps(CANCELLED_ERROR.to_wire()), delay_ms, dumps(error.to_wire())
         )

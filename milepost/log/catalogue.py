@@ -104,10 +104,15 @@ class Catalogue:
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers whose announcement still holds; forgets the others."""
-        now = await self._now_ms()
-        for gone in await self._redis.zrangebyscore(WORKERS, "-inf", now):
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.time()
+            pipe.zrange(WORKERS, 0, -1, withscores=True)
+            pipe.hgetall(WORKER_INFO)
+            (seconds, micros), ends, raw = await pipe.execute()
+        now = seconds * 1000 + micros // 1000
+        for gone in [worker for worker, end in ends if end <= now]:
+            raw.pop(gone, None)
             await self.leave(gone.decode())
-        raw = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(WORKER_INFO))
         return [_worker(json.loads(entry)) for _, entry in sorted(raw.items())]
 
     async def _now_ms(self) -> int:

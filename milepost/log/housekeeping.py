@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
     from milepost.log.joblog import JobLog
 
-NOT_STARTED = JobError(
-    code=ErrorCode.START_TIMEOUT, message="No worker began this job within its start_timeout_seconds."
-)
+NOT_STARTED = "No worker began this job within its start_timeout_seconds."
 
 
-async def expire_unstarted(joblog: JobLog, job_id: str, *, patience_seconds: float = 0) -> str:
-    """End a job that was not begun in time. Says what it did: expired, begun, early or gone.
+async def expire_unstarted(
+    joblog: JobLog, job_id: str, why: str = NOT_STARTED, *, patience_seconds: float = 0
+) -> str:
+    """End a job that was not begun in time; `why` tells people. Says what it did: expired, begun, early or gone.
 
     `patience_seconds` since it was due must have passed by Redis's clock: whoever asks may have a wrong one.
     """
-    error, patience_ms = dumps(NOT_STARTED.to_wire()), round(patience_seconds * 1000)
+    error = dumps(JobError(code=ErrorCode.START_TIMEOUT, message=why).to_wire())
+    patience_ms = round(patience_seconds * 1000)
     call = job_call("expire", job_id, joblog.history_limit, joblog.retention_ms, error, patience_ms)
     reply = await joblog.call(call)
     return str(reply.decode())

@@ -7,16 +7,17 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from redis.exceptions import NoScriptError
-
 from milepost.codec import Cursor, dumps
 from milepost.errors import JobNotFound
 from milepost.ids import new_epoch
 from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
 from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
+from milepost.log.evaluate import evaluate
 from milepost.log.keys import LEASES, queue_key, result_key, state_key
 from milepost.log.looks import Looks
-from milepost.log.scripts import SCRIPTS, Script
+from milepost.log.places import Place, places
+from milepost.log.scripts import SCRIPTS
+from milepost.secrets import Mask
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -57,6 +58,13 @@ class NewJob:
     delay_ms: int = 0
     batch_id: str | None = None
     parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A job has begun its history; `position` is its place in the queue, from 1, None if it is not due yet."""
+
+    position: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +162,8 @@ class JobLog:
         self._redis = redis
         self.history_limit, self.retention_ms = history_limit, retention_seconds * 1000
 
-    async def create(self, job: NewJob) -> bool:
-        """Begin the job's history and hand it to the workers. False if it was there already."""
+    async def create(self, job: NewJob) -> Created | None:
+        """Begin the job's history and hand it to the workers. None if it was there already."""
         fields = {
             "task": job.task,
             "params": job.params,
@@ -175,7 +183,7 @@ class JobLog:
         reply = await self.call(
             job_call("create", job.id, new_epoch(), delay, due, self.history_limit, *cast("list[str]", flat))
         )
-        return bool(reply[0] == b"created")
+        return Created(_position(reply, 2)) if reply[0] == b"created" else None
 
     async def take(
         self,
@@ -224,14 +232,15 @@ class JobLog:
         reply = await self.call(self.reports(claim).renew(round(lease_seconds * 1000)))
         return reply in (b"ok", b"cancel")
 
-    def reports(self, claim: Claim) -> ReportCalls:
-        """Return the builder of this attempt's reports."""
+    def reports(self, claim: Claim, mask: Mask | None = None) -> ReportCalls:
+        """Return the builder of this attempt's reports, from which `mask` keeps the job's secrets."""
         return ReportCalls(
             claim.job_id,
             claim.fence,
             claim.attempt,
             history_limit=self.history_limit,
             retention_ms=self.retention_ms,
+            mask=mask,
         )
 
     async def cancel(self, job_id: str) -> CancelOutcome:
@@ -282,7 +291,7 @@ class JobLog:
         here = Cursor(reply[0].decode(), int(reply[1]))
         entries = tuple(_entry(raw) for raw in reply[5])
         return View(
-            job=_job(job_id, here.seq, reply[4]),
+            job=_job(job_id, here.seq, reply[4], _position(reply, 6)),
             cursor=here,
             at=reply[3].decode(),
             entries=entries,
@@ -301,6 +310,10 @@ class JobLog:
             for epoch, seq, status in rows
         ]
 
+    async def places(self, job_ids: Sequence[str]) -> list[Place | None]:
+        """Return where each job stands in its queue, None where there is no such job: one round trip."""
+        return await places(self._redis, job_ids)
+
     async def result(self, job_id: str) -> bytes | None:
         """Return the result of a finished job as JSON, large ones too; None where there is none."""
         large = await self._redis.get(result_key(job_id))
@@ -315,18 +328,7 @@ class JobLog:
 
     async def call(self, call: Call) -> Any:
         """Run one script, loading it if Redis does not know it (a restart, SCRIPT FLUSH)."""
-        try:
-            return await self._evalsha(call)
-        except NoScriptError:
-            await self._load(call.script)
-            return await self._evalsha(call)
-
-    async def _evalsha(self, call: Call) -> Any:
-        reply = self._redis.evalsha(call.script.sha, len(call.keys), *call.keys, *(str(a) for a in call.args))
-        return await cast("Awaitable[Any]", reply)
-
-    async def _load(self, script: Script) -> None:
-        await self._redis.script_load(script.source)
+        return await evaluate(self._redis, call)
 
     async def _hget(self, job_id: str, name: str) -> bytes | None:
         return await cast("Awaitable[bytes | None]", self._redis.hget(state_key(job_id), name))
@@ -335,6 +337,11 @@ class JobLog:
 def _entry(raw: Sequence[Any]) -> Entry:
     position, (_, kind, _, data) = raw
     return Entry(int(position.split(b"-")[0]), kind.decode(), data)
+
+
+def _position(reply: Sequence[Any], place: int) -> int | None:
+    """A false of Lua at the end of an array comes as None, or not at all."""
+    return reply[place] if len(reply) > place else None
 
 
 def _claim(job_id: str, values: Sequence[bytes | None], waited_ms: int) -> Claim:
@@ -367,7 +374,7 @@ def _is_done(status: str) -> bool:
     return getattr(parsed, "is_terminal", False)
 
 
-def _job(job_id: str, seq: int, values: Sequence[bytes | None]) -> Job:
+def _job(job_id: str, seq: int, values: Sequence[bytes | None], position: int | None = None) -> Job:
     state = {name: (raw or b"").decode() for name, raw in zip(_STATE_FIELDS, values, strict=True)}
 
     def parsed(name: str) -> Any:
@@ -387,6 +394,7 @@ def _job(job_id: str, seq: int, values: Sequence[bytes | None]) -> Job:
             "tags": parsed("tags"),
             "metadata": parsed("metadata") or {},
             "progress": parsed("progress"),
+            "queue_position": position,
             "heartbeat_at": state["heartbeat_at"] or None,
             "stalled": state["stalled"] == "1",
             "cancel_requested": state["cancel_requested"] == "1",

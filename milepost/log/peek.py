@@ -1,20 +1,19 @@
-"""Live state of many jobs in one round trip, without their histories: for lists, polls and lookups."""
+"""Live state of many jobs at once, without their histories: for lists, polls and lookups."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from milepost.codec import Cursor
-from milepost.job import Job, Status
+from milepost.job import WAITING, Job
 from milepost.log.joblog import _STATE_FIELDS, _job
 from milepost.log.keys import queue_key, state_key
+from milepost.log.places import Place, places
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-
-WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.RETRYING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +27,30 @@ class Peek:
 
 
 async def peek(redis: Redis, job_ids: Sequence[str]) -> list[Peek | None]:
-    """Return each job as the log has it, None where the log has none."""
+    """Return each job as the log has it, None where the log has none.
+
+    One round trip; another one for the places in the queue of those that wait. A job that left it in between has none.
+    """
     if not job_ids:
         return []
     async with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
             pipe.hmget(state_key(job_id), ["epoch", "seq", "delivery", *_STATE_FIELDS])
         rows = await pipe.execute()
-    return [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
+    found = [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
+    return await _in_line(redis, found)
+
+
+async def _in_line(redis: Redis, found: list[Peek | None]) -> list[Peek | None]:
+    waiting = [one.job.id for one in found if one is not None and one.job.status in WAITING]
+    standing = dict(zip(waiting, await places(redis, waiting), strict=True))
+    return [one and _placed(one, standing.get(one.job.id)) for one in found]
+
+
+def _placed(seen: Peek, place: Place | None) -> Peek:
+    if place is None or place.position is None:
+        return seen
+    return replace(seen, job=replace(seen.job, queue_position=place.position))
 
 
 def _peek(job_id: str, row: Sequence[bytes | None]) -> Peek | None:

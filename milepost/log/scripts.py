@@ -19,9 +19,18 @@ class Script:
 
 def _load(name: str) -> Script:
     folder = files("milepost.log") / "lua"
-    source = "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+    source = "".join(
+        (folder / f"{part}.lua").read_text("utf-8") for part in (*BEGINNINGS.get(name, ("common",)), name)
+    )
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
+
+BEGINNINGS: Mapping[str, tuple[str, ...]] = {
+    "places": ("position",),
+    "create": ("common", "position"),
+    "read": ("common", "position"),
+}
+"""What scripts begin with; those that are not named, about one job each, with `common.lua`."""
 
 SCRIPTS: Mapping[str, Script] = {
     name: _load(name)
@@ -36,6 +45,7 @@ SCRIPTS: Mapping[str, Script] = {
         "settle",
         "read",
         "take",
+        "places",
         "cover",
     )
 }

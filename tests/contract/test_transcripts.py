@@ -16,7 +16,7 @@ ALL = pytest.mark.parametrize("transcript", transcripts(), ids=lambda transcript
 COVERED = {
     *("success-with-steps", "retry", "worker-lost", "cancel-queued", "cancel-running", "late-and-duplicate"),
     *("snapshot-after-gap", "unknown-things", "large-result-omitted", "unicode", "released", "expired"),
-    "finished-before",
+    *("finished-before", "waiting"),
 }
 
 
@@ -35,7 +35,9 @@ def test_a_client_arrives_at_the_promised_job_after_every_event(transcript: Tran
     for number, (event, expected) in enumerate(zip(transcript.events, transcript.snapshots, strict=True), 1):
         job = after(job, event)
         assert job is not None
-        assert job.to_wire() == expected, f"after event {number} ({event['type']})"
+        shown = job.to_wire()
+        # A later version may tell more of a job than was promised then (contract/README.md).
+        assert {name: shown[name] for name in expected} == expected, f"after event {number} ({event['type']})"
 
 
 @ALL

@@ -30,7 +30,7 @@ async def follow(urls: list[str], job_id: str, *, deadline: float = 40) -> list[
                 async with open_stream(url, last_event_id=cursor, deadline=deadline) as stream:
                     async for event in stream.events():
                         cursor = event.get("cursor", cursor)
-                        if event["type"] not in ("ping", "reconnect"):
+                        if event["type"] not in ("ping", "reconnect", "waiting"):
                             events.append(event)
                         if event["type"] == "end":
                             return events

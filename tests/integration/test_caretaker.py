@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from milepost_api.caretaker import LULL_SECONDS, Caretaker, StartDeadlines
+from milepost_api.lookup import Lookup
 from milepost_api.records import JobRecord, JobStore, new_job, open_engines, schema
+from milepost_api.roster import Roster
 from redis.asyncio import Redis
 
-from milepost.log import JobLog, NewJob
+from milepost.log import Catalogue, JobLog, NewJob
 from milepost.log.housekeeping import Turn
 from milepost.times import utc_now
 from tests.support.api import COUNT, Hand
@@ -159,7 +161,8 @@ async def test_a_job_that_nobody_begins_in_time_expires(
         await joblog.create(new_job(record))
     await Hand(joblog).begin("begun")
 
-    await StartDeadlines(store, joblog).round()
+    lookup = Lookup(redis, store, Roster(Catalogue(redis)), answer_seconds=10)
+    await StartDeadlines(store, joblog, lookup).round()
 
     found = {name: (await status(joblog, name))[0] for name in ("late", "begun", "early", "patient")}
     assert found == {"late": "expired", "begun": "running", "early": "queued", "patient": "queued"}

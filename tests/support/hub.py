@@ -14,7 +14,7 @@ from milepost.log import JobLog
 from milepost.redis import connect_subscriber
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
-PATIENT = Times(reconcile=3600, linger=3600, answer=DEADLINE_SECONDS)
+PATIENT = Times(reconcile=3600, line=3600, linger=3600, answer=DEADLINE_SECONDS)
 """Nothing is found by looking again: what comes in time came by itself."""
 
 

@@ -154,8 +154,8 @@ def folded(new: NewJob, events: list[Event]) -> Job:
 
 
 def without_clocks(job: Job) -> Job:
-    """Return the job without what no event carries: heartbeats, and when it will be forgotten."""
-    return replace(job, heartbeat_at=None, expires_at=None)
+    """Return the job without what no event of its history carries: heartbeats, its place, when it will be forgotten."""
+    return replace(job, heartbeat_at=None, queue_position=None, expires_at=None)
 
 
 async def check(log: JobLog, new: NewJob) -> View:

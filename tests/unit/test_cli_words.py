@@ -20,9 +20,9 @@ from milepost.cli.params import parse_param, read_params
 from milepost.cli.views import LineView, describe
 from milepost.client import Connection, Unreachable
 from milepost.codec import dumps
-from milepost.events import Gap, Logged, Output, Stalled, StatusChanged
+from milepost.events import Gap, Logged, Output, Stalled, StatusChanged, StillWaiting
 from milepost.fold import fold
-from milepost.job import JobError, Progress, Status, StepRef
+from milepost.job import JobError, Progress, Status, StepRef, Waiting
 from tests.support import story
 
 
@@ -32,6 +32,10 @@ def test_examples_in_docstrings_are_true(name: str) -> None:
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted > 0
     assert found.failed == 0
+
+
+NOBODY = Waiting(reason="no_worker_for_queue", message="No worker.")
+BUSY = Waiting(reason="workers_busy", message="Busy.")
 
 
 # --- params
@@ -154,6 +158,22 @@ def test_a_change_of_step_is_not_kept_back_either() -> None:
     ]
 
 
+def test_steps_forward_in_the_line_are_a_line_a_second_and_a_new_reason_is_not_kept_back() -> None:
+    """What is missing is news; that one more has been served soon is not."""
+    lines = Lines()
+    lines.feed(story.snapshot(queue_position=9, waiting=BUSY))
+    for position, waiting in ((8, BUSY), (7, BUSY), (7, NOBODY), (6, NOBODY)):
+        lines.feed(StillWaiting(job_id="x", at=story.AT, queue_position=position, waiting=waiting))
+    lines.now += 1
+    lines.feed(StillWaiting(job_id="x", at=story.AT, queue_position=5, waiting=NOBODY), story.started(2))
+    assert [line.split("  ", 1)[1] for line in lines.out] == [
+        "queued · 9th in line  Busy.",
+        "queued · 7th in line · no worker  No worker.",
+        "queued · 5th in line · no worker  No worker.",
+        "running",
+    ]
+
+
 def test_a_job_that_had_ended_is_told_once() -> None:
     """Though a fresh connect brings snapshot and end."""
     lines = Lines()
@@ -182,11 +202,15 @@ def test_connection_trouble_is_told_apart_from_the_job() -> None:
             "some history is no longer kept; going on from the present state",
         ),
         (StatusChanged(**story.place(2), status="pondering"), "pondering"),
+        (
+            StillWaiting(job_id="x", at=story.AT, queue_position=2, waiting=NOBODY),
+            "queued · 2nd in line · no worker  No worker.",
+        ),
     ],
 )  # fmt: skip
 def test_every_kind_of_event_has_its_line(event, line: str) -> None:
     """One line each, and a status of a newer server is shown as it is."""
-    job = fold(story.job(), event) if hasattr(event, "seq") else story.job()
+    job = story.job() if isinstance(event, Gap) else fold(story.job(), event)
     assert describe(event, job) == line
 
 
@@ -205,6 +229,13 @@ def drawn(job, trouble: str = "", width: int = 120) -> str:
 
 def running(**progress: Any):
     return story.job(status=Status.RUNNING, attempt=1, progress=Progress(**progress))
+
+
+def test_the_bar_says_what_a_job_waits_for() -> None:
+    """In a line of its own, whole on a narrow terminal too."""
+    text = drawn(story.job(queue_position=3, waiting=NOBODY), width=40)
+    assert "queued · 3rd in line · no worker" in text
+    assert "No worker." in text
 
 
 def test_the_bar_shows_percent_amount_pace_and_message() -> None:

@@ -80,7 +80,7 @@ def test_the_event_types_are_the_documented_ones() -> None:
     assert {cls.type for cls in DURABLE} == {
         "snapshot", "status", "progress", "log", "output", "stalled", "end",
     }  # fmt: skip
-    assert {cls.type for cls in CONTROL} == {"ping", "gap", "reconnect"}
+    assert {cls.type for cls in CONTROL} == {"waiting", "ping", "gap", "reconnect"}
     assert {"status", "end"} == LIFECYCLE
 
 

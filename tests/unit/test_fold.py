@@ -9,9 +9,18 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milepost.events import Ended, Event, Logged, Progressed, Snapshot, Stalled, StatusChanged
+from milepost.events import (
+    Ended,
+    Event,
+    Logged,
+    Progressed,
+    Snapshot,
+    Stalled,
+    StatusChanged,
+    StillWaiting,
+)
 from milepost.fold import fold
-from milepost.job import NO_PROGRESS, Job, Progress, Status
+from milepost.job import NO_PROGRESS, WAITING, Job, Progress, Status, Waiting
 from tests.support import strategies as some
 from tests.support.strategies import AT, JOB_ID
 
@@ -111,3 +120,24 @@ def test_an_end_in_a_status_of_a_newer_server_is_an_end() -> None:
     """`end` closes the stream whatever the outcome is called."""
     job = fold(Job(id=JOB_ID, task="t"), Ended(**place(1), status="superseded"))
     assert (job.done, job.status, job.finished_at) == (True, "superseded", AT)
+
+
+@given(some.histories(), st.integers(1, 9), st.data())
+def test_where_a_job_stands_counts_while_it_waits(history: History, number: int, data: st.DataObject) -> None:
+    """It moves no version, is forgotten by the next status, and ignored when it comes late."""
+    job, events = history
+    told = StillWaiting(
+        job_id=JOB_ID,
+        at=AT,
+        queue_position=number,
+        waiting=Waiting(reason="workers_busy", message="Busy."),
+    )
+    for event in events:
+        waits = fold(job, told)
+        assert waits.version == job.version
+        assert (waits.queue_position == number) == (job.status in WAITING)
+        after = fold(waits, event)
+        if isinstance(event, StatusChanged | Ended) and after != waits:
+            assert (after.queue_position, after.waiting) == (None, None)
+        job = fold(job, event)
+    assert fold(job, told) == job or job.status in WAITING

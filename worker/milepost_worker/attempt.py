@@ -27,6 +27,8 @@ from milepost.outcome import (
 )
 from milepost.reporting import HERE, Place, Reporter
 from milepost.reporting.switchboard import CLOSE_SECONDS
+from milepost.secrets import MASKS
+from milepost.secrets.marking import secrets_of
 from milepost.tasks import Task
 from milepost_worker.courier import Courier
 from milepost_worker.executors import execute
@@ -56,7 +58,9 @@ class Attempt:
         self._processes, self._memory_limit_mb = processes, process_memory_limit_mb
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[str] = self._loop.create_future()
-        self._outbox = Outbox(claim, joblog.reports(claim), courier.notify)
+        self._mask = task.mask(claim.params)
+        self._inner: asyncio.Task[Outcome] | None = None
+        self._outbox = Outbox(claim, joblog.reports(claim, self._mask), courier.notify)
         self._outbox.on_stop = self.stop_threadsafe
         self._reporter = self._outbox.reporter = Reporter(self._outbox, task.plan, claim.checkpoint)
 
@@ -78,6 +82,8 @@ class Attempt:
         self._courier.open(self._outbox)
         began = time.monotonic()
         try:
+            if self._mask is not None:
+                MASKS.add(self._mask)
             outcome = await self._outcome()
             await self._hear_out()
             verdict = judge(
@@ -91,20 +97,34 @@ class Attempt:
             answer = await self._report(verdict)
         finally:
             self._courier.forget(self._outbox)
+            self._unmask()
         bound.info(
             "attempt.ended", verdict=_name(verdict), answer=answer, seconds=round(time.monotonic() - began, 3)
         )
         return _outcome(verdict, answer)
 
+    def _unmask(self) -> None:
+        """Let go of the secrets; while the task holds on, it may still log them."""
+        if (mask := self._mask) is None:
+            return
+        if self._inner is not None and not self._inner.done():
+            self._inner.add_done_callback(lambda _: MASKS.discard(mask))
+        else:
+            MASKS.discard(mask)
+
     async def _outcome(self) -> Outcome:
         arguments = arguments_of(self.task, self.claim.params)
         if isinstance(arguments, Raised):
             return arguments
+        if self._mask is not None:
+            self._mask.add(secrets_of(arguments))  # validators may have made others of them
         if self._stopped.done():
             return Stop(self._stopped.result())  # handed back before it began
         token = HERE.set(Place(self._reporter))
         try:
-            inner = asyncio.create_task(self._execute(arguments), name=f"task {self.claim.task}")
+            self._inner = inner = asyncio.create_task(
+                self._execute(arguments), name=f"task {self.claim.task}"
+            )
         finally:
             HERE.reset(token)
         waited: set[asyncio.Future[Any]] = {inner, self._stopped}

@@ -21,8 +21,12 @@ from milepost.tasks import Task
 
 log = structlog.get_logger("milepost.presence")
 
-ANNOUNCE_SECONDS = 3.0
-TTL_SECONDS = 10.0
+ANNOUNCE_SECONDS = 2.0
+TTL_SECONDS = 6.0
+"""How long a worker that died still counts as there: short enough for whoever waits for one to hear of it within
+
+10 s, long enough for two announcements in a row to be lost.
+"""
 
 
 def new_worker_id() -> str:

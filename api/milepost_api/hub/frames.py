@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from milepost.codec import dumps, encode_frame, encode_retry
-from milepost.events import Control, Ended, Event, Gap, Ping, Progressed, Reconnect, Snapshot, to_wire
+from milepost.events import (
+    Control,
+    Ended,
+    Event,
+    Gap,
+    Ping,
+    Progressed,
+    Reconnect,
+    Snapshot,
+    StatusChanged,
+    StillWaiting,
+    to_wire,
+)
+from milepost.job import Job, Waiting
+
+Place = tuple[int | None, Waiting | None]
+"""What a reader was told of where its job stands: `queue_position` and `waiting`."""
+
+NOWHERE: Place = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +35,8 @@ class Frame:
     kind: str
     data: bytes
     sse: bytes
+    place: Place | None = None
+    """Where the job stands after this event, for its reader; None: where it stood before."""
 
     @property
     def is_end(self) -> bool:
@@ -30,12 +50,13 @@ class Frame:
 
 def durable(seq: int, kind: str, data: bytes, epoch: str) -> Frame:
     """Frame an event of the history."""
-    return Frame(seq, kind, data, encode_frame(kind, data, f"{epoch}-{seq}"))
+    place = NOWHERE if kind == StatusChanged.type else None
+    return Frame(seq, kind, data, encode_frame(kind, data, f"{epoch}-{seq}"), place)
 
 
-def snapshot(seq: int, epoch: str, data: dict[str, Any]) -> Frame:
-    """Frame a snapshot, whose place is the last event that it includes (or the one before the end)."""
-    return durable(seq, Snapshot.type, dumps(data).encode(), epoch)
+def snapshot(seq: int, epoch: str, data: dict[str, Any], job: Job) -> Frame:
+    """Frame a snapshot of `job`, whose `seq` is the last event that it includes (or the one before the end)."""
+    return replace(durable(seq, Snapshot.type, dumps(data).encode(), epoch), place=place_of(job))
 
 
 def ended(seq: int, epoch: str, event: Event) -> Frame:
@@ -47,6 +68,16 @@ def control(event: Control) -> Frame:
     """Frame a control event: no id, the reader's cursor stays where it is."""
     data = dumps(to_wire(event)).encode()
     return Frame(0, event.type, data, encode_frame(event.type, data))
+
+
+def standing(job: Job, at: str) -> Frame:
+    """Frame where a waiting job stands."""
+    event = StillWaiting(job_id=job.id, at=at, queue_position=job.queue_position, waiting=job.waiting)
+    return replace(control(event), place=place_of(job))
+
+
+def place_of(job: Job) -> Place:
+    return job.queue_position, job.waiting
 
 
 def ping(at: str) -> Frame:

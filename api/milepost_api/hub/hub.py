@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -19,6 +19,7 @@ from milepost.job import Job
 from milepost.log import JobLog, View, live_channel
 from milepost.redis import UNREACHABLE
 from milepost_api.hub.frames import Frame, snapshot
+from milepost_api.hub.line import Explain, Line, nothing_known
 from milepost_api.hub.reader import Reader
 from milepost_api.hub.topic import Topic
 
@@ -35,6 +36,9 @@ class Times:
 
     reconcile: float = 3.0
     """A lost last message has no successor to betray it, so watched jobs are compared with the history so often."""
+    line: float = 1.5
+    """How often readers of waiting jobs are told where these stand. A reader hears within 10 s that nobody is there
+    any more: after the 6 s in which a dead worker still counts as announced, what the roster remembers, and this."""
     linger: float = 20.0
     """A topic without readers stays for so long: a page that reloads finds it warm."""
     answer: float = 3.0
@@ -66,10 +70,12 @@ class Hub:
         memory: Memory,
         present: Callable[[Job], dict[str, Any]],
         times: Times,
+        explain: Explain,
     ) -> None:
         self.memory, self.present = memory, present
         self.draining = asyncio.Event()
         self._joblog, self._times = joblog, times
+        self._line = Line(joblog, explain)
         self._topics: dict[bytes, Topic] = {}
         self._opening: dict[Topic, asyncio.Task[None]] = {}
         self._reading: dict[tuple[str, Cursor | None], asyncio.Task[View]] = {}
@@ -163,7 +169,9 @@ class Hub:
     async def _read(self, job_id: str, after: Cursor | None) -> View:
         try:
             async with asyncio.timeout(self._times.answer):
-                return await self._joblog.read(job_id, after)
+                view = await self._joblog.read(job_id, after)
+                [job] = await self._line.explain([view.job])
+                return replace(view, job=job)
         except (RedisError, *UNREACHABLE) as error:  # the timeout is among them
             raise StoreUnavailable("Redis cannot be reached at the moment; try again shortly.") from error
 
@@ -212,10 +220,19 @@ class Hub:
         async with asyncio.TaskGroup() as group:
             group.create_task(_for_ever("reader", self._reader.run))
             group.create_task(_for_ever("reconcile", self._reconcile_and_rest))
+            group.create_task(_for_ever("line", self._look_and_rest))
 
     async def _reconcile_and_rest(self) -> None:
         await asyncio.sleep(self._times.reconcile)
         await self._reconcile()
+
+    async def _look_and_rest(self) -> None:
+        await asyncio.sleep(self._times.line)
+        try:
+            async with asyncio.timeout(self._times.answer):
+                await self._line.look([topic for topic in self._topics.values() if topic.started])
+        except (RedisError, *UNREACHABLE) as error:
+            log.debug("hub.line_failed", error=str(error))  # the reader reports the same outage
 
     async def _reconcile(self) -> None:
         watched = [topic for topic in self._topics.values() if topic.started and not topic.done]
@@ -336,7 +353,7 @@ def snapshot_of(job: Job, cursor: Cursor, at: str, present: Callable[[Job], dict
         "at": at,
         "job": present(job),
     }
-    return snapshot(cursor.seq, cursor.epoch, data)
+    return snapshot(cursor.seq, cursor.epoch, data, job)
 
 
 DEFAULT_TIMES = Times()
@@ -349,9 +366,11 @@ async def open_hub(
     memory: Memory,
     present: Callable[[Job], dict[str, Any]],
     times: Times = DEFAULT_TIMES,
+    *,
+    explain: Explain = nothing_known,
 ) -> AsyncIterator[Hub]:
     """One hub per process; it lives exactly as long as this block."""
-    hub = Hub(joblog, subscriber, memory, present, times)
+    hub = Hub(joblog, subscriber, memory, present, times, explain)
     running = asyncio.create_task(hub.run(), name="hub")
     try:
         yield hub

@@ -15,7 +15,7 @@ from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.events import Ended, Gap, Reconnect, Snapshot, end_of
 from milepost.job import Job
 from milepost.log import View
-from milepost_api.hub.frames import Frame, conflate, durable, ended, gap, reconnect
+from milepost_api.hub.frames import Frame, Place, conflate, durable, ended, gap, reconnect
 from milepost_api.hub.hub import Hub, Recalled, snapshot_of
 from milepost_api.hub.topic import Topic
 
@@ -52,6 +52,8 @@ class Subscription:
         self._generation = topic.generation if topic else 0
         self._missed = topic.last if topic else 0
         """What it missed before it came is all replayed; only later it can be too slow."""
+        self._place: Place | None = None
+        """Where the reader believes the job to stand; None: it may believe anything."""
         self._due = 0.0
         self.finished = False
 
@@ -115,7 +117,12 @@ class Subscription:
         if topic.generation != self._generation:
             return await self._again(topic, topic.reason)
         held = topic.after(self._seq)
-        return await self._caught_up(topic) if held is None else held
+        return await self._caught_up(topic) if held is None else held or self._standing(topic)
+
+    def _standing(self, topic: Topic) -> list[Frame]:
+        """Where the job stands is said when there is nothing else to say: what came before may have ended it."""
+        known = topic.standing is None or topic.standing.place == self._place
+        return [topic.standing] if topic.standing and not known else []
 
     async def _caught_up(self, topic: Topic) -> list[Frame]:
         """The reader fell off the ring: what it missed is in the history, unless it is very far behind."""
@@ -141,6 +148,8 @@ class Subscription:
         for frame in frames:
             if frame.kind == Snapshot.type or frame.seq > self._seq:  # a snapshot may lead back
                 self._seq = frame.seq
+            if frame.place is not None:
+                self._place = frame.place
         self.finished = frames[-1].is_end
         behind = len(frames) > CONFLATE_FRAMES and frames[0].seq > self._missed
         if behind or self._wishes.min_interval_seconds:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from milepost.codec import Cursor
+from milepost.events import StatusChanged
 from milepost.log import Entry
 from milepost_api.hub.frames import Frame, durable
 
@@ -34,6 +35,10 @@ class Topic:
         self.done = False
         self.suspect = False
         """Something was heard that is not held: the history is to be read."""
+        self.may_wait = True
+        """Whether it is worth asking where the job stands in its queue."""
+        self.standing: Frame | None = None
+        """Where it stands, once that was asked; not part of the history, and only the latest counts."""
         self._ring: deque[Frame] = deque()
         self._bytes = 0
         self.pulse = asyncio.Event()
@@ -53,6 +58,7 @@ class Topic:
             self.generation += 1
         self.epoch, self.floor, self.last = at.epoch, at.seq, at.seq
         self.done, self.reason = done, reason
+        self.may_wait, self.standing = True, None
         self._ring.clear()
         self._bytes = 0
         self.wake()
@@ -78,6 +84,14 @@ class Topic:
                 self._append(durable(entry.seq, entry.kind, entry.data, epoch))
         self.wake()
 
+    def stands(self, frame: Frame | None) -> None:
+        """Take where the job stands at this place of its history; None when it does not wait."""
+        if frame is None:
+            self.may_wait, self.standing = False, None
+        elif self.standing is None or self.standing.place != frame.place:
+            self.standing = frame
+            self.wake()
+
     def after(self, seq: int) -> list[Frame] | None:
         """Return the frames after `seq`; None when some of them are not held any more."""
         if seq < self.floor:
@@ -94,6 +108,8 @@ class Topic:
         self._bytes += len(frame.sse)
         self.last = frame.seq
         self.done = self.done or frame.is_end
+        if frame.kind == StatusChanged.type:
+            self.may_wait, self.standing = True, None
         while len(self._ring) > 1 and (len(self._ring) > RING_EVENTS or self._bytes > RING_BYTES):
             dropped = self._ring.popleft()
             self._bytes -= len(dropped.sse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from milepost.errors import StoreUnavailable
 SQLITE_BUSY_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
+
+logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG it logs whatever is stored, secrets included
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ def reachable() -> Iterator[None]:
 def _postgres(url: str) -> AsyncEngine:
     return create_async_engine(
         url,
+        hide_parameters=True,  # in errors: what was to be stored may hold secrets
         pool_pre_ping=True,
         pool_timeout=CONNECT_SECONDS,
         connect_args={"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS},
@@ -69,7 +73,9 @@ def _sqlite(url: str, begin: str, **pool: Any) -> AsyncEngine:
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS}, **pool)
+    engine = create_async_engine(
+        url, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_SECONDS}, **pool
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

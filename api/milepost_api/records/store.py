@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from milepost.errors import MilepostError
 from milepost_api.records.engine import Engines, reachable
 from milepost_api.records.listing import JobFilter, page_query
+from milepost_api.records.queues import QueueCounts, counts_query
 from milepost_api.records.table import JobRecord, TagRecord
 
 _jobs: Any = JobRecord.__table__.c  # type: ignore[attr-defined]
@@ -77,6 +78,11 @@ class JobStore:
             _jobs.start_by.is_not(None), ~_jobs.done, _jobs.start_by < now, _jobs.started_at.is_(None)
         )
         return await self._all(query.order_by(_jobs.start_by).limit(limit))
+
+    async def queues(self, now: datetime) -> list[QueueCounts]:
+        """Return what each queue holds; those that hold nothing are not among them."""
+        async with self._read() as session:
+            return [QueueCounts(*row) for row in await session.execute(counts_query(now))]
 
     async def mark_dispatched(self, job_ids: Sequence[str], at: datetime) -> None:
         """Remember that the log has these jobs."""

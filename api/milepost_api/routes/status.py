@@ -10,8 +10,9 @@ from pydantic import AfterValidator
 from starlette.responses import Response
 
 from milepost.codec import Cursor
-from milepost.job import Job, JobError, Json, Progress, Status
+from milepost.job import Job, JobError, Json, Progress, Status, Waiting
 from milepost.times import utc_now
+from milepost_api.hub import place_of
 from milepost_api.lookup import Found
 from milepost_api.problems import describe
 from milepost_api.responses import JsonResponse
@@ -33,6 +34,8 @@ class JobStatus:
     cursor: str | None
     attempt: int
     progress: Progress
+    queue_position: int | None
+    waiting: Waiting | None
     stalled: bool
     error: JobError | None
 
@@ -64,13 +67,13 @@ async def get_job_status(
     """Return the state of a job in a few fields.
 
     With `wait` the answer comes when the job has moved past `after` (without `after`: past where it is now),
-    when it is done, or after that many seconds, whatever it is by then.
+    when it stands elsewhere in its queue, when it is done, or after that many seconds, whatever it is by then.
     """
     seen = await services.lookup.find(job_id)
     seconds = min(wait, services.settings.long_poll_seconds_max)
     known = Cursor.parse(after) if after else seen.cursor
     if seconds and not seen.job.done and seen.cursor == known:
-        await wait_for_change(services.hub, job_id, known, seconds)
+        await wait_for_change(services.hub, job_id, known, seconds, place=place_of(seen.job))
         seen = await services.lookup.find(job_id)
     headers = {} if seen.job.done else {"Retry-After": str(retry_after_seconds(seen.job, utc_now()))}
     return JsonResponse(_wire(seen), headers=headers)
@@ -86,6 +89,8 @@ def _wire(seen: Found) -> dict[str, Json]:
         "cursor": str(seen.cursor) if seen.cursor else None,
         "attempt": job.attempt,
         "progress": job.progress.to_wire(),
+        "queue_position": job.queue_position,
+        "waiting": job.waiting and job.waiting.to_wire(),
         "stalled": job.stalled,
         "error": job.error and job.error.to_wire(),
     }

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header
 from starlette.responses import Response
 
 from milepost.times import utc_now
-from milepost_api.lookup import Found, found
+from milepost_api.lookup import Found
 from milepost_api.prefer import wait_seconds
 from milepost_api.problems import describe
 from milepost_api.responses import JsonResponse
@@ -60,7 +60,8 @@ async def submit_job(
     With an `Idempotency-Key` the same submission may be sent again: it answers with the job of the first,
     and `Idempotency-Replayed: true`.
     """
-    record, replayed = await services.desk.accept(submission, utc_now(), idempotency_key)
+    accepted = await services.desk.accept(submission, utc_now(), idempotency_key)
+    record, replayed = accepted.record, accepted.replayed
     seconds = wait_seconds(prefer or (), services.settings.long_poll_seconds_max)
     headers = {"Location": urls_of(root_path, record.id)["self"]}
     if replayed:
@@ -68,7 +69,11 @@ async def submit_job(
     if seconds is not None:
         headers["Preference-Applied"] = f"wait={seconds:g}"
     waited = seconds is not None or replayed
-    seen = await _outcome(services, record.id, seconds or 0) if waited else found(record)
+    seen = (
+        await _outcome(services, record.id, seconds or 0)
+        if waited
+        else await services.lookup.accepted(record, accepted.position)
+    )
     if seen.job.done and seconds is not None:
         return JsonResponse(job_wire(root_path, seen.job), 200, headers)
     headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))

@@ -103,6 +103,7 @@ local function finish(body, fields, history_limit, retention_ms)
     fields[#fields + 1] = pair[2]
   end
   append('end', body, fields, history_limit)
+  redis.call('HDEL', STATE, 'params', 'checkpoint') -- nobody runs it again, and they may hold secrets
   redis.call('PEXPIRE', STATE, retention_ms)
   redis.call('PEXPIRE', EVENTS, retention_ms)
 end

@@ -14,4 +14,4 @@ redis.call('HSET', STATE, unpack(fields))
 append_status({ status = later and 'scheduled' or 'queued', attempt = 0, run_at = later and rfc3339(due) or nil }, {},
   history_limit)
 deliver(due)
-return { 'created', '1' }
+return { 'created', '1', position(ID, NOW) }

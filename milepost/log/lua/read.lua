@@ -19,4 +19,4 @@ if ARGV[2] == epoch and after < tonumber(seq) and tonumber(oldest) <= after + 1 
     after = after + #page
   until room <= 0 or most <= 0 or #page < step
 end
-return { epoch, seq, oldest, AT, state, entries }
+return { epoch, seq, oldest, AT, state, entries, position(ID, NOW) }

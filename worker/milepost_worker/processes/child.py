@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import structlog
 
 from milepost.reporting import HERE, Place, Relay, Stopped, frames
+from milepost.secrets import MASKS
+from milepost.secrets.marking import secrets_of
 from milepost.tasks import REGISTRY, Task
 from milepost_worker.processes import memory
 from milepost_worker.processes.crossing import pack
@@ -107,10 +109,19 @@ class Child:
 
     def _result(self, task: Task[..., Any], params: Mapping[str, Any]) -> str:
         self._reporter.raise_if_stopped()  # told before there was anything to interrupt
-        arguments = task.arguments(params)
+        arguments = self._arguments(task, params)
         if not task.is_async:
             return task.result_json(task.function(**arguments))
         return task.result_json(asyncio.run(self._awaited(task, arguments)))
+
+    def _arguments(self, task: Task[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+        mask = task.mask(params)
+        if mask is None:
+            return task.arguments(params)
+        MASKS.add(mask)  # what this process logs goes to the same place as what the worker does
+        arguments = task.arguments(params)
+        mask.add(secrets_of(arguments))
+        return arguments
 
     async def _awaited(self, task: Task[..., Any], arguments: Mapping[str, Any]) -> Any:
         self._loop, self._coroutine = asyncio.get_running_loop(), asyncio.current_task()

@@ -1,0 +1,93 @@
+"""Who is there to take jobs, and what that means for a job that waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from milepost.job import Job, Waiting, WaitingReason
+from milepost.log import Catalogue, WorkerInfo
+
+FRESH_SECONDS = 1.0  # of the 10 s in which a reader hears that the last worker has died (see hub.Times)
+
+
+class Roster:
+    """The workers that announce themselves, as they were at most `fresh_seconds` ago."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        fresh_seconds: float = FRESH_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalogue, self._fresh, self._clock = catalogue, fresh_seconds, clock
+        self._workers: Sequence[WorkerInfo] = ()
+        self._read_at = float("-inf")
+        self._one_reader = asyncio.Lock()
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """Return them. Raises what Redis raises when it is away."""
+        async with self._one_reader:
+            if self._clock() - self._read_at > self._fresh:
+                began = self._clock()
+                self._workers = await self._catalogue.workers()
+                self._read_at = began
+            return self._workers
+
+    async def explain(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return the jobs; those that stand in their queue say what they wait for."""
+        if all(job.queue_position is None for job in jobs):
+            return list(jobs)
+        workers = await self.workers()
+        return [job if job.queue_position is None else explained(job, workers) for job in jobs]
+
+
+def takes_jobs(worker: WorkerInfo) -> bool:
+    """Whether it takes jobs at all: one that drains does not."""
+    return worker.state != "draining"
+
+
+def explained(job: Job, workers: Sequence[WorkerInfo]) -> Job:
+    """Return a job that stands in its queue with the reason why it has not been begun.
+
+    One that no worker can take has no position: those behind it are taken before it.
+    """
+    listening = [worker for worker in workers if job.queue in worker.queues and takes_jobs(worker)]
+    if not listening:
+        return replace(job, waiting=_no_worker_for_queue(job))
+    able = [worker for worker in listening if job.task in worker.tasks]
+    if not able:
+        return replace(job, queue_position=None, waiting=_no_worker_for_task(job))
+    free = sum(max(0, worker.concurrency - len(worker.running)) for worker in able)
+    if job.queue_position is None or job.queue_position <= free:
+        return job  # it is about to be taken
+    return replace(job, waiting=_workers_busy(len(able)))
+
+
+def _no_worker_for_queue(job: Job) -> Waiting:
+    return Waiting(
+        reason=WaitingReason.NO_WORKER_FOR_QUEUE,
+        message=f"No worker listens on the queue {job.queue!r}; start one with `{_command(job)}`.",
+    )
+
+
+def _no_worker_for_task(job: Job) -> Waiting:
+    return Waiting(
+        reason=WaitingReason.NO_WORKER_FOR_TASK,
+        message=f"No worker on the queue {job.queue!r} offers the task {job.task!r}; "
+        f"start one that does with `{_command(job)}`.",
+    )
+
+
+def _workers_busy(able: int) -> Waiting:
+    who = "The worker that can take it is" if able == 1 else f"All {able} workers that can take it are"
+    return Waiting(
+        reason=WaitingReason.WORKERS_BUSY, message=f"{who} busy; with more of them it would begin sooner."
+    )
+
+
+def _command(job: Job) -> str:
+    return "milepost worker MODULE" + ("" if job.queue == "default" else f" --queue {job.queue}")
