@@ -11,6 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from milepost_api.records import open_engines, schema
+from milepost_api.settings import ApiSettings
+
 from tests.faults.driver import Driver, plan
 from tests.faults.scenarios import SCENARIOS
 from tests.support.postgres import PostgresServer, new_database
@@ -56,8 +59,12 @@ async def _run(rounds: list[tuple[str, int]], seed: int, houses: int, *, postgre
         async with contextlib.AsyncExitStack() as opened:
             url = None
             if postgres:
-                server = running.enter_context(PostgresServer(Path(folder) / "postgres"))
+                home = Path(folder) / "postgres"
+                home.mkdir()
+                server = running.enter_context(PostgresServer(home))
                 url = await opened.enter_async_context(new_database(server.url))
+                async with open_engines(ApiSettings(database_url=url).database) as engines:
+                    await schema.upgrade(engines)
             driver = Driver(Path(folder), KEPT, seed=seed, houses=1 if postgres else houses, database_url=url)
             report = await driver.run(rounds)
     print(report.table())
