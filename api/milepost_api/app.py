@@ -14,6 +14,7 @@ from milepost.ids import new_job_id
 from milepost.log import Catalogue, JobLog
 from milepost.log.lifecycle import Lifecycle
 from milepost.redis import connect, connect_subscriber
+from milepost.upkeep import kept_running
 from milepost_api import openapi, problems
 from milepost_api.auth import Auth, KeyRing
 from milepost_api.caretaker import Caretaker, StartDeadlines
@@ -32,7 +33,6 @@ from milepost_api.routes import catalogue, health, history, jobs, status, stream
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
 from milepost_api.submit import Desk
-from milepost_api.supervise import supervise
 from milepost_api.views import job_wire
 
 
@@ -121,8 +121,8 @@ async def _background(services: Services) -> AsyncIterator[None]:
         "caretaker": caretaker.run,
         "start deadlines": StartDeadlines(store, joblog, services.lookup).run,
     }
-    # Each is supervised, so none of them ends by itself.
-    tasks = [asyncio.create_task(supervise(name, run), name=name) for name, run in work.items()]
+    # Each is kept running, so none of them ends by itself.
+    tasks = [asyncio.create_task(kept_running(name, run), name=name) for name, run in work.items()]
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,25 +19,6 @@ from milepost.reporting import HERE, ContextExecutor, Place, Reporter
 from tests.support.sinks import Notes
 
 THREADS = 8
-
-
-@pytest.fixture
-def reporter() -> Reporter:
-    return Reporter(Notes())
-
-
-@pytest.fixture
-def here(reporter: Reporter) -> Iterator[Reporter]:
-    token = HERE.set(Place(reporter))
-    yield reporter
-    HERE.reset(token)
-
-
-@pytest.fixture
-async def here_too(reporter: Reporter) -> AsyncIterator[Reporter]:
-    token = HERE.set(Place(reporter))
-    yield reporter
-    HERE.reset(token)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -38,22 +38,6 @@ class Sink:
 @pytest.fixture
 def reporter() -> Reporter:
     return Reporter(Sink())
-
-
-@pytest.fixture
-def here(reporter: Reporter) -> Iterator[Reporter]:
-    """Inside a job."""
-    token = HERE.set(Place(reporter))
-    yield reporter
-    HERE.reset(token)
-
-
-@pytest.fixture
-async def here_too(reporter: Reporter) -> AsyncIterator[Reporter]:
-    """Inside a job, for tests that are coroutines: anyio runs them in a context of its own."""
-    token = HERE.set(Place(reporter))
-    yield reporter
-    HERE.reset(token)
 
 
 def counted(reporter: Reporter) -> tuple[float | None, float | None]:

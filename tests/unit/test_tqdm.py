@@ -7,7 +7,7 @@ import contextlib
 import gc
 import inspect
 import io
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -23,25 +23,6 @@ from milepost.job import Progress
 from milepost.reporting import HERE, Place, Relay, Replay, Reporter, Stopped
 from milepost.reporting.tqdm import tqdm
 from tests.support.sinks import Notes
-
-
-@pytest.fixture
-def reporter() -> Reporter:
-    return Reporter(Notes())
-
-
-@pytest.fixture
-def here(reporter: Reporter) -> Iterator[Reporter]:
-    token = HERE.set(Place(reporter))
-    yield reporter
-    HERE.reset(token)
-
-
-@pytest.fixture
-async def here_too(reporter: Reporter) -> AsyncIterator[Reporter]:
-    token = HERE.set(Place(reporter))
-    yield reporter
-    HERE.reset(token)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import threading
 from redis.asyncio import Redis
 
 from milepost.background import end
+from milepost.upkeep import kept_running
 from milepost_worker.presence import Presence
-from milepost_worker.upkeep import kept_running
 
 
 class Announcer(threading.Thread):

@@ -15,6 +15,7 @@ from milepost.background import end
 from milepost.log import Call, Catalogue, Claim, JobLog, RunningJob
 from milepost.redis import connect, connect_subscriber, connect_sync
 from milepost.tasks import Task
+from milepost.upkeep import ended, kept_running
 from milepost_worker.announcer import Announcer
 from milepost_worker.arqjson import dump, load
 from milepost_worker.attempt import Attempt
@@ -26,7 +27,6 @@ from milepost_worker.presence import Presence, new_worker_id
 from milepost_worker.processes import ForkServer, launched
 from milepost_worker.room import Room
 from milepost_worker.settings import WorkerSettings
-from milepost_worker.upkeep import ended, kept_running
 
 log = structlog.get_logger("milepost.worker")
 

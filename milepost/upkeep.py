@@ -1,4 +1,4 @@
-"""Work in the background of a worker that a bug in it does not end."""
+"""Work in the background of a process that neither a bug in it nor an outage ends."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import NoReturn
 
 import structlog
 
-log = structlog.get_logger("milepost.worker")
+from milepost.errors import StoreUnavailable
+from milepost.redis import UNREACHABLE
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+log = structlog.get_logger("milepost.background")
 
 
 async def kept_running(
@@ -23,18 +25,20 @@ async def kept_running(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> NoReturn:
-    """Run `work` for ever: a worker that is deaf or unseen for a bug's sake is of little use.
+    """Run `work` for ever: whatever ends it is logged, and it begins again after a pause that grows.
 
-    What ends it is logged, and it begins again after a pause that grows, until it has held out for longer than that.
+    The pause is short again once the work has held out for longer than the longest pause.
     """
     pause = FIRST_PAUSE_SECONDS
     while True:
         began = clock()
         try:
             await work()
-            log.error("worker.background_ended", work=name)
+            log.error("background.ended", work=name)
+        except (StoreUnavailable, *UNREACHABLE) as error:
+            log.warning("background.waits", work=name, reason=str(error))  # for Redis or the database
         except Exception:
-            log.exception("worker.bug", work=name, again_in_seconds=pause)
+            log.exception("background.bug", work=name, again_in_seconds=pause)
         if (task := asyncio.current_task()) and task.cancelling():
             raise asyncio.CancelledError  # what failed was the work's goodbye; it must not outlive the cancel
         if clock() - began > LONGEST_PAUSE_SECONDS:
