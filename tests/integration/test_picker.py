@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from arq.connections import ArqRedis
 from milepost_worker.arqjson import dump, load
-from milepost_worker.picker import Picker
+from milepost_worker.picker import LAST_CHANCES, Picker
 from milepost_worker.room import Room
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -146,12 +146,34 @@ async def test_a_worker_that_leaves_asks_for_the_lost_answer_and_for_nothing_els
     assert bench.ran == ["job"]
 
 
-async def test_a_worker_in_a_hurry_asks_no_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It could wait for Redis for ever."""
+async def test_a_worker_in_a_hurry_asks_once_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was given it can hand back; its lease would have to lapse otherwise, which costs an attempt."""
+    bench.go.set()
+    await create(bench, "job")
     slow(bench, monkeypatch, 0, RedisConnectionError("reset by peer"))
     await bench.pick()
     bench.picker.hurry()
     await bench.picker.run()
+    await bench.finish()
+    assert bench.ran == ["job"]
+
+
+async def test_a_worker_in_a_hurry_does_not_wait_for_redis(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could be away for good."""
+    asked = 0
+
+    async def away(*_: Any, **__: Any) -> Taken:
+        nonlocal asked
+        asked += 1
+        raise RedisConnectionError("refused")
+
+    monkeypatch.setattr(bench.log, "take", away)
+    await bench.pick()
+    bench.picker.hurry()
+    await bench.picker.run()
+    assert asked == 1 + LAST_CHANCES
 
 
 @pytest.mark.parametrize("held", [True, False])

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("milepost.picker")
 
+LAST_CHANCES = 3
+"""How often a worker in a hurry asks again for an answer that was lost: Redis may be away for good."""
+
 Run = Callable[[dict[Any, Any], Claim], Awaitable[None]]
 
 
@@ -99,7 +102,8 @@ class Picker:
         self._concurrency, self._poll_seconds, self._lease_seconds = concurrency, poll_seconds, lease_seconds
         self._worker = PromptWorker(queues[0], redis, run)
         self._wake, self._looks = asyncio.Event(), Looks(clock)
-        self.draining = self._hurrying = self._unanswered = False
+        self.draining = self._unanswered = False
+        self._chances: int | None = None
         self._left, self._burst = most, burst
         self._exhausted: set[str] = set()
         self._number = self._failures = 0
@@ -123,8 +127,8 @@ class Picker:
         self.wake()
 
     def hurry(self) -> None:
-        """Do not wait for an answer to the last request either: leases tell others what became of its jobs."""
-        self._hurrying = True
+        """Ask for the answer to the last request a few times more at most: then leases tell what became of its jobs."""
+        self._chances = LAST_CHANCES
         self.drain()
 
     async def idle(self) -> None:
@@ -134,7 +138,7 @@ class Picker:
 
     async def run(self) -> None:
         """Pick until drained, or in a burst until there is nothing to do."""
-        while not self.draining or (self._unanswered and not self._hurrying):
+        while not self.draining or (self._unanswered and self._has_a_chance()):
             self._wake.clear()
             was_idle = self._worker.busy == 0
             pause = await self._pick()
@@ -148,6 +152,11 @@ class Picker:
                         await self._wake.wait()
                 except TimeoutError:
                     pass
+
+    def _has_a_chance(self) -> bool:
+        if self._chances is not None:
+            self._chances -= 1
+        return self._chances is None or self._chances >= 0
 
     async def _pick(self) -> float:
         """Start what is due; return the seconds until to look again at the latest."""
