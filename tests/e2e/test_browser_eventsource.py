@@ -153,12 +153,14 @@ async def test_the_contract_holds_in_the_browser_too(house: Stack, browser: Brow
               const { fold } = await import("./src/fold.js");
               const same = (a, b) => a === b || (Object(a) === a && Object(b) === b
                 && Object.keys(a).length === Object.keys(b).length && Object.keys(a).every((k) => same(a[k], b[k])));
+              // Every member that a transcript promises (contract/README.md); it may be older than the newest members.
+              const kept = (job, promised) => Object.keys(promised).every((k) => same(job[k], promised[k]));
               const wrong = [];
               for (const [index, { events, snapshots }] of stories.entries()) {
                 let job = null;
                 for (const [n, event] of events.entries()) {
                   job = fold(job, event);
-                  if (!same(job, snapshots[n])) wrong.push([index, n]);
+                  if (!kept(job, snapshots[n])) wrong.push([index, n]);
                 }
               }
               return wrong;

@@ -8,10 +8,13 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 from milepost_api.hub import Frame, Hub, Recalled, Subscription, Times, Wishes, open_hub, subscribe
+from redis.asyncio import Redis
 
 from milepost.job import Job
 from milepost.log import JobLog
+from milepost.log.keys import events_key, state_key
 from milepost.redis import connect_subscriber
+from tests.support.jobs import PlayedJob
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
 PATIENT = Times(reconcile=3600, line=3600, linger=3600, answer=DEADLINE_SECONDS)
@@ -83,3 +86,13 @@ def assert_whole(frames: Sequence[Frame]) -> None:
     assert frames[-1].is_end
     assert kinds(frames).count("end") == 1
     assert seqs(frames) == list(range(frames[0].seq, frames[-1].seq + 1))
+
+
+async def happen_unheard(redis: Redis, job: PlayedJob, seq: int, kind: str, **state: str) -> None:
+    """Do what the script does without its last step: append an event that is not published."""
+    epoch = (await JobLog(redis).read(job.id)).cursor.epoch
+    event = {"type": kind, "job_id": job.id, "seq": seq, "cursor": f"{epoch}-{seq}", **state}
+    async with redis.pipeline() as pipe:
+        pipe.hset(state_key(job.id), mapping={"seq": seq, **state})
+        pipe.xadd(events_key(job.id), {"t": kind, "e": json.dumps(event)}, id=f"{seq}-0")
+        await pipe.execute()

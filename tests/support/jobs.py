@@ -30,7 +30,9 @@ class PlayedJob:
     async def running(cls, joblog: JobLog, job_id: str | None = None) -> Self:
         """Create a job and begin its first attempt: seq 2."""
         waiting = await cls.queued(joblog, job_id)
-        claim = await claimed(joblog, joblog._redis, waiting.id, "player", task="played", lease_seconds=600)
+        claim = await claimed(
+            joblog, joblog._redis, waiting.id, f"player-{waiting.id}", task="played", lease_seconds=600
+        )
         return cls(joblog, waiting.id, claim)
 
     async def progress(self, current: float) -> None:

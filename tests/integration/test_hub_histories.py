@@ -1,0 +1,189 @@
+"""The hub when a job's history is another one than its readers know."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from milepost_api.hub import Recalled, Times, subscribe
+from redis.asyncio import Redis
+
+from milepost.codec import Cursor
+from milepost.errors import JobNotFound, StoreUnavailable
+from milepost.job import Job, Status
+from milepost.log import JobLog
+from milepost.log.keys import events_key, state_key
+from tests.support.hub import (
+    PATIENT,
+    Records,
+    all_frames,
+    assert_whole,
+    frames_of,
+    happen_unheard,
+    hub_on,
+    kinds,
+    next_frames,
+    value,
+)
+from tests.support.jobs import PlayedJob
+from tests.support.redis import RedisServer
+from tests.support.wait import DEADLINE_SECONDS, eventually
+
+BRISK = Times(reconcile=0.2, linger=0.05, answer=DEADLINE_SECONDS)
+
+
+@pytest.fixture
+def joblog(redis: Redis) -> JobLog:
+    return JobLog(redis)
+
+
+async def test_a_history_that_begins_anew_is_a_gap_for_all(redis_server: RedisServer, redis: Redis) -> None:
+    """Redis lost the job and it was brought back: who watches, who resumes and who comes late see one history."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog) as hub:
+        old = await PlayedJob.running(joblog)
+        for i in range(9):
+            await old.log(str(i))
+        cursor = (await joblog.read(old.id)).cursor
+        watching = await subscribe(hub, old.id, None)
+        await next_frames(watching)
+        await redis.delete(state_key(old.id), events_key(old.id))
+        new = await PlayedJob.running(joblog, old.id)
+        resumed = await subscribe(hub, old.id, str(cursor))
+        fresh = await subscribe(hub, old.id, None)
+        await new.log("new")
+        await new.end()
+        epoch = (await joblog.read(old.id)).cursor.epoch
+        assert epoch != cursor.epoch
+        for subscription, first in ((watching, "gap"), (resumed, "gap"), (fresh, "snapshot")):
+            frames = await all_frames(subscription)
+            assert kinds(frames)[0] == first
+            assert kinds(frames).count("gap") == (first == "gap")
+            assert_whole([frame for frame in frames if frame.kind != "gap"])
+            assert {value(frame)["cursor"].split("-")[0] for frame in frames if frame.seq} == {epoch}
+
+
+async def test_a_reader_that_sees_a_new_history_before_its_topic_does_gets_only_that(
+    redis_server: RedisServer, redis: Redis
+) -> None:
+    """The topic still holds events of the old one, with numbers that would fit."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog, times=PATIENT) as hub:
+        job = await PlayedJob.running(joblog)
+        watching = await subscribe(hub, job.id, None)
+        for i in range(3):
+            await job.log(f"old {i}")
+        [topic] = hub._topics.values()
+        await eventually(lambda: topic.last == 5, "the hub has heard the old events")
+        async with redis.pipeline() as pipe:
+            pipe.delete(events_key(job.id))
+            pipe.hset(state_key(job.id), mapping={"epoch": "newepoch", "seq": 1})
+            await pipe.execute()
+        await happen_unheard(redis, job, 2, "log")
+        fresh = await subscribe(hub, job.id, None)
+        await job.log("new")
+        await job.end()
+        frames = await all_frames(fresh)
+        assert_whole(frames)
+        assert {value(frame)["cursor"].split("-")[0] for frame in frames} == {"newepoch"}
+        old = await all_frames(watching)
+        assert_whole(old[kinds(old).index("gap") + 1 :])
+
+
+async def test_the_epoch_of_a_snapshot_and_of_what_follows_is_one(
+    redis_server: RedisServer, redis: Redis
+) -> None:
+    """100 streams open at every moment of a change of history, and none mixes the two."""
+    joblog, chance = JobLog(redis), random.Random(3)
+    async with hub_on(redis_server.url, joblog) as hub:
+        for _ in range(10):
+            old = await PlayedJob.running(joblog)
+            keep = await subscribe(hub, old.id, None)
+
+            async def stream(job_id: str) -> None:
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                try:
+                    frames = await frames_of(hub, job_id)
+                except (JobNotFound, StoreUnavailable):
+                    return  # for a moment there is no such job
+                after_gap = frames[
+                    max((i for i, f in enumerate(frames) if f.kind == "gap"), default=-1) + 1 :
+                ]
+                if frames[-1].kind != "reconnect":
+                    assert_whole(after_gap)
+                    assert len({value(frame)["cursor"].split("-")[0] for frame in after_gap}) == 1
+
+            async def change(job: PlayedJob) -> None:
+                for i in range(4):
+                    await job.log(str(i))
+                await redis.delete(state_key(job.id), events_key(job.id))
+                new = await PlayedJob.running(joblog, job.id)
+                for i in range(4):
+                    await new.log(str(i))
+                await new.end()
+
+            await asyncio.gather(change(old), *(stream(old.id) for _ in range(10)))
+            keep.close()
+
+
+async def test_a_history_that_went_back_is_a_gap(redis_server: RedisServer, redis: Redis) -> None:
+    """Redis came back without the last events: readers that saw them start again, and miss nothing that follows."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog, times=BRISK) as hub:
+        job = await PlayedJob.running(joblog)
+        before = await redis.dump(state_key(job.id)), await redis.dump(events_key(job.id))
+        subscription = await subscribe(hub, job.id, None)
+        for i in range(5):
+            await job.log(str(i))
+        [topic] = hub._topics.values()
+        await eventually(lambda: topic.last == 7, "the hub has heard all")
+        for key, dump in zip((state_key(job.id), events_key(job.id)), before, strict=True):
+            await redis.restore(key, 0, dump, replace=True)
+        await eventually(lambda: topic.generation == 1, "the hub has noticed")
+        await job.log("another sixth")  # the log begins a new epoch: reports are missing
+        await job.end()
+        frames = await all_frames(subscription)
+        assert_whole(frames[max(i for i, f in enumerate(frames) if f.kind == "gap") + 1 :])
+
+
+async def test_a_job_that_redis_lost_and_sql_has_ends_for_who_watches(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """The recorder had its end: a gap, what SQL knows, the end."""
+    job = await PlayedJob.running(joblog)
+    ended = Job(id=job.id, task="played", status=Status.SUCCEEDED, done=True, version=9)
+    records = Records()
+    async with hub_on(redis_server.url, joblog, records, BRISK) as hub:
+        subscription = await subscribe(hub, job.id, None)
+        await next_frames(subscription)
+        await redis.delete(state_key(job.id), events_key(job.id))
+        records.known[job.id] = Recalled(ended, Cursor("abcd1234", 9))
+        assert kinds(await all_frames(subscription)) == ["gap", "snapshot", "end"]
+
+
+async def test_a_job_that_is_on_its_way_back_is_no_unknown_job(
+    redis_server: RedisServer, joblog: JobLog
+) -> None:
+    """404 would close an EventSource for good; the reader is asked to come again, and nothing is left open."""
+    job = Job(id="1", task="played", status=Status.RUNNING, version=0)
+    async with hub_on(redis_server.url, joblog, Records(Recalled(job, Cursor("0", 0))), BRISK) as hub:
+        with pytest.raises(StoreUnavailable):
+            await subscribe(hub, "1", None)
+        with pytest.raises(JobNotFound):
+            await subscribe(hub, "2", None)
+        await eventually(lambda: hub.topics == 0, "no topic is left")
+
+
+async def test_a_stream_whose_job_vanishes_says_goodbye(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """The history is begun anew and lost again while a reader starts over: it is asked to come back."""
+    job = await PlayedJob.running(joblog)
+    async with hub_on(redis_server.url, joblog) as hub:
+        subscription = await subscribe(hub, job.id, None)
+        await next_frames(subscription)
+        [topic] = hub._topics.values()
+        await redis.delete(state_key(job.id), events_key(job.id))
+        topic.start(Cursor("zzzzzzzz", 1), done=False)
+        assert kinds(await all_frames(subscription)) == ["reconnect"]
