@@ -54,7 +54,8 @@ async def _cut(r: Round) -> None:
 
 
 async def _cancel(r: Round) -> None:
-    await r.cancel(r.chance.choice(r.jobs))
+    accepted = [job for job in r.jobs if job.id]  # another is being submitted
+    await r.cancel(r.chance.choice(accepted))
 
 
 FAULTS: tuple[Callable[[Round], Awaitable[None]], ...] = (
