@@ -61,10 +61,18 @@ def explained(job: Job, workers: Sequence[WorkerInfo]) -> Job:
     able = [worker for worker in listening if job.task in worker.tasks]
     if not able:
         return replace(job, queue_position=None, waiting=_no_worker_for_task(job))
-    free = sum(max(0, worker.concurrency - len(worker.running)) for worker in able)
+    free = sum(_free(worker, job.task) for worker in able)
     if job.queue_position is None or job.queue_position <= free:
         return job  # it is about to be taken
     return replace(job, waiting=_workers_busy(len(able)))
+
+
+def _free(worker: WorkerInfo, task: str) -> int:
+    """Return how many attempts of `task` the worker could begin now."""
+    free = worker.concurrency - len(worker.running)
+    if task in worker.limits:
+        free = min(free, worker.limits[task] - sum(one.task == task for one in worker.running))
+    return max(0, free)
 
 
 def _no_worker_for_queue(job: Job) -> Waiting:

@@ -39,6 +39,7 @@ import { watch } from "./watch.js"
  * @property {string[]} modules
  * @property {string[]} tasks
  * @property {number} concurrency
+ * @property {Record<string, number>} limits
  * @property {"running" | "draining"} state
  * @property {{id: string, task: string, attempt: number, since: string}[]} running
  * @property {{slots: number, cpu_percent: number, memory_bytes: number, host: number}} load

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
+ANNOUNCEMENT_HOLDS_SECONDS = 6.0
+"""How long a worker that died still counts as there: short enough for whoever waits for one to hear of it within 10 s,
+
+long enough for two announcements in a row to be lost.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskInfo:
     """One entry of the catalogue. The schemas are JSON Schema 2020-12; times are seconds."""
@@ -54,7 +61,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One worker process as its last announcement shows it. `state` is `running` or `draining`."""
+    """One worker process as its last announcement shows it. `state` is `running` or `draining`.
+
+    `limits`: task name → how many attempts of it this worker runs at once, of the tasks that have a limit.
+    """
 
     id: str
     host: str
@@ -64,6 +74,7 @@ class WorkerInfo:
     tasks: Sequence[str]
     concurrency: int
     started_at: str
+    limits: Mapping[str, int] = field(default_factory=dict)
     modules: Sequence[str] = ()
     state: str = "running"
     running: Sequence[RunningJob] = ()

@@ -49,7 +49,7 @@ async def test_a_worker_that_does_not_announce_itself_is_ill(fleet: Fleet) -> No
     worker.send(signal.SIGTERM)
     assert worker.wait() == 0
     code, sentence = check(fleet)
-    assert (code, "has announced itself within the last 10 s" in sentence) == (1, True)
+    assert (code, "has announced itself within the last 6 s" in sentence) == (1, True)
 
 
 async def test_a_worker_is_not_blamed_for_a_redis_that_is_away(

@@ -9,7 +9,7 @@ import pytest
 from milepost_api.roster import explained
 
 from milepost.job import Job
-from milepost.log import WorkerInfo
+from milepost.log import RunningJob, WorkerInfo
 
 
 def worker(**given: Any) -> WorkerInfo:
@@ -26,6 +26,10 @@ def worker(**given: Any) -> WorkerInfo:
     return WorkerInfo(**(fields | given))
 
 
+def runs(count: int, task: str = "other") -> list[RunningJob]:
+    return [RunningJob(id=str(n), task=task) for n in range(count)]
+
+
 def waits(position: int = 1, queue: str = "default") -> Job:
     return Job(id="J", task="count", queue=queue, queue_position=position)
 
@@ -36,13 +40,15 @@ def waits(position: int = 1, queue: str = "default") -> Job:
         ([], "no_worker_for_queue", 3),
         ([worker(queues=["video"])], "no_worker_for_queue", 3),
         ([worker(state="draining")], "no_worker_for_queue", 3),
-        ([worker(running=["a", "b"]), worker(state="draining", concurrency=9)], "workers_busy", 3),
+        ([worker(running=runs(2)), worker(state="draining", concurrency=9)], "workers_busy", 3),
         ([worker(tasks=["other"])], "no_worker_for_task", None),
         ([worker(tasks=["other"]), worker(queues=["video"])], "no_worker_for_task", None),
-        ([worker(running=["a", "b"])], "workers_busy", 3),
+        ([worker(running=runs(2))], "workers_busy", 3),
         ([worker(), worker(tasks=["other"], concurrency=9)], "workers_busy", 3),
-        ([worker(running=["a"]), worker()], None, 3),
-        ([worker(running=["a", "b", "handed over"]), worker(concurrency=3)], None, 3),
+        ([worker(running=runs(1)), worker()], None, 3),
+        ([worker(concurrency=9, limits={"count": 2}, running=runs(2, "count"))], "workers_busy", 3),
+        ([worker(concurrency=9, limits={"count": 4, "other": 0}, running=runs(1, "count"))], None, 3),
+        ([worker(running=runs(3)), worker(concurrency=3)], None, 3),
     ],
 )
 def test_the_reason_is_the_first_thing_that_is_missing(

@@ -33,6 +33,7 @@ async def look(
     from redis.exceptions import RedisError
 
     from milepost.log import Catalogue
+    from milepost.log.catalogue import ANNOUNCEMENT_HOLDS_SECONDS
     from milepost.redis import check_url, connect, place
 
     url = os.environ.get("MILEPOST_REDIS_URL") or "redis://127.0.0.1:6379/0"
@@ -49,7 +50,7 @@ async def look(
     here = [one for one in workers if one.host == host and pid in {None, one.pid}]
     who = f"worker on {host}" if pid is None else f"worker with process id {pid} on {host}"
     if not here:
-        return ILL, f"No {who} has announced itself within the last 10 s."
+        return ILL, f"No {who} has announced itself within the last {ANNOUNCEMENT_HOLDS_SECONDS:.0f} s."
     if not any(set(queues) <= {*one.queues} and set(modules) <= {*one.modules} for one in here):
         wanted = [*(f"queue {name}" for name in queues), *(f"module {name}" for name in modules)]
         return ILL, f"No {who} serves {' and '.join(wanted)}."

@@ -16,17 +16,13 @@ from redis.exceptions import RedisError
 
 from milepost import times
 from milepost.log import Catalogue, Load, RunningJob, TaskInfo, WorkerInfo
+from milepost.log.catalogue import ANNOUNCEMENT_HOLDS_SECONDS
 from milepost.redis import UNREACHABLE
 from milepost.tasks import Task
 
 log = structlog.get_logger("milepost.presence")
 
 ANNOUNCE_SECONDS = 2.0
-TTL_SECONDS = 6.0
-"""How long a worker that died still counts as there: short enough for whoever waits for one to hear of it within
-
-10 s, long enough for two announcements in a row to be lost.
-"""
 
 
 def new_worker_id() -> str:
@@ -77,6 +73,7 @@ class Presence:
             "modules": list(modules),
             "tasks": [task.name for task in self._tasks],
             "concurrency": concurrency,
+            "limits": {task.name: task.concurrency for task in self._tasks if task.concurrency is not None},
             "started_at": times.now(),
         }
 
@@ -96,7 +93,7 @@ class Presence:
             last_seen_at=times.now(),
         )
         try:
-            await self._catalogue.announce(info, self._tasks, ttl_seconds=TTL_SECONDS)
+            await self._catalogue.announce(info, self._tasks, ttl_seconds=ANNOUNCEMENT_HOLDS_SECONDS)
         except (RedisError, *UNREACHABLE) as error:
             log.debug("presence.redis_trouble", error=str(error))  # the picker says it louder
 
