@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Job
-from milepost.log.peek import peek
+from milepost.log.peek import peek_in_line
 from milepost.redis import UNREACHABLE
 from milepost_api.records import JobRecord, JobStore, job_of
 from milepost_api.roster import Roster
@@ -59,7 +59,7 @@ class Lookup:
         """Return the job. Raises `JobNotFound`."""
         try:
             async with redis_answers(self._seconds):
-                [seen] = await peek(self._redis, [job_id])
+                [seen] = await peek_in_line(self._redis, [job_id])
                 if seen is not None:
                     [job] = await self._roster.explain([seen.job])
                     return Found(job, seen.cursor, live=True)
@@ -77,7 +77,7 @@ class Lookup:
         """Return these jobs, those not done as the log has them at this moment."""
         living = [record.id for record in records if not record.done]
         async with redis_answers(self._seconds):
-            seen = dict(zip(living, await peek(self._redis, living), strict=True))
+            seen = dict(zip(living, await peek_in_line(self._redis, living), strict=True))
             jobs = [one.job if (one := seen.get(record.id)) else job_of(record) for record in records]
             return await self._roster.explain(jobs)
 

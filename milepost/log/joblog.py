@@ -29,6 +29,8 @@ READ_BYTES = 1 << 20
 A page ends after the event that reaches the number or the size.
 """
 
+EMPTY_PROGRESS = dumps(NO_PROGRESS.to_wire())
+
 LOST_RETRYABLE = JobError(
     code=ErrorCode.WORKER_LOST,
     message="The worker stopped responding; another attempt follows.",
@@ -176,7 +178,7 @@ class JobLog:
             "created_at": job.created_at,
             "batch_id": job.batch_id or "",
             "parent_id": job.parent_id or "",
-            "progress": dumps(NO_PROGRESS.to_wire()),
+            "progress": EMPTY_PROGRESS,
         }
         flat = [part for pair in fields.items() for part in pair]
         delay, due = max(0, job.delay_ms), job.due_ms or 0
@@ -210,7 +212,7 @@ class JobLog:
             slots,
             round(lease_seconds * 1000),
             self.history_limit,
-            dumps(NO_PROGRESS.to_wire()),
+            EMPTY_PROGRESS,
             dumps(dict(room)),
             *(part for queue in queues for part in looks.next(queue)),
             *_CLAIM_FIELDS,

@@ -27,21 +27,22 @@ class Peek:
 
 
 async def peek(redis: Redis, job_ids: Sequence[str]) -> list[Peek | None]:
-    """Return each job as the log has it, None where the log has none.
-
-    One round trip; another one for the places in the queue of those that wait. A job that left it in between has none.
-    """
+    """Return each job as the log has it, None where the log has none: one round trip, and no places in queues."""
     if not job_ids:
         return []
     async with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
             pipe.hmget(state_key(job_id), ["epoch", "seq", "delivery", *_STATE_FIELDS])
         rows = await pipe.execute()
-    found = [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
-    return await _in_line(redis, found)
+    return [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
 
 
-async def _in_line(redis: Redis, found: list[Peek | None]) -> list[Peek | None]:
+async def peek_in_line(redis: Redis, job_ids: Sequence[str]) -> list[Peek | None]:
+    """Do the same, and say how many-th in their queues those are that wait: another round trip if any does.
+
+    A job that left its queue in between has no place.
+    """
+    found = await peek(redis, job_ids)
     waiting = [one.job.id for one in found if one is not None and one.job.status in WAITING]
     standing = dict(zip(waiting, await places(redis, waiting), strict=True))
     return [one and _placed(one, standing.get(one.job.id)) for one in found]

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from milepost.job import Job, Waiting
 from milepost.log import Catalogue, JobLog, WorkerInfo
 from milepost.log.keys import WORKERS
-from milepost.log.peek import peek
+from milepost.log.peek import peek_in_line
 from tests.support.api import COUNT, Api, Hand, announce, serving, settings
 from tests.support.hub import hub_on, kinds, next_frames, value
 from tests.support.joblog import claimed, created
@@ -43,7 +43,7 @@ def joblog(redis: Redis) -> JobLog:
 async def position(log: JobLog, redis: Redis, job_id: str) -> int | None:
     """Return the place of a job, which is the same however it is asked for."""
     read = (await log.read(job_id)).job.queue_position
-    [seen], [place] = await peek(redis, [job_id]), await log.places([job_id])
+    [seen], [place] = await peek_in_line(redis, [job_id]), await log.places([job_id])
     assert seen is not None
     assert place is not None
     assert read == seen.job.queue_position == place.position

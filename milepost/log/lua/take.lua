@@ -11,6 +11,7 @@ local FRONT, PAGE = 100, 100
 local LATE_MS = 500000000 -- between what waits in line (see `deliver`) and what was delayed and has come due
 local wanted = { 'fence', 'attempt' }
 for i = 8 + 2 * #KEYS, #ARGV do wanted[#wanted + 1] = ARGV[i] end
+wanted[#wanted + 1] = 'due'
 
 local function turn_to(id)
   ID, STATE, EVENTS = id, 'mp:{' .. id .. '}:state', 'mp:{' .. id .. '}:events'
@@ -18,8 +19,9 @@ end
 
 local taken, ids = {}, {}
 local function give()
-  local waited = math.max(0, NOW - tonumber(redis.call('HGET', STATE, 'due'))) -- ms, by one clock
-  taken[#taken + 1] = { ID, redis.call('HMGET', STATE, unpack(wanted)), waited }
+  local values = redis.call('HMGET', STATE, unpack(wanted))
+  local waited = math.max(0, NOW - tonumber(table.remove(values))) -- ms, by one clock
+  taken[#taken + 1] = { ID, values, waited }
   ids[#ids + 1] = ID
 end
 
@@ -34,10 +36,9 @@ if last and NUMBER <= tonumber(last) then
   return { 0, taken, {} }
 end
 
-local function begin(queue, delivery)
+local function begin(queue, delivery, fence, attempt, started)
   redis.call('ZREM', queue, delivery)
   redis.call('DEL', 'arq:job:' .. delivery)
-  local fence, attempt, started = unpack(redis.call('HMGET', STATE, 'fence', 'attempt', 'started_at'))
   -- Not just one more than the last: Redis may have come back without a claim that it had acknowledged, and the worker
   -- of that one still runs. Its fence must not be given out again.
   local fields = { 'fence', string.format('%.0f', math.max(fence + 1, NOW)), 'reports', 0, 'worker', WORKER,
@@ -56,7 +57,8 @@ local function consider(queue, delivery)
   local id, number = string.match(delivery, '^(.*)%.(%d+)$')
   if not id then return false end -- not one of ours
   turn_to(id)
-  local status, current, due, task = unpack(redis.call('HMGET', STATE, 'status', 'delivery', 'due', 'task'))
+  local status, current, due, task, fence, attempt, started = unpack(redis.call('HMGET', STATE, 'status', 'delivery',
+    'due', 'task', 'fence', 'attempt', 'started_at'))
   if number ~= current or status == 'running' or is_done(status) then
     redis.call('ZREM', queue, delivery) -- left over: another delivery counts, or the job is over or forgotten
     redis.call('DEL', 'arq:job:' .. delivery)
@@ -69,7 +71,7 @@ local function consider(queue, delivery)
   local room = ROOM[task]
   if not room or room == 0 then return false end
   if room > 0 then ROOM[task] = room - 1 end
-  begin(queue, delivery)
+  begin(queue, delivery, fence, attempt, started)
   return true
 end
 
