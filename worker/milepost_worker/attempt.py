@@ -102,7 +102,7 @@ class Attempt:
         bound.info(
             "attempt.ended", verdict=_name(verdict), answer=answer, seconds=round(time.monotonic() - began, 3)
         )
-        return _outcome(verdict, answer)
+        return _counted_as(verdict, answer)
 
     def _unmask(self) -> None:
         """Let go of the secrets; while the task holds on, it may still log them."""
@@ -228,7 +228,7 @@ def _log_failure(bound: Any, outcome: Outcome, verdict: Verdict) -> None:
         bound.warning("attempt.raised", verdict=_name(verdict), exception=shown)
 
 
-def _outcome(verdict: Verdict, answer: str) -> str:
+def _counted_as(verdict: Verdict, answer: str) -> str:
     if isinstance(verdict, Nothing) or answer not in {"ok", "duplicate"}:
         return "lost"
     match verdict:

@@ -127,9 +127,8 @@ class Courier(threading.Thread):
     def _covering(self, now: float) -> list[Call]:
         if now < self._next_cover:
             return []
-        self._next_cover = (
-            now + self._heartbeat_seconds / 2
-        )  # a request may be asked and answered between two looks
+        # Half of the rhythm, since a request may be asked and answered between two looks.
+        self._next_cover = now + self._heartbeat_seconds / 2
         call = self.cover()
         return [] if call is None else [call]
 
