@@ -102,7 +102,7 @@ class Picker:
         self._concurrency, self._poll_seconds, self._lease_seconds = concurrency, poll_seconds, lease_seconds
         self._worker = PromptWorker(queues[0], redis, run)
         self._wake, self._looks = asyncio.Event(), Looks(clock)
-        self.draining = self._unanswered = False
+        self.draining = False
         self._chances: int | None = None
         self._left, self._burst = most, burst
         self._exhausted: set[str] = set()
@@ -138,7 +138,7 @@ class Picker:
 
     async def run(self) -> None:
         """Pick until drained, or in a burst until there is nothing to do."""
-        while not self.draining or (self._unanswered and self._has_a_chance()):
+        while not self.draining or (self.awaited is not None and self._has_a_chance()):
             self._wake.clear()
             was_idle = self._worker.busy == 0
             pause = await self._pick()
@@ -160,7 +160,7 @@ class Picker:
 
     async def _pick(self) -> float:
         """Start what is due; return the seconds until to look again at the latest."""
-        if self.free <= 0 and not self._unanswered:
+        if self.free <= 0 and self.awaited is None:
             return self._poll_seconds  # whoever finishes wakes the picker
         try:
             taken = await self._take()
@@ -191,10 +191,9 @@ class Picker:
         self.wake()
 
     async def _take(self) -> Taken:
-        if not self._unanswered:
-            # Jobs may have been given to us by a request whose answer was lost: it is repeated under its number.
+        if self.awaited is None:
+            # Otherwise the answer was lost, and may have given us jobs: the request is repeated under its number.
             self._number += 1
-            self._unanswered = True
             self.awaited = self._number
             self._asked_at = self._clock()
         return await self._joblog.take(
@@ -215,5 +214,4 @@ class Picker:
         if claims and self._clock() - self._asked_at > self._lease_seconds / 2:
             held = [await self._joblog.renew(claim, lease_seconds=self._lease_seconds) for claim in claims]
             claims = [claim for claim, is_held in zip(claims, held, strict=True) if is_held]
-        self._unanswered = False
         return claims
