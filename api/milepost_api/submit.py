@@ -29,7 +29,7 @@ from milepost.log import JobLog
 from milepost_api.catalogue import Offer, Offers
 from milepost_api.lookup import redis_answers
 from milepost_api.problems import Problem
-from milepost_api.records import JobRecord, JobStore, KeyTaken, new_job
+from milepost_api.records import DEFAULT_TENANT, JobRecord, JobStore, KeyTaken, new_job
 
 DAY = 86_400
 FAR_DAYS = 60  # a delivery waits 90 days in the queue at most; this leaves room for retries
@@ -156,7 +156,7 @@ class Desk:
 
     async def accept(self, submission: Submission, now: datetime, key: str | None) -> Accepted:
         """Return the job of this submission. Raises `Problem`."""
-        if key is not None and (earlier := await self._store.by_key(key)):
+        if key is not None and (earlier := await self._store.by_key(DEFAULT_TENANT, key)):
             return await self._replay(earlier, submission)
         async with redis_answers(self._seconds):
             offer = await self._offers.find(submission.task, unknown_allowed=submission.allow_unknown_task)
@@ -165,7 +165,7 @@ class Desk:
             await self._store.insert(record)
         except KeyTaken:  # a twin of this request was faster; the unique constraint says so
             assert key is not None
-            earlier = await self._store.by_key(key)
+            earlier = await self._store.by_key(DEFAULT_TENANT, key)
             assert earlier is not None, "records are never removed"
             return await self._replay(earlier, submission)
         return Accepted(record, await self._hand_over(record))

@@ -54,6 +54,17 @@ async def test_migrations_lead_to_the_tables_in_code_and_back(engines: Engines) 
     assert await schema.current(engines) is None
 
 
+async def test_migrations_keep_what_is_there(engines: Engines) -> None:
+    """Jobs and their tags are the same after every step up and down, though tables were made anew."""
+    await schema.upgrade(engines)
+    store = JobStore(engines)
+    await store.insert(record("a", tags=["kept"]))
+    await schema.downgrade(engines, "0001")
+    await schema.upgrade(engines)
+    found = await store.page(JobFilter(tag="kept"), limit=2)
+    assert [(job.id, job.tags, job.tenant) for job in found] == [("a", ["kept"], "default")]
+
+
 async def test_replicas_may_upgrade_at_the_same_time(database_url: str) -> None:
     """One does the work, the others wait and find it done."""
 
@@ -105,8 +116,8 @@ async def test_a_key_is_taken_once(store: JobStore) -> None:
 
     assert sum(await asyncio.gather(*(insert(number) for number in range(20)))) == 1
     assert len(await store.page(JobFilter(tag="a"), limit=10)) == 1
-    assert await store.by_key("k") is not None
-    assert await store.by_key("other") is None
+    assert await store.by_key("default", "k") is not None
+    assert await store.by_key("default", "other") is None
 
 
 async def test_parallel_changes_of_one_record_are_all_kept(store: JobStore) -> None:

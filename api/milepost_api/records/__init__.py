@@ -5,9 +5,10 @@ from milepost_api.records.engine import Engines, open_engines
 from milepost_api.records.listing import JobFilter
 from milepost_api.records.queues import QueueCounts
 from milepost_api.records.store import JobStore, KeyTaken
-from milepost_api.records.table import JobRecord
+from milepost_api.records.table import DEFAULT_TENANT, JobRecord
 
 __all__ = [
+    "DEFAULT_TENANT",
     "Engines",
     "JobFilter",
     "JobRecord",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from milepost.errors import SettingsError
 from milepost_api.records.engine import Engines, reachable
@@ -43,7 +46,7 @@ async def upgrade(engines: Engines, revision: str = "head") -> None:
 
 
 async def _upgrade(engines: Engines, revision: str) -> None:
-    async with engines.writer.begin() as connection:
+    async with _migration(engines) as connection:
         if connection.dialect.name == "postgresql":
             # Held to the end of this transaction, in which all migrations run.
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
@@ -52,8 +55,32 @@ async def _upgrade(engines: Engines, revision: str) -> None:
 
 async def downgrade(engines: Engines, revision: str) -> None:
     """Take the database back to `revision`; "base" empties it."""
-    async with engines.writer.begin() as connection:
+    async with _migration(engines) as connection:
         await connection.run_sync(_run, command.downgrade, revision)
+
+
+@asynccontextmanager
+async def _migration(engines: Engines) -> AsyncIterator[AsyncConnection]:
+    """One transaction for all migrations.
+
+    SQLite changes a table by making a new one and dropping the old, and dropping would empty, by ON DELETE CASCADE,
+    whatever refers to it. So references are not enforced meanwhile, and are checked before the commit (the procedure of
+    https://www.sqlite.org/lang_altertable.html#otheralter). The switch works outside of transactions only.
+    """
+    async with engines.writer.connect() as connection:
+        if connection.dialect.name != "sqlite":
+            async with connection.begin():
+                yield connection
+            return
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            async with connection.begin():
+                yield connection
+                broken = (await connection.execute(text("PRAGMA foreign_key_check"))).all()
+                assert not broken, f"a migration left rows that refer to nothing: {broken[:3]}"
+        finally:
+            await driver.execute("PRAGMA foreign_keys=ON")
 
 
 async def check(engines: Engines) -> None:

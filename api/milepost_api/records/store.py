@@ -52,9 +52,10 @@ class JobStore:
         async with self._read() as session:
             return await session.get(JobRecord, job_id)
 
-    async def by_key(self, key: str) -> JobRecord | None:
-        """Return the job that was submitted under an idempotency key."""
-        return next(iter(await self._all(select(JobRecord).where(_jobs.idempotency_key == key))), None)
+    async def by_key(self, tenant: str, key: str) -> JobRecord | None:
+        """Return the job that was submitted under an idempotency key of this tenant."""
+        query = select(JobRecord).where(_jobs.tenant == tenant, _jobs.idempotency_key == key)
+        return next(iter(await self._all(query)), None)
 
     async def page(self, wanted: JobFilter, *, limit: int) -> list[JobRecord]:
         """Return at most `limit` jobs, newest first unless asked otherwise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Text, text
+from sqlalchemy import Column, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from milepost.job import Status
@@ -18,6 +18,9 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+DEFAULT_TENANT = "default"
+"""Whose jobs they are where keys name no tenant, or where there are no keys."""
+
 SQLModel.metadata.naming_convention = NAMES  # migrations can drop only what has a name
 
 
@@ -29,6 +32,7 @@ class JobRecord(SQLModel, table=True):
     """
 
     __tablename__ = "jobs"
+    __table_args__ = (UniqueConstraint("tenant", "idempotency_key", name="uq_jobs_tenant_idempotency_key"),)
 
     id: str = Field(sa_column=Column(id_text(), primary_key=True))
     task: str = Field(max_length=200)
@@ -45,7 +49,11 @@ class JobRecord(SQLModel, table=True):
     start_by: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     batch_id: str | None = Field(default=None, max_length=64, index=True)
     parent_id: str | None = Field(default=None, max_length=64, index=True)
-    idempotency_key: str | None = Field(default=None, max_length=255, unique=True)
+    retry_of: str | None = Field(default=None, sa_column=Column(id_text()))
+    tenant: str = Field(
+        default=DEFAULT_TENANT, max_length=64, sa_column_kwargs={"server_default": DEFAULT_TENANT}
+    )
+    idempotency_key: str | None = Field(default=None, max_length=255)
     fingerprint: str | None = Field(default=None, max_length=64)
 
     status: str = Field(default=Status.QUEUED.value, max_length=16)
