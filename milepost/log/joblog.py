@@ -18,6 +18,7 @@ from milepost.log.looks import Looks
 from milepost.log.places import Place, places
 from milepost.log.scripts import SCRIPTS
 from milepost.secrets import Mask
+from milepost.tenants import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -60,6 +61,7 @@ class NewJob:
     delay_ms: int = 0
     batch_id: str | None = None
     parent_id: str | None = None
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ class JobLog:
             "created_at": job.created_at,
             "batch_id": job.batch_id or "",
             "parent_id": job.parent_id or "",
+            "tenant": job.tenant,
             "progress": EMPTY_PROGRESS,
         }
         flat = [part for pair in fields.items() for part in pair]
@@ -369,6 +372,11 @@ def _gap(after: Cursor, here: Cursor, *, oldest: int) -> str | None:
     if after.seq > here.seq:
         return "ahead"
     return "trimmed" if after.seq < here.seq and oldest > after.seq + 1 else None
+
+
+def _owner(raw: bytes | None) -> str:
+    """Return the tenant of a job by its state field, which a job from before there were tenants does not have."""
+    return raw.decode() if raw else DEFAULT_TENANT
 
 
 def _is_done(status: str) -> bool:

@@ -19,7 +19,7 @@ from milepost_api.lookup import Found, redis_answers
 from milepost_api.problems import Problem, describe
 from milepost_api.responses import JsonResponse
 from milepost_api.routes.status import CursorText
-from milepost_api.services import JobId, Services, ServicesDep
+from milepost_api.services import JobId, Services, ServicesDep, TenantDep
 from milepost_api.views import retry_after_seconds
 
 router = APIRouter(tags=["jobs"])
@@ -48,9 +48,9 @@ class EventPage:
         **describe("job-not-found", "not-ready", "no-result", "expired"),
     },
 )
-async def get_job_result(job_id: JobId, services: ServicesDep) -> Response:
+async def get_job_result(job_id: JobId, services: ServicesDep, tenant: TenantDep) -> Response:
     """Return what the task returned, of any size."""
-    seen = await services.lookup.find(job_id)
+    seen = await services.lookup.find(job_id, tenant)
     if not seen.job.done:
         wait = retry_after_seconds(seen.job, utc_now())
         raise Problem(

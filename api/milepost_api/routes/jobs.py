@@ -18,7 +18,7 @@ from milepost_api.lookup import redis_answers
 from milepost_api.problems import describe
 from milepost_api.records import JobFilter, new_job
 from milepost_api.responses import JsonResponse
-from milepost_api.services import JobId, RootPath, Services, ServicesDep
+from milepost_api.services import JobId, RootPath, Services, ServicesDep, TenantDep
 from milepost_api.views import JobResource, job_wire, retry_after_seconds
 
 router = APIRouter(tags=["jobs"])
@@ -99,11 +99,12 @@ async def list_jobs(
 async def get_job(
     job_id: JobId,
     services: ServicesDep,
+    tenant: TenantDep,
     root_path: RootPath,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return the whole job; never behind an event that was already seen."""
-    seen = await services.lookup.find(job_id)
+    seen = await services.lookup.find(job_id, tenant)
     headers = {"ETag": seen.etag}
     if not seen.job.done:
         headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
