@@ -124,6 +124,7 @@ class View:
     entries: tuple[Entry, ...]
     gap: str | None
     more: bool
+    tenant: str
 
 
 _STATE_FIELDS = (
@@ -248,10 +249,15 @@ class JobLog:
             mask=mask,
         )
 
-    async def cancel(self, job_id: str) -> CancelOutcome:
-        """Cancel a waiting job at once, or ask the worker of a running one. Raises `JobNotFound`."""
-        error = dumps(CANCELLED_ERROR.to_wire())
-        reply = await self.call(job_call("cancel", job_id, self.history_limit, self.retention_ms, error))
+    async def cancel(self, job_id: str, *, tenant: str | None = None) -> CancelOutcome:
+        """Cancel a waiting job at once, or ask the worker of a running one.
+
+        Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may cancel all of them.
+        """
+        error, owner = dumps(CANCELLED_ERROR.to_wire()), tenant or ""
+        reply = await self.call(
+            job_call("cancel", job_id, self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT)
+        )
         if reply == b"gone":
             raise JobNotFound
         return cast("CancelOutcome", reply.decode())
@@ -285,23 +291,30 @@ class JobLog:
         found = await self._redis.zrangebyscore(LEASES, "-inf", before, start=0, num=most)
         return [job_id.decode() for job_id in found]
 
-    async def read(self, job_id: str, after: Cursor | None = None) -> View:
-        """Return the job and what followed `after`, read in one step. Raises `JobNotFound`."""
+    async def read(self, job_id: str, after: Cursor | None = None, *, tenant: str | None = None) -> View:
+        """Return the job and what followed `after`, read in one step.
+
+        Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may read all of them.
+        """
         epoch, seq = (after.epoch, after.seq) if after else ("", 0)
         reply = await self.call(
-            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, *_STATE_FIELDS)
+            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, "tenant", *_STATE_FIELDS)
         )
         if not reply:
+            raise JobNotFound
+        owner, *state = reply[4]
+        if tenant not in (None, _owner(owner)):
             raise JobNotFound
         here = Cursor(reply[0].decode(), int(reply[1]))
         entries = tuple(_entry(raw) for raw in reply[5])
         return View(
-            job=_job(job_id, here.seq, reply[4], _position(reply, 6)),
+            job=_job(job_id, here.seq, state, _position(reply, 6)),
             cursor=here,
             at=reply[3].decode(),
             entries=entries,
             gap=_gap(after, here, oldest=int(reply[2])) if after else None,
             more=bool(entries) and entries[-1].seq < here.seq,
+            tenant=_owner(owner),
         )
 
     async def positions(self, job_ids: Sequence[str]) -> list[tuple[str, int, bool] | None]:
@@ -314,6 +327,16 @@ class JobLog:
             (epoch.decode(), int(seq), _is_done(status.decode())) if epoch else None
             for epoch, seq, status in rows
         ]
+
+    async def tenants(self, job_ids: Sequence[str]) -> list[str | None]:
+        """Return whose each job is, None where there is no such job: one round trip."""
+        if not job_ids:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hmget(state_key(job_id), ["id", "tenant"])
+            rows = await pipe.execute()
+        return [_owner(tenant) if known else None for known, tenant in rows]
 
     async def places(self, job_ids: Sequence[str]) -> list[Place | None]:
         """Return where each job stands in its queue, None where there is no such job: one round trip."""

@@ -119,18 +119,18 @@ async def get_job(
     response_class=JsonResponse,
     responses={200: {"model": Cancellation}, **describe("job-not-found")},
 )
-async def cancel_job(job_id: JobId, services: ServicesDep) -> Response:
+async def cancel_job(job_id: JobId, services: ServicesDep, tenant: TenantDep) -> Response:
     """Cancel a waiting job at once, or ask the worker of a running one to stop. May be repeated."""
-    return JsonResponse({"id": job_id, "outcome": await _cancel(services, job_id)})
+    return JsonResponse({"id": job_id, "outcome": await _cancel(services, job_id, tenant)})
 
 
-async def _cancel(services: Services, job_id: str) -> str:
+async def _cancel(services: Services, job_id: str, tenant: str) -> str:
     async with redis_answers(services.settings.redis_answer_seconds):
         try:
-            return await services.log.cancel(job_id)
+            return await services.log.cancel(job_id, tenant=tenant)
         except JobNotFound:
             pass  # accepted and not there yet, forgotten there, or never heard of: the records know
-    record = await services.store.get(job_id)
+    record = await services.store.find(job_id, tenant)
     if record is None:
         raise JobNotFound
     if record.done:
