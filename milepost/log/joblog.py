@@ -19,6 +19,7 @@ from milepost.log.looks import Looks
 from milepost.log.places import Place, places
 from milepost.log.scripts import SCRIPTS
 from milepost.secrets import Mask
+from milepost.tenants import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -61,6 +62,7 @@ class NewJob:
     delay_ms: int = 0
     batch_id: str | None = None
     parent_id: str | None = None
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class View:
     entries: tuple[Entry, ...]
     gap: str | None
     more: bool
+    tenant: str
 
 
 _STATE_FIELDS = (
@@ -184,6 +187,7 @@ class JobLog:
             "created_at": job.created_at,
             "batch_id": job.batch_id or "",
             "parent_id": job.parent_id or "",
+            "tenant": job.tenant,
             "progress": EMPTY_PROGRESS,
         }
         flat = [part for pair in fields.items() for part in pair]
@@ -251,10 +255,15 @@ class JobLog:
             mask=mask,
         )
 
-    async def cancel(self, job_id: str) -> CancelOutcome:
-        """Cancel a waiting job at once, or ask the worker of a running one. Raises `JobNotFound`."""
-        error = dumps(CANCELLED_ERROR.to_wire())
-        reply = await self.call(job_call("cancel", job_id, self.history_limit, self.retention_ms, error))
+    async def cancel(self, job_id: str, *, tenant: str | None = None) -> CancelOutcome:
+        """Cancel a waiting job at once, or ask the worker of a running one.
+
+        Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may cancel all of them.
+        """
+        error, owner = dumps(CANCELLED_ERROR.to_wire()), tenant or ""
+        reply = await self.call(
+            job_call("cancel", job_id, self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT)
+        )
         if reply == b"gone":
             raise JobNotFound
         return cast("CancelOutcome", reply.decode())
@@ -288,23 +297,30 @@ class JobLog:
         found = await self._redis.zrangebyscore(LEASES, "-inf", before, start=0, num=most)
         return [job_id.decode() for job_id in found]
 
-    async def read(self, job_id: str, after: Cursor | None = None) -> View:
-        """Return the job and what followed `after`, read in one step. Raises `JobNotFound`."""
+    async def read(self, job_id: str, after: Cursor | None = None, *, tenant: str | None = None) -> View:
+        """Return the job and what followed `after`, read in one step.
+
+        Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may read all of them.
+        """
         epoch, seq = (after.epoch, after.seq) if after else ("", 0)
         reply = await self.call(
-            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, *_STATE_FIELDS)
+            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, "tenant", *_STATE_FIELDS)
         )
         if not reply:
+            raise JobNotFound
+        owner, *state = reply[4]
+        if tenant not in (None, _owner(owner)):
             raise JobNotFound
         here = Cursor(reply[0].decode(), int(reply[1]))
         entries = tuple(_entry(raw) for raw in reply[5])
         return View(
-            job=_job(job_id, here.seq, reply[4], _position(reply, 7)),
+            job=_job(job_id, here.seq, state, _position(reply, 7)),
             cursor=here,
             at=reply[3].decode(),
             entries=entries,
             gap=_gap(after, here, oldest=int(reply[2]), known=reply[6] == 1) if after else None,
             more=bool(entries) and entries[-1].seq < here.seq,
+            tenant=_owner(owner),
         )
 
     async def positions(self, job_ids: Sequence[str]) -> list[tuple[str, int, bool] | None]:
@@ -317,6 +333,16 @@ class JobLog:
             (epoch.decode(), int(seq), _is_done(status.decode())) if epoch else None
             for epoch, seq, status in rows
         ]
+
+    async def tenants(self, job_ids: Sequence[str]) -> list[str | None]:
+        """Return whose each job is, None where there is no such job: one round trip."""
+        if not job_ids:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hmget(state_key(job_id), ["id", "tenant"])
+            rows = await pipe.execute()
+        return [_owner(tenant) if known else None for known, tenant in rows]
 
     async def places(self, job_ids: Sequence[str]) -> list[Place | None]:
         """Return where each job stands in its queue, None where there is no such job: one round trip."""
@@ -380,6 +406,11 @@ def _gap(after: Cursor, here: Cursor, *, oldest: int, known: bool) -> str | None
     if after.seq > here.seq:
         return "ahead"
     return "trimmed" if after.seq < here.seq and oldest > after.seq + 1 else None
+
+
+def _owner(raw: bytes | None) -> str:
+    """Return the tenant of a job by its state field, which a job from before there were tenants does not have."""
+    return raw.decode() if raw else DEFAULT_TENANT
 
 
 def _is_done(status: str) -> bool:

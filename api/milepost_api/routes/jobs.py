@@ -14,7 +14,7 @@ from milepost_api.lookup import redis_answers
 from milepost_api.problems import describe
 from milepost_api.records import new_job
 from milepost_api.responses import JsonResponse
-from milepost_api.services import JobId, RootPath, Services, ServicesDep
+from milepost_api.services import JobId, RootPath, Services, ServicesDep, TenantDep
 from milepost_api.views import JobResource, job_wire, retry_after_seconds
 
 router = APIRouter(tags=["jobs"])
@@ -41,11 +41,12 @@ class Cancellation:
 async def get_job(
     job_id: JobId,
     services: ServicesDep,
+    tenant: TenantDep,
     root_path: RootPath,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return the whole job; never behind an event that was already seen."""
-    seen = await services.lookup.find(job_id)
+    seen = await services.lookup.find(job_id, tenant)
     headers = {"ETag": seen.etag}
     if not seen.job.done:
         headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
@@ -60,18 +61,18 @@ async def get_job(
     response_class=JsonResponse,
     responses={200: {"model": Cancellation}, **describe("job-not-found")},
 )
-async def cancel_job(job_id: JobId, services: ServicesDep) -> Response:
+async def cancel_job(job_id: JobId, services: ServicesDep, tenant: TenantDep) -> Response:
     """Cancel a waiting job at once, or ask the worker of a running one to stop. May be repeated."""
-    return JsonResponse({"id": job_id, "outcome": await _cancel(services, job_id)})
+    return JsonResponse({"id": job_id, "outcome": await _cancel(services, job_id, tenant)})
 
 
-async def _cancel(services: Services, job_id: str) -> str:
+async def _cancel(services: Services, job_id: str, tenant: str) -> str:
     async with redis_answers(services.settings.redis_answer_seconds):
         try:
-            return await services.log.cancel(job_id)
+            return await services.log.cancel(job_id, tenant=tenant)
         except JobNotFound:
             pass  # accepted and not there yet, forgotten there, or never heard of: the records know
-    record = await services.store.get(job_id)
+    record = await services.store.find(job_id, tenant)
     if record is None:
         raise JobNotFound
     if record.done:
