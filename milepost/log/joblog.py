@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -103,19 +104,24 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event as the history holds it: its place, its type, its JSON (one ASCII line)."""
+    """One event as the history holds it: its cursor, its type, its JSON (one ASCII line)."""
 
-    seq: int
+    cursor: Cursor
     kind: str
     data: bytes
+
+    @property
+    def seq(self) -> int:
+        return self.cursor.seq
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """The job and the history after a cursor, of one moment.
 
-    `gap` says why the cursor could not be served (see `milepost.events.Gap`); then `entries` is empty and
-    the reader starts again from `job`. `more` says that the history goes on after the last entry.
+    The cursor may be of an epoch from which this history branched later. `gap` says why it could not be served
+    (see `milepost.events.Gap`); then `entries` is empty and the reader starts again from `job`. `more` says that
+    the history goes on after the last entry.
     """
 
     job: Job
@@ -308,11 +314,11 @@ class JobLog:
         here = Cursor(reply[0].decode(), int(reply[1]))
         entries = tuple(_entry(raw) for raw in reply[5])
         return View(
-            job=_job(job_id, here.seq, state, _position(reply, 6)),
+            job=_job(job_id, here.seq, state, _position(reply, 7)),
             cursor=here,
             at=reply[3].decode(),
             entries=entries,
-            gap=_gap(after, here, oldest=int(reply[2])) if after else None,
+            gap=_gap(after, here, oldest=int(reply[2]), known=reply[6] == 1) if after else None,
             more=bool(entries) and entries[-1].seq < here.seq,
             tenant=_owner(owner),
         )
@@ -362,9 +368,14 @@ class JobLog:
         return await cast("Awaitable[bytes | None]", self._redis.hget(state_key(job_id), name))
 
 
+_EPOCH = re.compile(rb'"cursor":"([0-9a-z]+)-')
+
+
 def _entry(raw: Sequence[Any]) -> Entry:
     position, (_, kind, _, data) = raw
-    return Entry(int(position.split(b"-")[0]), kind.decode(), data)
+    found = _EPOCH.search(data)  # the history may have branched since: the event says where it was written
+    assert found is not None, f"an event without a cursor: {data[:200]!r}"
+    return Entry(Cursor(found[1].decode(), int(position.split(b"-")[0])), kind.decode(), data)
 
 
 def _position(reply: Sequence[Any], place: int) -> int | None:
@@ -389,8 +400,8 @@ def _claim(job_id: str, values: Sequence[bytes | None], waited_ms: int) -> Claim
     )
 
 
-def _gap(after: Cursor, here: Cursor, *, oldest: int) -> str | None:
-    if after.epoch != here.epoch:
+def _gap(after: Cursor, here: Cursor, *, oldest: int, known: bool) -> str | None:
+    if not known:
         return "epoch"
     if after.seq > here.seq:
         return "ahead"

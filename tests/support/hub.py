@@ -11,6 +11,7 @@ from milepost_api.hub import Frame, Hub, Recalled, Subscription, Times, Wishes, 
 from milepost_api.hub import subscribe as subscribe_for
 from redis.asyncio import Redis
 
+from milepost.codec import dumps
 from milepost.job import Job
 from milepost.log import JobLog
 from milepost.log.keys import events_key, state_key
@@ -103,5 +104,5 @@ async def happen_unheard(redis: Redis, job: PlayedJob, seq: int, kind: str, **st
     event = {"type": kind, "job_id": job.id, "seq": seq, "cursor": f"{epoch}-{seq}", **state}
     async with redis.pipeline() as pipe:
         pipe.hset(state_key(job.id), mapping={"seq": seq, **state})
-        pipe.xadd(events_key(job.id), {"t": kind, "e": json.dumps(event)}, id=f"{seq}-0")
+        pipe.xadd(events_key(job.id), {"t": kind, "e": dumps(event)}, id=f"{seq}-0")
         await pipe.execute()

@@ -362,7 +362,7 @@ def snapshot_of(job: Job, cursor: Cursor, at: str, present: Callable[[Job], dict
         "at": at,
         "job": present(job),
     }
-    return snapshot(cursor.seq, cursor.epoch, data, job)
+    return snapshot(cursor, data, job)
 
 
 DEFAULT_TIMES = Times()

@@ -230,7 +230,7 @@ async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | No
 
 
 def _framed(view: View) -> list[Frame]:
-    return [durable(entry.seq, entry.kind, entry.data, view.cursor.epoch) for entry in view.entries]
+    return [durable(entry.cursor, entry.kind, entry.data) for entry in view.entries]
 
 
 async def from_view(hub: Hub, view: View) -> list[Frame]:
@@ -253,7 +253,7 @@ def from_record(hub: Hub, recalled: Recalled) -> list[Frame]:
 def _end(job: Job, cursor: Cursor, at: str) -> Frame:
     """Frame the end of a job whose history is gone."""
     end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=at)
-    return ended(cursor.seq, cursor.epoch, end)
+    return ended(cursor, end)
 
 
 def _remembered(

@@ -75,15 +75,19 @@ class Topic:
             return True
         if cursor.seq != self.last + 1 or data is None:
             return False
-        self._append(durable(cursor.seq, kind, data, cursor.epoch))
+        self._append(durable(cursor, kind, data))
         self.wake()
         return True
 
     def fill(self, epoch: str, entries: Sequence[Entry]) -> None:
-        """Take events read from the history."""
+        """Take events read from the history after `cursor`, which is of `epoch` now.
+
+        Another epoch means that the history branched no earlier than where this topic stood: it goes on.
+        """
+        self.epoch = epoch
         for entry in entries:
-            if epoch == self.epoch and entry.seq == self.last + 1:
-                self._append(durable(entry.seq, entry.kind, entry.data, epoch))
+            if entry.seq == self.last + 1:
+                self._append(durable(entry.cursor, entry.kind, entry.data))
         self.wake()
 
     def stands(self, frame: Frame | None) -> None:

@@ -38,8 +38,8 @@ def advance(record: JobRecord, event: StatusChanged | Ended, outcome: Outcome = 
     if not _is_news(record, cursor, event):
         _start_late(record, cursor, event)
         return
-    if record.epoch != cursor.epoch:
-        record.started_at = None  # another history: the job was begun anew
+    if record.epoch != cursor.epoch and event.attempt == 0:
+        record.started_at = None  # another history, and in it nobody has begun the job yet
     record.epoch, record.version, record.updated_at = cursor.epoch, cursor.seq, parse(event.at)
     record.status, record.attempt = str(event.status), event.attempt
     record.error = event.error.to_wire() if event.error else None

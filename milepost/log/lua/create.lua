@@ -8,7 +8,7 @@ local due = tonumber(ARGV[4])
 if due == 0 then due = NOW + tonumber(ARGV[3]) end
 due = math.max(due, NOW)
 local later = due > NOW
-local fields = { 'id', ID, 'epoch', ARGV[2], 'fence', 0, 'reports', 0 }
+local fields = { 'id', ID, 'epoch', ARGV[2], 'generation', GENERATION, 'fence', 0, 'reports', 0 }
 for i = 6, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', STATE, unpack(fields))
 append_status({ status = later and 'scheduled' or 'queued', attempt = 0, run_at = later and rfc3339(due) or nil }, {},
