@@ -5,6 +5,7 @@ from milepost_api.records.conversions import job_of, new_job
 from milepost_api.records.engine import Engines, open_engines
 from milepost_api.records.listing import JobFilter
 from milepost_api.records.queues import QueueCounts
+from milepost_api.records.standing import Standing
 from milepost_api.records.store import JobStore, KeyTaken
 from milepost_api.records.table import JobRecord
 
@@ -16,6 +17,7 @@ __all__ = [
     "JobStore",
     "KeyTaken",
     "QueueCounts",
+    "Standing",
     "job_of",
     "new_job",
     "open_engines",
