@@ -3,7 +3,7 @@
 arq holds redis-py below 6; what is used here behaves the same on 5, 6, 7 and 8.
 """
 
-from milepost.redis.address import check_url, place
+from milepost.redis.address import check_url, place, user_of
 from milepost.redis.clients import connect, connect_subscriber, connect_sync
 from milepost.redis.trouble import UNREACHABLE, is_transient
 
@@ -15,4 +15,5 @@ __all__ = [
     "connect_sync",
     "is_transient",
     "place",
+    "user_of",
 ]

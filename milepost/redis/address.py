@@ -118,3 +118,8 @@ def place(url: str) -> str:
         return f"{address.service} (Sentinels: {hosts})"
     parts = urlsplit(url)
     return parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
+
+
+def user_of(url: str) -> str:
+    """Return the name by which Redis knows us."""
+    return unquote(urlsplit(parse(url).plain).username or "default")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis import ConnectionPool as SyncConnectionPool
 from redis import Redis as SyncRedis
@@ -11,10 +11,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry as SyncRetry
 
-from milepost.redis.address import Address, parse
-from milepost.redis.sentinel import Follows, FollowsSync, Sentinels, SyncSentinels
+from milepost.redis.address import parse
 from milepost.redis.sturdy import Sturdy, SturdySync
 from milepost.redis.trouble import TRANSIENT
+
+if TYPE_CHECKING:
+    from milepost.redis.sentinel import Sentinels, SyncSentinels
 
 CONNECT_SECONDS = 2.0
 REPLY_SECONDS = 10.0
@@ -44,12 +46,16 @@ def connect_sync(url: str, *, retries: int = 0) -> SyncRedis:
     if address.sentinels:
         options["socket_timeout"] = FOLLOWED_REPLY_SECONDS
     pool = _SyncPool.from_url(address.plain, **options)
+    mixed: tuple[type, ...] = (
+        SturdySync,
+        pool.connection_class,
+    )  # its URL has chosen it: plain, TLS, a socket file
     if address.sentinels:
-        pool.sentinels = SyncSentinels(address, _tls(pool))
-        pool.connection_kwargs["sentinels"] = pool.sentinels
-    kind = pool.connection_class  # its URL has chosen it: plain, TLS, a socket in the file system
-    mixed = (FollowsSync, SturdySync, kind) if address.sentinels else (SturdySync, kind)
-    pool.connection_class = type(f"Sturdy{kind.__name__}", mixed, {})
+        from milepost.redis.sentinel import FollowsSync, SyncSentinels
+
+        pool.sentinels = pool.connection_kwargs["sentinels"] = SyncSentinels(address, _tls(pool))
+        mixed = (FollowsSync, *mixed)
+    pool.connection_class = type("SturdyConnection", mixed, {})
     return SyncRedis.from_pool(pool)
 
 
@@ -85,14 +91,15 @@ class _SyncPool(SyncConnectionPool):
 
 
 def _client(url: str, **options: Any) -> Redis:
-    address: Address = parse(url)
+    address = parse(url)
     pool = _Pool.from_url(address.plain, **options)
+    mixed: tuple[type, ...] = (Sturdy, pool.connection_class)
     if address.sentinels:
-        pool.sentinels = Sentinels(address, _tls(pool))
-        pool.connection_kwargs["sentinels"] = pool.sentinels
-    kind = pool.connection_class
-    mixed = (Follows, Sturdy, kind) if address.sentinels else (Sturdy, kind)
-    pool.connection_class = type(f"Sturdy{kind.__name__}", mixed, {})
+        from milepost.redis.sentinel import Follows, Sentinels
+
+        pool.sentinels = pool.connection_kwargs["sentinels"] = Sentinels(address, _tls(pool))
+        mixed = (Follows, *mixed)
+    pool.connection_class = type("SturdyConnection", mixed, {})
     return Redis.from_pool(pool)
 
 
