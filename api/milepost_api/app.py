@@ -14,6 +14,7 @@ from milepost.ids import new_job_id
 from milepost.log import Catalogue, JobLog
 from milepost.log.lifecycle import Lifecycle
 from milepost.redis import connect, connect_subscriber
+from milepost.redis.fitness import Fitness
 from milepost.upkeep import kept_running
 from milepost_api import openapi, problems
 from milepost_api.auth import Auth, KeyRing
@@ -120,6 +121,7 @@ async def _background(services: Services) -> AsyncIterator[None]:
         "dispatcher": Dispatcher(store, joblog, redis, lifecycle).run,
         "caretaker": caretaker.run,
         "start deadlines": StartDeadlines(store, joblog, services.lookup).run,
+        "fitness of redis": Fitness(redis).run,
     }
     # Each is kept running, so none of them ends by itself.
     tasks = [asyncio.create_task(kept_running(name, run), name=name) for name, run in work.items()]
