@@ -119,7 +119,8 @@ def show_recorder(url: str, directory: str) -> None:
         found = recorder.measure(database, url, directory)
         print(
             f"  {found.database:10} {found.events / found.seconds:>8,.0f} events/s"
-            f"   CPU {found.cpu / found.events * 1e6:>6.0f} us each   ends recorded {found.recorded:,} of {recorder.JOBS:,}",
+            f"   CPU {found.cpu / found.events * 1e6:>6.0f} us each"
+            f"   ends recorded {found.recorded:,} of {recorder.JOBS:,}",
             flush=True,
         )
 

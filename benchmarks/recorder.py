@@ -63,7 +63,9 @@ async def _measure(database: str, url: str, directory: str) -> Recorded:
         with suppress(asyncio.CancelledError):
             await running
         os.sched_setaffinity(0, cores)
-        return Recorded(database, EVENTS, seconds, cpu, JOBS - len(await store.open_jobs(after_id="", limit=JOBS)))
+        return Recorded(
+            database, EVENTS, seconds, cpu, JOBS - len(await store.open_jobs(after_id="", limit=JOBS))
+        )
 
 
 @asynccontextmanager
@@ -106,5 +108,9 @@ async def _play(store: JobStore, joblog: JobLog, redis: Redis) -> None:
 def _record() -> JobRecord:
     now = utc_now()
     return JobRecord(
-        id=new_job_id(), task="bench", params='{"url":"https://example.org/rows.csv"}', tags=["a"], created_at=now
+        id=new_job_id(),
+        task="bench",
+        params='{"url":"https://example.org/rows.csv"}',
+        tags=["a"],
+        created_at=now,
     )

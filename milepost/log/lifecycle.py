@@ -150,9 +150,7 @@ def _entry(entry_id: str, text: bytes) -> LifecycleEntry:
 
 
 def _is_enough(found: Sequence[LifecycleEntry], page: Sequence[LifecycleEntry], most: int) -> bool:
-    return (
-        len(page) < PAGE_ENTRIES or len(found) >= most or sum(entry.size for entry in found) >= PAGE_BYTES
-    )
+    return len(page) < PAGE_ENTRIES or len(found) >= most or sum(entry.size for entry in found) >= PAGE_BYTES
 
 
 def _outcome(result: bytes | None, traceback: bytes | None, expires: bytes | None) -> Outcome:

@@ -63,7 +63,9 @@ def standings_query(job_ids: Iterable[str]) -> Select[Any]:
     """Return the query for these rows, locked."""
     # In the order of ids: two recorders that lock the same rows must not wait for each other.
     columns = (_table.c[name] for name in _READ)
-    return select(*columns).where(_table.c.id.in_(sorted(set(job_ids)))).order_by(_table.c.id).with_for_update()
+    return (
+        select(*columns).where(_table.c.id.in_(sorted(set(job_ids)))).order_by(_table.c.id).with_for_update()
+    )
 
 
 class Change:
