@@ -18,13 +18,13 @@ class Memory:
     def __init__(self, store: JobStore, revival: Revival, *, answer_seconds: float) -> None:
         self._store, self._revival, self._seconds = store, revival, answer_seconds
 
-    async def recall(self, job_id: str) -> Recalled | None:
-        """Return the job's record; one that is not done is handed to Redis on the way, when that is safe.
+    async def recall(self, job_id: str, tenant: str | None = None) -> Recalled | None:
+        """Return the job's record, if it is of `tenant`; one that is not done is handed to Redis on the way, when that
 
-        Raises `StoreUnavailable`.
+        is safe. Raises `StoreUnavailable`.
         """
         record = await self._store.get(job_id)
-        if record is None:
+        if record is None or tenant not in (None, record.tenant):
             return None
         if not record.done:
             await self._bring(job_id)

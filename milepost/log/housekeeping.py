@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import suppress
+from secrets import token_hex
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import LockError, WatchError
 
 from milepost.codec import dumps
-from milepost.ids import new_epoch
 from milepost.job import ErrorCode, Job, JobError
 from milepost.log.calls import end_args, job_call
 from milepost.log.keys import CARETAKER, KEEPSAKE
@@ -46,7 +46,6 @@ async def settle(joblog: JobLog, job: Job, result: str = "null") -> str:
     call = job_call(
         "settle",
         job.id,
-        new_epoch(),
         joblog.history_limit,
         joblog.retention_ms,
         *ended,
@@ -95,7 +94,7 @@ class Keepsake:
 
     async def lost(self) -> bytes:
         """Say that everything is being brought back. Returns what to `leave` it with."""
-        token = _RETURNING + new_epoch().encode()
+        token: bytes = _RETURNING + token_hex(8).encode()
         await self._redis.set(KEEPSAKE, token)
         return token
 

@@ -41,8 +41,8 @@ def advance(
     if not _is_news(record, cursor, event):
         _start_late(record, cursor, event)
         return
-    if record.epoch != cursor.epoch and _is_begun_anew(event):
-        record.started_at = None  # another history
+    if record.epoch != cursor.epoch and event.attempt == 0:
+        record.started_at = None  # another history, and in it nobody has begun the job yet
     record.epoch, record.version, record.updated_at = cursor.epoch, cursor.seq, parse(event.at)
     record.status, record.attempt = str(event.status), event.attempt
     record.error = event.error.to_wire() if event.error else None
@@ -65,11 +65,6 @@ def _is_news(record: Standing | JobRecord, cursor: Cursor, event: Event) -> bool
         return cursor.seq > record.version
     # Two histories of one job (Redis lost the first): their numbers do not compare, their times do.
     return record.updated_at is None or parse(event.at) >= record.updated_at
-
-
-def _is_begun_anew(event: StatusChanged | Ended) -> bool:
-    """Whether no attempt was begun before this event. A job that Redis has lost goes on where it stood."""
-    return event.attempt == 0 or (event.attempt == 1 and event.status == Status.RUNNING)
 
 
 def _start_late(record: Standing | JobRecord, cursor: Cursor, event: StatusChanged | Ended) -> None:

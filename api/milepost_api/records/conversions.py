@@ -64,6 +64,7 @@ def new_job(record: JobRecord) -> NewJob:
         attempt=record.attempt,
         error=_last_error(record),
         started_at=rfc3339(record.started_at) if record.started_at else None,
+        tenant=record.tenant,
     )
 
 

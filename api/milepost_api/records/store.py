@@ -49,9 +49,14 @@ class JobStore:
             raise
 
     async def get(self, job_id: str) -> JobRecord | None:
-        """Return one job, None where there is none."""
+        """Return one job of whomever, None where there is none; a request asks `find`."""
         async with self._read() as session:
             return await session.get(JobRecord, job_id)
+
+    async def find(self, job_id: str, tenant: str) -> JobRecord | None:
+        """Return one job of this tenant, None where it has no such job."""
+        record = await self.get(job_id)
+        return record if record is not None and record.tenant == tenant else None
 
     async def by_key(self, tenant: str, key: str) -> JobRecord | None:
         """Return the job that was submitted under an idempotency key of this tenant."""
