@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
@@ -34,7 +34,6 @@ class JobStore:
     def __init__(self, engines: Engines) -> None:
         self._reader = _sessions(engines.reader)
         self._writer = _sessions(engines.writer)
-        self._engine = engines.writer
 
     async def insert(self, record: JobRecord) -> None:
         """Commit a new job. Raises `KeyTaken` when its idempotency key names another one already."""
@@ -80,6 +79,10 @@ class JobStore:
         query = select(JobRecord).where(~_jobs.done, _jobs.id > after_id)
         return await self._all(query.order_by(_jobs.id).limit(limit))
 
+    async def still_open(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Return those of these jobs that are not done, as far as the records know."""
+        return await self._all(select(JobRecord).where(_jobs.id.in_(job_ids), ~_jobs.done).order_by(_jobs.id))
+
     async def start_overdue(self, now: datetime, *, limit: int) -> list[JobRecord]:
         """Return jobs that should have been started by `now` and were not, as far as the records know."""
         query = select(JobRecord).where(
@@ -101,11 +104,21 @@ class JobStore:
 
     async def change(self, job_ids: Iterable[str], apply: Callable[[Mapping[str, Standing]], None]) -> None:
         """Let `apply` change where these jobs stand, in one transaction in which nobody else changes them."""
-        with reachable():
-            async with self._engine.begin() as connection:
-                change = Change(await connection.execute(standings_query(job_ids)))
-                apply(change.standings)
-                await change.write(connection)
+        async with self._write() as session:
+            connection = await session.connection()
+            change = Change(await connection.execute(standings_query(job_ids)))
+            apply(change.standings)
+            await change.write(connection)
+
+    async def remove_finished(self, *, finished_before: datetime, limit: int) -> int:
+        """Delete jobs that ended before that moment, the oldest first, with their tags. Returns how many."""
+        old = select(_jobs.id).where(_jobs.done, _jobs.finished_at < finished_before)
+        async with self._write() as session:
+            # Two statements: PostgreSQL would plan the DELETE of a subquery with LIMIT as a scan of the table.
+            ids = (await session.execute(old.order_by(_jobs.finished_at).limit(limit))).scalars().all()
+            if ids:
+                await session.execute(delete(JobRecord).where(_jobs.id.in_(ids)))
+            return len(ids)
 
     async def ping(self) -> None:
         """Ask the database for a sign of life."""

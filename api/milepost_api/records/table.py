@@ -65,7 +65,7 @@ class JobRecord(SQLModel, table=True):
     traceback: str | None = Field(default=None, sa_column=Column(Text))
     run_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     started_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
-    finished_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
+    finished_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime, index=True))
     expires_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     dispatched_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     updated_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
@@ -77,8 +77,9 @@ class TagRecord(SQLModel, table=True):
     __tablename__ = "job_tags"
 
     tag: str = Field(primary_key=True, max_length=128)
+    # Indexed by itself, too: a job that is deleted takes its tags along.
     job_id: str = Field(
-        sa_column=Column(id_text(), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+        sa_column=Column(id_text(), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True)
     )
 
 
