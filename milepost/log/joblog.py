@@ -62,6 +62,7 @@ class NewJob:
     delay_ms: int = 0
     batch_id: str | None = None
     parent_id: str | None = None
+    retry_of: str | None = None
     tenant: str = DEFAULT_TENANT
 
 
@@ -143,6 +144,7 @@ _STATE_FIELDS = (
     "created_at",
     "batch_id",
     "parent_id",
+    "retry_of",
     "status",
     "attempt",
     "progress",
@@ -187,6 +189,7 @@ class JobLog:
             "created_at": job.created_at,
             "batch_id": job.batch_id or "",
             "parent_id": job.parent_id or "",
+            "retry_of": job.retry_of or "",
             "tenant": job.tenant,
             "progress": EMPTY_PROGRESS,
         }
@@ -452,5 +455,6 @@ def _job(job_id: str, seq: int, values: Sequence[bytes | None], position: int | 
             "expires_at": state["expires_at"] or None,
             "batch_id": state["batch_id"] or None,
             "parent_id": state["parent_id"] or None,
+            "retry_of": state["retry_of"] or None,
         }
     )

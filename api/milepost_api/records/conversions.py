@@ -35,6 +35,7 @@ def job_of(record: JobRecord) -> Job:
             "error": record.error,
             "batch_id": record.batch_id,
             "parent_id": record.parent_id,
+            "retry_of": record.retry_of,
             **_moments(record),
         }
     )
@@ -56,6 +57,7 @@ def new_job(record: JobRecord) -> NewJob:
         due_ms=None if record.run_at is None else round(record.run_at.timestamp() * 1000),
         batch_id=record.batch_id,
         parent_id=record.parent_id,
+        retry_of=record.retry_of,
         tenant=record.tenant,
     )
 
