@@ -32,7 +32,7 @@ from milepost_api.roster import Roster
 from milepost_api.routes import catalogue, health, history, jobs, listing, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
-from milepost_api.submit import Desk
+from milepost_api.desk import Desk
 from milepost_api.views import job_wire
 
 

@@ -18,7 +18,7 @@ from milepost_api.lookup import Lookup
 from milepost_api.records import Engines, JobStore
 from milepost_api.roster import Roster
 from milepost_api.settings import ApiSettings
-from milepost_api.submit import Desk
+from milepost_api.desk import Desk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import NoScriptError
@@ -23,6 +23,21 @@ async def evaluate(redis: Redis, call: Call) -> Any:
         except NoScriptError:
             await _renew(redis)
     return await _evalsha(redis, call)
+
+
+async def evaluate_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+    """Run scripts in one round trip, each a step of its own. Raises what the first that failed has raised."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for call in calls:
+            sha = call.script.of(known_to(redis)).sha
+            pipe.evalsha(sha, len(call.keys), *call.keys, *(str(a) for a in call.args))
+        replies = await pipe.execute(raise_on_error=False)
+    for number, (call, reply) in enumerate(zip(calls, replies, strict=True)):
+        if isinstance(reply, NoScriptError):
+            replies[number] = await evaluate(redis, call)
+        elif isinstance(reply, Exception):
+            raise reply
+    return list(replies)
 
 
 async def _evalsha(redis: Redis, call: Call) -> Any:

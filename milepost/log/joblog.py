@@ -13,7 +13,7 @@ from milepost.errors import JobNotFound
 from milepost.ids import new_epoch
 from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
 from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
-from milepost.log.evaluate import evaluate
+from milepost.log.evaluate import evaluate, evaluate_all
 from milepost.log.keys import LEASES, queue_key, result_key, state_key
 from milepost.log.looks import Looks
 from milepost.log.places import Place, places
@@ -263,13 +263,16 @@ class JobLog:
 
         Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may cancel all of them.
         """
-        error, owner = dumps(CANCELLED_ERROR.to_wire()), tenant or ""
-        reply = await self.call(
-            job_call("cancel", job_id, self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT)
-        )
+        reply = await self.call(self.cancellation(job_id, tenant))
         if reply == b"gone":
             raise JobNotFound
         return cast("CancelOutcome", reply.decode())
+
+    def cancellation(self, job_id: str, tenant: str | None) -> Call:
+        """Return the call of a cancel."""
+        error, owner = dumps(CANCELLED_ERROR.to_wire()), tenant or ""
+        how = (self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT)
+        return job_call("cancel", job_id, *how)
 
     async def redeliver(self, job_id: str) -> str:
         """Hand a waiting job to the workers again if its delivery was lost. Says what it did."""
@@ -366,6 +369,10 @@ class JobLog:
     async def call(self, call: Call) -> Any:
         """Run one script, loading it if Redis does not know it (a restart, SCRIPT FLUSH)."""
         return await evaluate(self._redis, call)
+
+    async def call_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts in one round trip, each a step of its own: Redis is busy for as long as all of them take."""
+        return await evaluate_all(self._redis, calls)
 
     async def _hget(self, job_id: str, name: str) -> bytes | None:
         return await cast("Awaitable[bytes | None]", self._redis.hget(state_key(job_id), name))

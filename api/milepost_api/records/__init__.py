@@ -5,12 +5,13 @@ from milepost_api.records.conversions import job_of, new_job
 from milepost_api.records.engine import Engines, open_engines
 from milepost_api.records.listing import JobFilter
 from milepost_api.records.queues import QueueCounts
-from milepost_api.records.store import JobStore, KeyTaken
+from milepost_api.records.store import IdTaken, JobStore, KeyTaken
 from milepost_api.records.table import JobRecord
 
 __all__ = [
     "DEFAULT_TENANT",
     "Engines",
+    "IdTaken",
     "JobFilter",
     "JobRecord",
     "JobStore",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
@@ -24,6 +24,10 @@ class KeyTaken(MilepostError):
     """A job with this idempotency key exists already."""
 
 
+class IdTaken(MilepostError):
+    """A job with this id exists already."""
+
+
 class JobStore:
     """The records of jobs. Every method is one transaction.
 
@@ -35,7 +39,7 @@ class JobStore:
         self._writer = _sessions(engines.writer)
 
     async def insert(self, record: JobRecord) -> None:
-        """Commit a new job. Raises `KeyTaken` when its idempotency key names another one already."""
+        """Commit a new job. Raises `KeyTaken` or `IdTaken` when its idempotency key or its id names another one."""
         tags = [TagRecord(tag=tag, job_id=record.id) for tag in dict.fromkeys(record.tags)]
         try:
             async with self._write() as session:
@@ -45,6 +49,8 @@ class JobStore:
         except IntegrityError as error:
             if record.idempotency_key is not None and "idempotency_key" in str(error.orig):
                 raise KeyTaken from error
+            if _is_taken_id(str(error.orig)):
+                raise IdTaken from error
             raise
 
     async def get(self, job_id: str) -> JobRecord | None:
@@ -104,6 +110,15 @@ class JobStore:
         async with self._write() as session:
             apply({record.id: record for record in (await session.execute(query)).scalars()})
 
+    async def delete(self, job_ids: Iterable[str], tenant: str) -> None:
+        """Remove these jobs of this tenant, done or not, and all that is kept of them."""
+        # Locked in the order of ids, as `change` does it: so nobody waits in a circle.
+        mine = (_jobs.id.in_(set(job_ids)), _jobs.tenant == tenant)
+        locked = select(_jobs.id).where(*mine).order_by(_jobs.id).with_for_update()
+        async with self._write() as session:
+            found = (await session.execute(locked)).scalars().all()
+            await session.execute(delete(JobRecord).where(_jobs.id.in_(found)))
+
     async def ping(self) -> None:
         """Ask the database for a sign of life."""
         async with self._read() as session:
@@ -124,6 +139,11 @@ class JobStore:
         with reachable():
             async with self._writer() as session, session.begin():
                 yield session
+
+
+def _is_taken_id(error: str) -> bool:
+    """Read what SQLite or PostgreSQL say of a constraint."""
+    return error.rstrip().endswith("UNIQUE constraint failed: jobs.id") or '"pk_jobs"' in error
 
 
 def _sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
