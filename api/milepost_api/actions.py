@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
@@ -11,9 +12,10 @@ from milepost.errors import JobNotFound
 from milepost.job import Status
 from milepost.log import many
 from milepost.log.peek import peek
+from milepost.times import rfc3339
 from milepost_api.lookup import redis_answers
 from milepost_api.problems import Problem
-from milepost_api.records import JobRecord, job_of, new_job
+from milepost_api.records import JobRecord, new_job
 from milepost_api.services import Services
 
 DeleteOutcome = Literal["deleted", "not_done", "not_found"]
@@ -64,29 +66,32 @@ async def delete_all(services: Services, job_ids: Sequence[str], tenant: str) ->
     First the record, then the log: a job that the log does not have is brought back to it as long as its record says
     that it is not done. Killed in between, the job is deleted by the next try, or when its time in the log is over.
     """
-    records = {record.id: record for record in await services.store.find_all(job_ids, tenant)}
+    known = await _ends(services, job_ids, tenant)
+    ended = {job_id: end.created_at for job_id, end in known.items() if end.done}
+    await services.store.delete(ended, tenant)
     async with redis_answers(services.settings.redis_answer_seconds):
-        seen = dict(zip(job_ids, await peek(services.redis, job_ids, tenant=tenant), strict=True))
-    jobs = {}
-    for job_id in job_ids:
-        if (live := seen[job_id]) is not None:
-            jobs[job_id] = live.job
-        elif (record := records.get(job_id)) is not None:
-            jobs[job_id] = job_of(record)
-    created_at = {job.id: job.created_at for job in jobs.values() if job.done}
-    await services.store.delete(created_at, tenant)
-    async with redis_answers(services.settings.redis_answer_seconds):
-        outcomes = await many.forget(services.log, created_at)
-    for job_id, outcome in zip(created_at, outcomes, strict=True):
+        outcomes = await many.forget(services.log, ended)
+    for job_id, outcome in zip(ended, outcomes, strict=True):
         if outcome == "living":
-            log.warning("redis had forgotten the end of a job that was deleted", job_id=job_id)
-    return [_outcome(job_id in jobs, job_id in created_at) for job_id in job_ids]
+            log.warning("redis had lost the end of a job that was deleted", job_id=job_id)
+    return [
+        "deleted" if job_id in ended else "not_done" if job_id in known else "not_found" for job_id in job_ids
+    ]
 
 
-def _outcome(known: bool, done: bool) -> DeleteOutcome:
-    if done:
-        return "deleted"
-    return "not_done" if known else "not_found"
+@dataclass(frozen=True, slots=True)
+class _End:
+    done: bool
+    created_at: str | None
+
+
+async def _ends(services: Services, job_ids: Sequence[str], tenant: str) -> dict[str, _End]:
+    """Return which of these jobs there are, and whether each has ended: as the log says, if it has the job."""
+    outlines = await services.store.outlines(job_ids, tenant)
+    found = {one.id: _End(one.done, rfc3339(one.created_at)) for one in outlines}
+    async with redis_answers(services.settings.redis_answer_seconds):
+        live = await peek(services.redis, job_ids, tenant=tenant)
+    return found | {one.job.id: _End(one.job.done, one.job.created_at) for one in live if one is not None}
 
 
 def _not_finished(status: Status | str, hint: str) -> Problem:

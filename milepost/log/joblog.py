@@ -31,6 +31,9 @@ READ_BYTES = 1 << 20
 A page ends after the event that reaches the number or the size.
 """
 
+CREATED_AT_ONCE = 25
+"""Redis serves nobody else while it goes through a pipeline of 50 kB, and creating a job takes it about 0.1 ms."""
+
 EMPTY_PROGRESS = dumps(NO_PROGRESS.to_wire())
 
 LOST_RETRYABLE = JobError(
@@ -64,6 +67,11 @@ class NewJob:
     parent_id: str | None = None
     retry_of: str | None = None
     tenant: str = DEFAULT_TENANT
+    attempt: int = 0
+    """Attempts that it has used up: of a job that Redis has lost."""
+    error: JobError | None = None
+    """What became of the last of them: the job comes back as `retrying`, or ends when none are left."""
+    started_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +185,17 @@ class JobLog:
 
     async def create(self, job: NewJob) -> Created | None:
         """Begin the job's history and hand it to the workers. None if it was there already."""
+        return _created(await self.call(self._creation(job)))
+
+    async def create_all(self, jobs: Sequence[NewJob]) -> list[Created | None]:
+        """Do the same for many, `CREATED_AT_ONCE` in a round trip."""
+        found: list[Created | None] = []
+        for start in range(0, len(jobs), CREATED_AT_ONCE):
+            calls = [self._creation(job) for job in jobs[start : start + CREATED_AT_ONCE]]
+            found += [_created(reply) for reply in await evaluate_all(self._redis, calls)]
+        return found
+
+    def _creation(self, job: NewJob) -> Call:
         fields = {
             "task": job.task,
             "params": job.params,
@@ -193,12 +212,13 @@ class JobLog:
             "tenant": job.tenant,
             "progress": EMPTY_PROGRESS,
         }
+        if job.started_at:  # not empty: `take` writes it where there is none
+            fields["started_at"] = job.started_at
         flat = [part for pair in fields.items() for part in pair]
         delay, due = max(0, job.delay_ms), job.due_ms or 0
-        reply = await self.call(
-            job_call("create", job.id, new_epoch(), delay, due, self.history_limit, *cast("list[str]", flat))
-        )
-        return Created(_position(reply, 2)) if reply[0] == b"created" else None
+        error = dumps(job.error.to_wire()) if job.error else ""
+        how = (delay, due, self.history_limit, self.retention_ms, job.attempt, error)
+        return job_call("create", job.id, new_epoch(), *how, *cast("list[str]", flat))
 
     async def take(
         self,
@@ -379,6 +399,10 @@ class JobLog:
 
 
 _EPOCH = re.compile(rb'"cursor":"([0-9a-z]+)-')
+
+
+def _created(reply: Sequence[Any]) -> Created | None:
+    return Created(_position(reply, 2)) if reply[0] == b"created" else None
 
 
 def _entry(raw: Sequence[Any]) -> Entry:

@@ -5,7 +5,8 @@ from milepost_api.records.conversions import job_of, new_job
 from milepost_api.records.engine import Engines, open_engines
 from milepost_api.records.listing import JobFilter
 from milepost_api.records.queues import QueueCounts
-from milepost_api.records.store import IdTaken, JobStore, KeyTaken
+from milepost_api.records.standing import Standing
+from milepost_api.records.store import IdTaken, JobStore, KeyTaken, Outline
 from milepost_api.records.table import JobRecord
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "JobRecord",
     "JobStore",
     "KeyTaken",
+    "Outline",
     "QueueCounts",
+    "Standing",
     "job_of",
     "new_job",
     "open_engines",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from milepost.errors import MilepostError
 from milepost_api.records.engine import Engines, reachable
 from milepost_api.records.listing import JobFilter, page_query
 from milepost_api.records.queues import QueueCounts, counts_query
+from milepost_api.records.standing import Change, Standing, standings_query
 from milepost_api.records.table import JobRecord, TagRecord
 
 _jobs: Any = JobRecord.__table__.c  # type: ignore[attr-defined]
@@ -28,6 +30,19 @@ class IdTaken(MilepostError):
     """A job with this id exists already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The little of a record that says whether something may be done to its job."""
+
+    id: str
+    created_at: datetime
+    status: str
+    done: bool
+
+
+_OUTLINE = tuple(_jobs[field.name] for field in fields(Outline))
+
+
 class JobStore:
     """The records of jobs. Every method is one transaction.
 
@@ -37,6 +52,7 @@ class JobStore:
     def __init__(self, engines: Engines) -> None:
         self._reader = _sessions(engines.reader)
         self._writer = _sessions(engines.writer)
+        self._engine = engines.writer
 
     async def insert(self, record: JobRecord) -> None:
         """Commit a new job. Raises `KeyTaken` or `IdTaken` when its idempotency key or its id names another one."""
@@ -62,6 +78,12 @@ class JobStore:
         """Return one job of this tenant, None where it has no such job."""
         record = await self.get(job_id)
         return record if record is not None and record.tenant == tenant else None
+
+    async def outlines(self, job_ids: Collection[str], tenant: str) -> list[Outline]:
+        """Return what there is of these jobs of this tenant, in no order."""
+        query = select(*_OUTLINE).where(_jobs.id.in_(job_ids), _jobs.tenant == tenant)
+        async with self._read() as session:
+            return [Outline(*row) for row in await session.execute(query)]
 
     async def by_key(self, tenant: str, key: str) -> JobRecord | None:
         """Return the job that was submitted under an idempotency key of this tenant."""
@@ -103,12 +125,13 @@ class JobStore:
             async with self._write() as session:
                 await session.execute(change.values(dispatched_at=at))
 
-    async def change(self, job_ids: Sequence[str], apply: Callable[[Mapping[str, JobRecord]], None]) -> None:
-        """Let `apply` change these records, in one transaction in which nobody else changes them."""
-        # In the order of ids: two recorders that lock the same rows must not wait for each other.
-        query = select(JobRecord).where(_jobs.id.in_(set(job_ids))).order_by(_jobs.id).with_for_update()
-        async with self._write() as session:
-            apply({record.id: record for record in (await session.execute(query)).scalars()})
+    async def change(self, job_ids: Iterable[str], apply: Callable[[Mapping[str, Standing]], None]) -> None:
+        """Let `apply` change where these jobs stand, in one transaction in which nobody else changes them."""
+        with reachable():
+            async with self._engine.begin() as connection:
+                change = Change(await connection.execute(standings_query(job_ids)))
+                apply(change.standings)
+                await change.write(connection)
 
     async def delete(self, job_ids: Iterable[str], tenant: str) -> None:
         """Remove these jobs of this tenant, done or not, and all that is kept of them."""
