@@ -43,7 +43,9 @@ async def finished(services: Services, job_id: str, tenant: str) -> JobRecord:
     """Return the record of a job that has ended. Raises `JobNotFound`, and `Problem` for one that has not."""
     seen = await services.lookup.find(job_id, tenant)
     if not seen.job.done:
-        raise _not_finished(seen.job.status, "It can be done again when it has ended; cancel it to end it now.")
+        raise _not_finished(
+            seen.job.status, "It can be done again when it has ended; cancel it to end it now."
+        )
     record = await services.store.find(job_id, tenant)
     if record is None:
         raise JobNotFound  # deleted since

@@ -19,6 +19,7 @@ from milepost_api import openapi, problems
 from milepost_api.auth import Auth, KeyRing
 from milepost_api.caretaker import Caretaker, StartDeadlines
 from milepost_api.catalogue import Offers
+from milepost_api.desk import Desk
 from milepost_api.dispatcher import Dispatcher
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
@@ -32,7 +33,6 @@ from milepost_api.roster import Roster
 from milepost_api.routes import catalogue, health, history, jobs, listing, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
-from milepost_api.desk import Desk
 from milepost_api.views import job_wire
 
 

@@ -80,7 +80,7 @@ class Submission(BaseModel):
 
 def fingerprint(submission: Submission) -> str:
     """Return what tells two submissions apart: what they mean, not how they were written."""
-    # Whether an unknown task would have been allowed is not part of the job that came of it. What is left at its default
+    # Whether an unknown task would have been allowed is not part of the job that came of it. What is at its default
     # is left out, so that a field which a later version adds changes nobody's fingerprint.
     meant = submission.model_dump(mode="json", exclude={"allow_unknown_task"}, exclude_defaults=True)
     return _digest(meant)

@@ -43,7 +43,10 @@ def chosen_id(job_id: str) -> str:
 ChosenId = Annotated[str, Depends(chosen_id)]
 
 ACCEPTED: dict[int | str, dict[str, Any]] = {
-    202: {"model": JobResource, "description": "Accepted and committed: the job reaches an end, whatever dies."},
+    202: {
+        "model": JobResource,
+        "description": "Accepted and committed: the job reaches an end, whatever dies.",
+    },
     200: {"model": JobResource, "description": "Done already, within the time of `Prefer: wait=N`."},
 }
 REFUSED = (
