@@ -15,7 +15,7 @@ from milepost.log.housekeeping import has_forgotten
 from milepost.log.lifecycle import Lifecycle
 from milepost.log.peek import Peek, peek, undelivered
 from milepost.times import utc_now
-from milepost_api.records import JobRecord, JobStore, new_job
+from milepost_api.records import JobRecord, JobStore, Standing, new_job
 from milepost_api.records.advance import NO_OUTCOME, advance
 
 EVERY_SECONDS = 2.0
@@ -106,16 +106,18 @@ class Dispatcher:
 
     async def _settle(self, ended: Sequence[Peek]) -> None:
         """Record ends that are not recorded: mostly the recorder is about to, seldom an event is lost."""
-        outcomes = await self._lifecycle.outcomes([seen.job.id for seen in ended])
+        ids = [seen.job.id for seen in ended]
+        large = [seen.job.id for seen in ended if seen.job.result_omitted]
+        outcomes = await self._lifecycle.outcomes(ids, large=large)
         ends = {
             job.id: end_of(job, seq=seen.cursor.seq, cursor=str(seen.cursor), at=job.created_at or "")
             for seen in ended
             for job in [seen.job]
         }
 
-        def apply(records: Mapping[str, JobRecord]) -> None:
-            for job_id, record in records.items():
-                advance(record, ends[job_id], outcomes.get(job_id, NO_OUTCOME))
+        def apply(standings: Mapping[str, Standing]) -> None:
+            for job_id, standing in standings.items():
+                advance(standing, ends[job_id], outcomes.get(job_id, NO_OUTCOME))
 
         if ends:
             await self._store.change(list(ends), apply)

@@ -17,10 +17,10 @@ class Memory:
     def __init__(self, store: JobStore, joblog: JobLog) -> None:
         self._store, self._log = store, joblog
 
-    async def recall(self, job_id: str) -> Recalled | None:
-        """Return the job's record; one that has not run yet is handed to Redis on the way."""
+    async def recall(self, job_id: str, tenant: str | None = None) -> Recalled | None:
+        """Return the job's record, if it is of `tenant`; one that has not run yet is handed to Redis on the way."""
         record = await self._store.get(job_id)
-        if record is None:
+        if record is None or tenant not in (None, record.tenant):
             return None
         if not record.done and record.status in NEVER_RUN:
             await self._log.create(new_job(record))

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from milepost.errors import JobNotFound
 from milepost.ids import is_job_id
 from milepost.log import Catalogue, JobLog
+from milepost_api.auth import TENANT
 from milepost_api.catalogue import Offers
 from milepost_api.hub import Hub
 from milepost_api.lookup import Lookup
@@ -55,5 +56,11 @@ def known_form(job_id: str) -> str:
     return job_id
 
 
+def tenant_of(request: Request) -> str:
+    """Return for whom the request is: its jobs are all that it may see or change."""
+    return cast("str", request.scope[TENANT])
+
+
 ServicesDep = Annotated[Services, Depends(services_of)]
+TenantDep = Annotated[str, Depends(tenant_of)]
 JobId = Annotated[str, Depends(known_form)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -10,6 +11,7 @@ from annotated_types import Ge, Le
 from pydantic import Field, SecretStr, model_validator
 
 from milepost.settings import Settings
+from milepost_api.keys import read_keys
 
 _SCHEMES = {
     "postgres": "postgresql+asyncpg",
@@ -27,8 +29,8 @@ class ApiSettings(Settings):
     port: Annotated[int, Ge(0), Le(65_535)] = 8000  # 0: any free one
     data_dir: Path = Path(".milepost")
     database_url: str = Field(default="", repr=False)  # default: SQLite below data_dir
-    api_keys: SecretStr = SecretStr("")  # separated by commas
-    api_keys_file: Path | None = None  # a file of keys, one a line: a mounted secret
+    api_keys: SecretStr = SecretStr("")  # KEY or TENANT:KEY, separated by commas
+    api_keys_file: Path | None = None  # a file of the same, one a line: a mounted secret
 
     body_limit_bytes: Annotated[int, Ge(1024)] = 1024 * 1024
     ping_seconds: Annotated[float, Ge(1)] = 15  # well inside the 60 s idle limit of common proxies
@@ -60,23 +62,19 @@ class ApiSettings(Settings):
         return self
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """The API keys; none means that whoever reaches the port may do everything."""
+    def keys(self) -> Mapping[str, str]:
+        """The API keys, each with its tenant; none means that whoever reaches the port may do everything."""
         text = self.api_keys.get_secret_value()
         if self.api_keys_file is not None:
             text += "," + self.api_keys_file.read_text("utf-8").replace("\n", ",")
-        return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+        return read_keys(text)
 
     @model_validator(mode="after")
     def _keys_can_be_read(self) -> Self:
         try:
-            keys = self.keys
+            _ = self.keys  # refused here if they cannot be told apart
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"MILEPOST_API_KEYS_FILE cannot be read: {error}") from None
-        if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
-            raise ValueError(
-                "MILEPOST_API_KEYS: a key is plain ASCII without spaces, or no header can carry it"
-            )
         return self
 
     @model_validator(mode="after")

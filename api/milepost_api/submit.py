@@ -29,7 +29,7 @@ from milepost.log import JobLog
 from milepost_api.catalogue import Offer, Offers
 from milepost_api.lookup import redis_answers
 from milepost_api.problems import Problem
-from milepost_api.records import DEFAULT_TENANT, JobRecord, JobStore, KeyTaken, new_job
+from milepost_api.records import JobRecord, JobStore, KeyTaken, new_job
 
 DAY = 86_400
 FAR_DAYS = 60  # a delivery waits 90 days in the queue at most; this leaves room for retries
@@ -96,8 +96,10 @@ def _sorted(value: Any) -> Any:
     return [_sorted(one) for one in value] if isinstance(value, list) else value
 
 
-def new_record(submission: Submission, offer: Offer, now: datetime, *, key: str | None = None) -> JobRecord:
-    """Return the record of a submission that is acceptable.
+def new_record(
+    submission: Submission, offer: Offer, now: datetime, *, tenant: str, key: str | None = None
+) -> JobRecord:
+    """Return the record of a submission of `tenant` that is acceptable.
 
     Raises `Problem`: `invalid-params`, or `invalid-request` for a moment too far away.
     """
@@ -119,6 +121,7 @@ def new_record(submission: Submission, offer: Offer, now: datetime, *, key: str 
         created_at=now,
         run_at=run_at,
         start_by=None if start_timeout is None else (run_at or now) + timedelta(seconds=start_timeout),
+        tenant=tenant,
         idempotency_key=key,
         fingerprint=None if key is None else fingerprint(submission),
         status=Status.SCHEDULED if run_at else Status.QUEUED,
@@ -154,18 +157,20 @@ class Desk:
     def __init__(self, store: JobStore, joblog: JobLog, offers: Offers, *, answer_seconds: float) -> None:
         self._store, self._log, self._offers, self._seconds = store, joblog, offers, answer_seconds
 
-    async def accept(self, submission: Submission, now: datetime, key: str | None) -> Accepted:
-        """Return the job of this submission. Raises `Problem`."""
-        if key is not None and (earlier := await self._store.by_key(DEFAULT_TENANT, key)):
+    async def accept(
+        self, submission: Submission, now: datetime, key: str | None, *, tenant: str
+    ) -> Accepted:
+        """Return the job of this submission, which belongs to `tenant`. Raises `Problem`."""
+        if key is not None and (earlier := await self._store.by_key(tenant, key)):
             return await self._replay(earlier, submission)
         async with redis_answers(self._seconds):
             offer = await self._offers.find(submission.task, unknown_allowed=submission.allow_unknown_task)
-        record = new_record(submission, offer, now, key=key)
+        record = new_record(submission, offer, now, tenant=tenant, key=key)
         try:
             await self._store.insert(record)
         except KeyTaken:  # a twin of this request was faster; the unique constraint says so
             assert key is not None
-            earlier = await self._store.by_key(DEFAULT_TENANT, key)
+            earlier = await self._store.by_key(tenant, key)
             assert earlier is not None, "records are never removed"
             return await self._replay(earlier, submission)
         return Accepted(record, await self._hand_over(record))

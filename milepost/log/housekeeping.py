@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from redis.exceptions import LockError
 
 from milepost.codec import dumps
-from milepost.ids import new_epoch
 from milepost.job import ErrorCode, Job, JobError
 from milepost.log.calls import end_args, job_call
 from milepost.log.keys import CARETAKER, KEEPSAKE
@@ -44,7 +43,6 @@ async def settle(joblog: JobLog, job: Job, result: str = "null") -> str:
     call = job_call(
         "settle",
         job.id,
-        new_epoch(),
         joblog.history_limit,
         joblog.retention_ms,
         *ended,

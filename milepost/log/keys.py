@@ -14,6 +14,9 @@ CARETAKER = "mp:caretaker"
 KEEPSAKE = "mp:keepsake"
 """Set once, never expires: when it is gone, so is everything else that Redis had."""
 
+GENERATION = "mp:generation"
+"""Names the present generation of this memory (see `generation.py`)."""
+
 TASKS = "mp:tasks"
 """Hash: task name → its catalogue entry as JSON."""
 

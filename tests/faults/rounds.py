@@ -17,6 +17,7 @@ from milepost.client import AsyncClient, ClientError
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound
 from milepost.log import JobLog
+from milepost.log.keys import GENERATION
 from milepost.redis import connect
 from tests.faults.house import HEARTBEAT_SECONDS, LEASE_SECONDS, House
 from tests.faults.laws import breaches
@@ -112,6 +113,10 @@ class Round:
         """Wait until a run of it has begun, and return the last."""
         found = await eventually(lambda: self.house.runs().get(job.name), f"{job.name} has begun")
         return found[-1]
+
+    async def generation(self) -> str:
+        """Return the generation of Redis's memory: its scripts are known by it."""
+        return str((await self._redis.get(GENERATION)).decode())
 
     async def holder(self, job: Submitted) -> Process:
         """Wait until it runs somewhere and return the worker."""

@@ -6,7 +6,7 @@ import asyncio
 import random
 
 import pytest
-from milepost_api.hub import Recalled, Times, subscribe
+from milepost_api.hub import Recalled, Times
 from redis.asyncio import Redis
 
 from milepost.codec import Cursor
@@ -24,6 +24,7 @@ from tests.support.hub import (
     hub_on,
     kinds,
     next_frames,
+    subscribe,
     value,
 )
 from tests.support.jobs import PlayedJob

@@ -56,8 +56,11 @@ class Recalled:
 class Memory(Protocol):
     """What the hub asks when Redis does not know a job."""
 
-    async def recall(self, job_id: str) -> Recalled | None:
-        """Return the job's record; None when there is none. May bring an unfinished job (back) to Redis."""
+    async def recall(self, job_id: str, tenant: str | None = None) -> Recalled | None:
+        """Return the job's record; None when there is none, or none of `tenant`.
+
+        May bring an unfinished job (back) to Redis.
+        """
 
 
 class Hub:
@@ -137,6 +140,7 @@ class Hub:
         except BaseException:
             self._forget(topic)
             raise
+        topic.tenant = view.tenant
         topic.start(view.cursor, done=view.job.done)
         if topic.suspect:
             self._fill(topic)
@@ -353,7 +357,7 @@ def snapshot_of(job: Job, cursor: Cursor, at: str, present: Callable[[Job], dict
         "at": at,
         "job": present(job),
     }
-    return snapshot(cursor.seq, cursor.epoch, data, job)
+    return snapshot(cursor, data, job)
 
 
 DEFAULT_TIMES = Times()

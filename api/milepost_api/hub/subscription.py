@@ -160,24 +160,24 @@ class Subscription:
 
 
 async def subscribe(
-    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes | None = None
+    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes | None = None, *, tenant: str
 ) -> Subscription:
     """Return the reader's subscription, with what it must be sent first already decided.
 
     `cursor_text` is what the client sent as its last event id, whatever that is. Raises `AlreadyEnded` when
-    it has the end, `JobNotFound` when neither Redis nor SQL has the job, `StoreUnavailable`.
+    it has the end, `JobNotFound` when neither Redis nor SQL has the job for this `tenant`, `StoreUnavailable`.
     """
     wishes = wishes or Wishes()
     cursor = Cursor.parse(cursor_text) if cursor_text else None
     try:
-        topic = await hub.watch(job_id)
+        topic = await _watched(hub, job_id, tenant)
     except JobNotFound:
-        recalled = await hub.memory.recall(job_id)
+        recalled = await hub.memory.recall(job_id, tenant)
         if recalled is None:
             raise
         if recalled.job.done:
             return _remembered(hub, recalled, cursor, cursor_text, wishes)
-        topic = await _brought_back(hub, job_id)
+        topic = await _brought_back(hub, job_id, tenant)
     try:
         first = await _opening(hub, topic, cursor, cursor_text)
     except BaseException:
@@ -187,10 +187,22 @@ async def subscribe(
     return Subscription(hub, topic, first, seq, wishes)
 
 
-async def _brought_back(hub: Hub, job_id: str) -> Topic:
+async def _watched(hub: Hub, job_id: str, tenant: str) -> Topic:
+    """Watch the job. A topic is shared by all its readers, so each is looked at when it comes."""
+    topic = await hub.watch(job_id)
+    if topic.tenant == tenant:
+        return topic
+    hub.leave(topic)
+    # Redis is asked as for a job that is not there: neither how soon the answer comes nor what it is while Redis is
+    # away may tell that somebody watches this one.
+    await hub.read(job_id)
+    raise JobNotFound
+
+
+async def _brought_back(hub: Hub, job_id: str, tenant: str) -> Topic:
     """Recalling an accepted job that has not run brings it to Redis; one that was running takes a moment more."""
     try:
-        return await hub.watch(job_id)
+        return await _watched(hub, job_id, tenant)
     except JobNotFound:
         raise StoreUnavailable(
             "Redis has lost this job and it is being brought back; try again shortly."
@@ -217,7 +229,7 @@ async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | No
 
 
 def _framed(view: View) -> list[Frame]:
-    return [durable(entry.seq, entry.kind, entry.data, view.cursor.epoch) for entry in view.entries]
+    return [durable(entry.cursor, entry.kind, entry.data) for entry in view.entries]
 
 
 async def from_view(hub: Hub, view: View) -> list[Frame]:
@@ -240,7 +252,7 @@ def from_record(hub: Hub, recalled: Recalled) -> list[Frame]:
 def _end(job: Job, cursor: Cursor, at: str) -> Frame:
     """Frame the end of a job whose history is gone."""
     end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=at)
-    return ended(cursor.seq, cursor.epoch, end)
+    return ended(cursor, end)
 
 
 def _remembered(

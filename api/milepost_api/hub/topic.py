@@ -10,6 +10,7 @@ from itertools import islice
 from milepost.codec import Cursor
 from milepost.events import StatusChanged
 from milepost.log import Entry
+from milepost.tenants import DEFAULT_TENANT
 from milepost_api.hub.frames import Frame, durable
 
 RING_EVENTS = 256
@@ -26,6 +27,8 @@ class Topic:
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
+        self.tenant = DEFAULT_TENANT
+        """Whose job it is, once that was read."""
         self.readers = 0
         self.epoch: str | None = None
         self.generation = 0
@@ -73,15 +76,19 @@ class Topic:
             return True
         if cursor.seq != self.last + 1 or data is None:
             return False
-        self._append(durable(cursor.seq, kind, data, cursor.epoch))
+        self._append(durable(cursor, kind, data))
         self.wake()
         return True
 
     def fill(self, epoch: str, entries: Sequence[Entry]) -> None:
-        """Take events read from the history."""
+        """Take events read from the history after `cursor`, which is of `epoch` now.
+
+        Another epoch means that the history branched no earlier than where this topic stood: it goes on.
+        """
+        self.epoch = epoch
         for entry in entries:
-            if epoch == self.epoch and entry.seq == self.last + 1:
-                self._append(durable(entry.seq, entry.kind, entry.data, epoch))
+            if entry.seq == self.last + 1:
+                self._append(durable(entry.cursor, entry.kind, entry.data))
         self.wake()
 
     def stands(self, frame: Frame | None) -> None:

@@ -56,6 +56,7 @@ def new_job(record: JobRecord) -> NewJob:
         due_ms=None if record.run_at is None else round(record.run_at.timestamp() * 1000),
         batch_id=record.batch_id,
         parent_id=record.parent_id,
+        tenant=record.tenant,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from milepost.errors import MilepostError
 from milepost_api.records.engine import Engines, reachable
 from milepost_api.records.listing import JobFilter, page_query
 from milepost_api.records.queues import QueueCounts, counts_query
+from milepost_api.records.standing import Change, Standing, standings_query
 from milepost_api.records.table import JobRecord, TagRecord
 
 _jobs: Any = JobRecord.__table__.c  # type: ignore[attr-defined]
@@ -33,6 +34,7 @@ class JobStore:
     def __init__(self, engines: Engines) -> None:
         self._reader = _sessions(engines.reader)
         self._writer = _sessions(engines.writer)
+        self._engine = engines.writer
 
     async def insert(self, record: JobRecord) -> None:
         """Commit a new job. Raises `KeyTaken` when its idempotency key names another one already."""
@@ -48,9 +50,14 @@ class JobStore:
             raise
 
     async def get(self, job_id: str) -> JobRecord | None:
-        """Return one job, None where there is none."""
+        """Return one job of whomever, None where there is none; a request asks `find`."""
         async with self._read() as session:
             return await session.get(JobRecord, job_id)
+
+    async def find(self, job_id: str, tenant: str) -> JobRecord | None:
+        """Return one job of this tenant, None where it has no such job."""
+        record = await self.get(job_id)
+        return record if record is not None and record.tenant == tenant else None
 
     async def by_key(self, tenant: str, key: str) -> JobRecord | None:
         """Return the job that was submitted under an idempotency key of this tenant."""
@@ -92,12 +99,13 @@ class JobStore:
             async with self._write() as session:
                 await session.execute(change.values(dispatched_at=at))
 
-    async def change(self, job_ids: Sequence[str], apply: Callable[[Mapping[str, JobRecord]], None]) -> None:
-        """Let `apply` change these records, in one transaction in which nobody else changes them."""
-        # In the order of ids: two recorders that lock the same rows must not wait for each other.
-        query = select(JobRecord).where(_jobs.id.in_(set(job_ids))).order_by(_jobs.id).with_for_update()
-        async with self._write() as session:
-            apply({record.id: record for record in (await session.execute(query)).scalars()})
+    async def change(self, job_ids: Iterable[str], apply: Callable[[Mapping[str, Standing]], None]) -> None:
+        """Let `apply` change where these jobs stand, in one transaction in which nobody else changes them."""
+        with reachable():
+            async with self._engine.begin() as connection:
+                change = Change(await connection.execute(standings_query(job_ids)))
+                apply(change.standings)
+                await change.write(connection)
 
     async def ping(self) -> None:
         """Ask the database for a sign of life."""

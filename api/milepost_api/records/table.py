@@ -9,6 +9,7 @@ from sqlalchemy import Column, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from milepost.job import Status
+from milepost.tenants import DEFAULT_TENANT
 from milepost_api.records.types import JsonText, UTCDateTime, id_text
 
 NAMES = {
@@ -18,9 +19,6 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-DEFAULT_TENANT = "default"
-"""Whose jobs they are where keys name no tenant, or where there are no keys."""
-
 SQLModel.metadata.naming_convention = NAMES  # migrations can drop only what has a name
 
 

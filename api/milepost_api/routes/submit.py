@@ -12,8 +12,9 @@ from milepost.times import utc_now
 from milepost_api.lookup import Found
 from milepost_api.prefer import wait_seconds
 from milepost_api.problems import describe
+from milepost_api.records import JobRecord
 from milepost_api.responses import JsonResponse
-from milepost_api.services import RootPath, Services, ServicesDep
+from milepost_api.services import RootPath, Services, ServicesDep, TenantDep
 from milepost_api.submit import Submission
 from milepost_api.views import JobResource, job_wire, retry_after_seconds, urls_of
 from milepost_api.waiting import wait_for_change
@@ -49,6 +50,7 @@ IdempotencyKey = Annotated[
 async def submit_job(
     submission: Submission,
     services: ServicesDep,
+    tenant: TenantDep,
     root_path: RootPath,
     idempotency_key: IdempotencyKey = None,
     prefer: Annotated[
@@ -60,7 +62,7 @@ async def submit_job(
     With an `Idempotency-Key` the same submission may be sent again: it answers with the job of the first,
     and `Idempotency-Replayed: true`.
     """
-    accepted = await services.desk.accept(submission, utc_now(), idempotency_key)
+    accepted = await services.desk.accept(submission, utc_now(), idempotency_key, tenant=tenant)
     record, replayed = accepted.record, accepted.replayed
     seconds = wait_seconds(prefer or (), services.settings.long_poll_seconds_max)
     headers = {"Location": urls_of(root_path, record.id)["self"]}
@@ -70,7 +72,7 @@ async def submit_job(
         headers["Preference-Applied"] = f"wait={seconds:g}"
     waited = seconds is not None or replayed
     seen = (
-        await _outcome(services, record.id, seconds or 0)
+        await _outcome(services, record, seconds or 0)
         if waited
         else await services.lookup.accepted(record, accepted.position)
     )
@@ -80,11 +82,11 @@ async def submit_job(
     return JsonResponse(job_wire(root_path, seen.job), 202, headers)
 
 
-async def _outcome(services: Services, job_id: str, seconds: float) -> Found:
+async def _outcome(services: Services, record: JobRecord, seconds: float) -> Found:
     """Return the job when it is done, or as it is after `seconds`."""
     deadline = asyncio.get_running_loop().time() + seconds
-    seen = await services.lookup.find(job_id)
+    seen = await services.lookup.find(record.id, record.tenant)
     while not seen.job.done and (left := deadline - asyncio.get_running_loop().time()) > 0:
-        await wait_for_change(services.hub, job_id, seen.cursor, left)
-        seen = await services.lookup.find(job_id)
+        await wait_for_change(services.hub, record.id, seen.cursor, left)
+        seen = await services.lookup.find(record.id, record.tenant)
     return seen
