@@ -102,7 +102,7 @@ class House:
 
     def _doomed(self) -> dict[str, str]:
         self.doom.mkdir(exist_ok=True)
-        return {FOLDER_VARIABLE: str(self.doom), "PYTHONPATH": _path(DOOMED)}
+        return {FOLDER_VARIABLE: str(self.doom), "PYTHONPATH": path_from(DOOMED)}
 
     def _new_stack(self) -> Stack:
         return Stack(
@@ -309,10 +309,10 @@ class House:
 
 def skew(seconds: float) -> dict[str, str]:
     """Return the settings of a process whose host's clock is so far ahead."""
-    return {"FAULTS_CLOCK_AHEAD_SECONDS": str(seconds), "PYTHONPATH": _path(SKEWED)}
+    return {"FAULTS_CLOCK_AHEAD_SECONDS": str(seconds), "PYTHONPATH": path_from(SKEWED)}
 
 
-def _path(first: Path) -> str:
+def path_from(first: Path) -> str:
     return os.pathsep.join(map(str, (first, ROOT, ROOT / "api", ROOT / "worker")))
 
 

@@ -164,7 +164,8 @@ def followed(story: Story) -> Iterator[str]:
 def unambiguous(story: Story) -> Iterator[str]:
     """A place in a history has one content, for every reader and for ever; another history is another epoch.
 
-    What Redis had shown and then lost is never replaced under the same number: readers get a gap and a snapshot.
+    What Redis had shown and then lost is never replaced under the same number: who has seen it gets a gap and a
+    snapshot. Who has not may go on into the other epoch.
     """
     known = {event["cursor"]: event for event in story.history}
     for event in story.seen:
@@ -174,8 +175,10 @@ def unambiguous(story: Story) -> Iterator[str]:
         if _gist(before) != _gist(event):
             yield f"{event['cursor']} was seen as {_gist(event)} and is {_gist(before)}"
     for one, next_one in pairwise(event for event in story.seen if event["type"] != "gap"):
-        if next_one["type"] != "snapshot" and _epoch(one) != _epoch(next_one):
-            yield f"{next_one['cursor']} follows {one['cursor']} without a snapshot"
+        if next_one["type"] == "snapshot" or _epoch(one) == _epoch(next_one):
+            continue
+        if not any(event["cursor"] == one["cursor"] for event in story.history):
+            yield f"{next_one['cursor']} follows {one['cursor']}, which is lost, without a snapshot"
 
 
 def _gist(event: Wire) -> Wire:

@@ -128,6 +128,11 @@ def runs(story: Story, *runs: Run) -> Story:
     return replace(story, runs=tuple(runs))
 
 
+def lost(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event of an epoch that is no part of the history."""
+    return event | {"cursor": f"another-{event['seq']}"}
+
+
 def said(run: str, beat: int) -> dict[str, Any]:
     return {"pid": SECOND, "run": run, "beat": beat, "digest": digest(run, beat + 1)}
 
@@ -168,7 +173,7 @@ SPOILT: list[tuple[str, Callable[[Story], Story]]] = [
     ("followed", lambda s: replace(s, seen=list(s.history))),
     ("followed", lambda s: replace(s, seen=[*s.seen[:2], output(3, 2, SECOND, 1), *s.seen[3:]])),
     ("unambiguous", lambda s: replace(s, seen=[*s.seen[:2], output(3, 2, SECOND, 1), *s.seen[3:]])),
-    ("unambiguous", lambda s: replace(s, seen=[*s.seen[:-1], s.seen[-1] | {"cursor": "another-8"}])),
+    ("unambiguous", lambda s: replace(s, seen=[*s.seen[:-2], lost(s.seen[-2]), s.seen[-1]])),
     ("unambiguous", lambda s: replace(s, losses=(START + 2,), seen=[*s.seen[:-1], end(8, 9, "failed")])),
     ("polled", lambda s: replace(s, polls=(*s.polls[:2], poll(6, "running"), s.polls[2]))),
     ("polled", lambda s: replace(s, polls=s.polls[:2])),

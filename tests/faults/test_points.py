@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults import doom
 from tests.faults.doom import SHORTENED, Doom, arm, disarm, is_armed
-from tests.faults.house import DOOMED
+from tests.faults.house import DOOMED, path_from
 from tests.faults.points import POINTS, Point
 from tests.faults.scenarios import KILLED_AT, SCENARIOS
 from tests.support.process import Process
@@ -104,7 +104,7 @@ def test_a_process_whose_path_begins_with_doom_kills_itself(tmp_path: Path) -> N
         "print(r.LOOK_SECONDS, flush=True)\n"
         "asyncio.run(housekeeping.has_forgotten(Redis()))\nprint('survived', flush=True)"
     )
-    settings = {"PYTHONPATH": DOOMED, doom.FOLDER_VARIABLE: str(folder)}
+    settings = {"PYTHONPATH": path_from(DOOMED), doom.FOLDER_VARIABLE: str(folder)}
     with Process.python("doomed", "-c", code, log=tmp_path / "log", settings=settings) as process:
         assert process.wait() == -signal.SIGKILL
     assert process.output().strip() == "1.0"

@@ -13,6 +13,8 @@ from tests.faults.rounds import SUCCEEDS, Round, Submitted
 JOBS = 50
 AT_ONCE = 6  # submissions; the others wait their turn, so that they come for as long as the fault lasts
 PACE_SECONDS = 0.15  # between two submissions of one hand
+MOST = 90  # so many if what happens takes longer; then they come more slowly
+SLOW_SECONDS = 0.5
 
 READERS = (by_client, by_client, by_line, in_pieces, late)
 POLLED = 10  # every fifth job has a poller, too
@@ -27,12 +29,22 @@ class Load:
         self._r, self._allowed, self._spared = r, frozenset(allowed), spared
         self._readers = READERS if watched else (late,)
         self._left = list(range(JOBS))
+        self.over = False
 
     async def hand(self) -> None:
         """Submit one job after the other while there are any."""
         while self._left:
             await self._submit(self._left.pop(0))
             await asyncio.sleep(PACE_SECONDS)
+
+    async def go_on(self) -> None:
+        """Submit more jobs while it is not over."""
+        await self.hand()
+        for number in range(JOBS, MOST):
+            if self.over:
+                return
+            await self._submit(number)
+            await asyncio.sleep(SLOW_SECONDS)
 
     async def _submit(self, number: int) -> Submitted:
         given: dict[str, Any] = {"allowed": self._allowed, "spared": self._spared}
@@ -69,7 +81,9 @@ async def at_work(
     """
     load = Load(r, allowed=allowed, spared=spared, watched=watched)
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
+        for _ in range(AT_ONCE - 1):
             group.create_task(load.hand())
+        group.create_task(load.go_on())
         await r.until(lambda: any(job.id for job in r.jobs), "the first job is accepted")
         yield
+        load.over = True
