@@ -109,7 +109,10 @@ async def _take_indexes(connection: AsyncConnection) -> list[str]:
     if connection.dialect.name == "sqlite":
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
     else:
-        query = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname LIKE 'ix%'"
+        query = (
+            "SELECT indexname, indexdef FROM pg_indexes "
+            "WHERE schemaname = current_schema() AND indexname LIKE 'ix%'"
+        )
     found = (await connection.execute(text(query))).tuples().all()
     for name, _ in found:
         await connection.exec_driver_sql(f"DROP INDEX {name}")
