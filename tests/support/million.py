@@ -113,7 +113,7 @@ async def _take_indexes(connection: AsyncConnection) -> list[str]:
             "SELECT indexname, indexdef FROM pg_indexes "
             "WHERE schemaname = current_schema() AND indexname LIKE 'ix%'"
         )
-    found = (await connection.execute(text(query))).tuples().all()
+    found = (await connection.execute(text(query))).all()
     for name, _ in found:
         await connection.exec_driver_sql(f"DROP INDEX {name}")
     return [statement for _, statement in found]
