@@ -17,6 +17,7 @@ from tests.support.api import COUNT, Api, Hand, announce, settings
 from tests.support.joblog import state_of
 from tests.support.redis import RedisServer
 from tests.support.tenants import KEYS, Tenants, caller, serving_tenants
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 SUBMISSION = {"task": COUNT.name, "params": {"steps": 3}}
@@ -79,6 +80,20 @@ async def test_a_live_job_from_before_there_were_tenants_is_the_default_tenants(
     await hand.succeed()
     stream = await tenants.default.http.get(f"/v1/jobs/{job_id}/status/stream")
     assert "event: end" in stream.text
+
+
+async def test_a_job_that_redis_has_lost_comes_back_to_its_tenant(tenants: Tenants, redis: Redis) -> None:
+    """The record knows whose it is; nobody else finds it on its way back."""
+    job_id = (await tenants.acme.submit())["id"]
+    await redis.flushall()
+    await announce(redis)
+
+    assert (await tenants.globex.http.get(f"/v1/jobs/{job_id}/status/stream")).status_code == 404
+    assert (await tenants.globex.http.post(f"/v1/jobs/{job_id}/cancel")).status_code == 404
+    await eventually(lambda: redis.exists(state_key(job_id)), "the job is back")
+    assert await state_of(redis, job_id, "tenant") == "acme"
+    assert (await tenants.acme.get(f"/v1/jobs/{job_id}"))["status"] == "queued"
+    assert (await tenants.globex.http.get(f"/v1/jobs/{job_id}")).status_code == 404
 
 
 async def test_an_idempotency_key_is_one_tenants(tenants: Tenants) -> None:
