@@ -11,7 +11,7 @@ from milepost_api.database import upgrade
 from redis.asyncio import Redis
 
 from milepost.ids import new_job_id
-from milepost.log import Catalogue, RunningJob, WorkerInfo
+from milepost.log import RunningJob
 from milepost.log.keys import state_key
 from tests.support.api import COUNT, Api, Hand, announce, settings
 from tests.support.joblog import state_of
@@ -139,21 +139,11 @@ async def test_a_worker_is_seen_to_be_busy_with_jobs_that_are_not_named(
 ) -> None:
     """Each tenant sees which of its own jobs run where; of the others', that something runs."""
     ids = [(await one.submit())["id"] for one in (tenants.acme, tenants.globex)]
-    info = WorkerInfo(
-        id="w2",
-        host="h",
-        pid=1,
-        version="0",
-        queues=["default"],
-        tasks=[COUNT.name],
-        concurrency=3,
-        started_at="2026-01-01T00:00:00.000Z",
-        running=[RunningJob(id=job_id, task=COUNT.name) for job_id in (*ids, new_job_id())],
-    )
-    await Catalogue(redis).announce(info, (), ttl_seconds=600)
+    running = [RunningJob(id=job_id, task=COUNT.name) for job_id in (*ids, new_job_id())]
+    await announce(redis, running=running)
 
     async def seen(by: Api) -> list[str | None]:
-        [_, worker] = (await by.get("/v1/workers"))["items"]
+        [worker] = (await by.get("/v1/workers"))["items"]
         return [one["id"] for one in worker["running"]]
 
     assert await seen(tenants.acme) == [ids[0], None, None]
