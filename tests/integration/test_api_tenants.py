@@ -33,9 +33,7 @@ async def tenants(
     tmp_path: Path, redis_server: RedisServer, redis: Redis, database: str
 ) -> AsyncIterator[Tenants]:
     await announce(redis)
-    wanted = settings(
-        tmp_path, redis_server.url, api_keys=KEYS, database_url=database, redis_answer_seconds=1
-    )
+    wanted = settings(tmp_path, redis_server.url, api_keys=KEYS, database_url=database)
     await upgrade(wanted)
     async with serving_tenants(wanted) as running:
         yield running
@@ -161,10 +159,13 @@ async def test_without_redis_too_nothing_tells_that_a_job_is_there(
     async with acme.http.stream("GET", f"/v1/jobs/{watched}/status/stream") as stream:
         assert stream.status_code == 200
         redis_server.stop()
-        answers = [
-            await globex.http.get(f"/v1/jobs/{job_id}{path}", headers={"accept": "application/x-ndjson"})
-            for job_id in (new_job_id(), watched, done)
-        ]
+        lines = {"accept": "application/x-ndjson"}
+        answers = await asyncio.gather(
+            *(
+                globex.http.get(f"/v1/jobs/{job_id}{path}", headers=lines)
+                for job_id in (new_job_id(), watched, done)
+            )
+        )
     statuses = [(answer.status_code, answer.json()["detail"]) for answer in answers]
     assert statuses[0][0] == 503
     assert statuses == [statuses[0]] * 3
