@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from milepost.errors import JobNotFound
 from milepost.ids import is_job_id
 from milepost.log import Catalogue, JobLog
+from milepost.log.lifecycle import Lifecycle
 from milepost_api.auth import TENANT
 from milepost_api.catalogue import Offers
 from milepost_api.desk import Desk
@@ -30,6 +31,7 @@ class Services:
     store: JobStore
     redis: Redis
     log: JobLog
+    lifecycle: Lifecycle
     catalogue: Catalogue
     offers: Offers
     roster: Roster

@@ -18,6 +18,7 @@ local later = due > NOW
 local fields = { 'id', ID, 'epoch', ARGV[2], 'generation', GENERATION, 'fence', 0, 'reports', 0, 'attempt', attempt }
 for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', STATE, unpack(fields))
+redis.call('UNLINK', EVENTS) -- its state was lost, or evicted, alone: what is left is another history
 if error ~= '' and attempt >= tonumber(redis.call('HGET', STATE, 'max_attempts')) then
   finish_without_result('failed', error, history_limit, tonumber(ARGV[6]))
   return { 'created', '1' }
