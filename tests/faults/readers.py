@@ -93,7 +93,7 @@ async def by_line(r: Round, job: Submitted) -> None:
         headers = {"Accept": "application/x-ndjson"} | ({"Last-Event-ID": cursor} if cursor else {})
         try:
             async for event in _lines(r, f"/v1/jobs/{job.id}/status/stream", headers):
-                if event["type"] not in CONTROL and "seq" in event or event["type"] == "gap":
+                if (event["type"] not in CONTROL and "seq" in event) or event["type"] == "gap":
                     job.seen.append(event)
                     cursor = event.get("cursor", cursor)
         except httpx2.HTTPError:
