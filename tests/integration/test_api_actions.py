@@ -112,14 +112,13 @@ async def test_the_id_of_somebody_elses_job_is_taken_and_nothing_more_is_said(ap
     assert answer.json().keys() == {"type", "title", "status", "detail"}
 
 
-@pytest.mark.parametrize("job_id", ["x" * 65, "a.b", "a%20b", "%C3%A9", "cancel", "counts"])
-async def test_an_id_that_cannot_be_one_is_refused(api: Api, job_id: str) -> None:
+async def test_an_id_that_cannot_be_one_is_refused(api: Api) -> None:
     """By a 422 that says what an id is."""
-    answer = await api.http.put(f"/v1/jobs/{job_id}", json=BODY)
-
-    assert (answer.status_code, problem(answer)) == (422, "invalid-request")
-    assert answer.json()["errors"][0]["in"] == "path"
-    assert "letters, digits, _ and -" in answer.json()["detail"]
+    for job_id in ("x" * 65, "a.b", "a%20b", "%C3%A9", "cancel", "counts"):
+        answer = await api.http.put(f"/v1/jobs/{job_id}", json=BODY)
+        assert (answer.status_code, problem(answer)) == (422, "invalid-request")
+        assert answer.json()["errors"][0]["in"] == "path"
+        assert "letters, digits, _ and -" in answer.json()["detail"]
 
 
 async def test_no_word_in_the_place_of_an_id_can_be_chosen(api: Api) -> None:
