@@ -277,7 +277,9 @@ class House:
     def _bury(self) -> None:
         for worker in [worker for worker in self.crew if not worker.alive]:
             self.crew.remove(worker)
-            self._fallen.append(f"{worker.name} left by itself with {worker.returncode}: {_last_line(worker)}")
+            self._fallen.append(
+                f"{worker.name} left by itself with {worker.returncode}: {_last_line(worker)}"
+            )
 
     def fallen(self) -> list[str]:
         """Return which workers have left although nobody had told them to, since the last time this was asked."""

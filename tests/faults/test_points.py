@@ -51,7 +51,10 @@ def test_a_point_that_is_gone_is_named() -> None:
 async def test_a_process_dies_at_the_armed_pass_and_only_one_of_several(tmp_path: Path) -> None:
     """Passes are counted from the moment at which the point was armed."""
     died: list[str] = []
-    first, second = Doom(tmp_path, lambda: died.append("first")), Doom(tmp_path, lambda: died.append("second"))
+    first, second = (
+        Doom(tmp_path, lambda: died.append("first")),
+        Doom(tmp_path, lambda: died.append("second")),
+    )
     first.passes("record-read")
     arm(tmp_path, "record-read", passes=2)
     first.passes("record-read")

@@ -47,6 +47,8 @@ class Outline:
     created_at: datetime
     status: str
     done: bool
+    sort_key: int
+    idempotency_key: str | None
 
 
 _OUTLINE = tuple(_jobs[field.name] for field in fields(Outline))
@@ -113,6 +115,15 @@ class JobStore:
         async with self._read() as session:
             keys = await search.page_keys(session, wanted, limit)
             return list(await session.scalars(with_keys(wanted, keys)))
+
+    async def outlined(self, wanted: JobFilter, *, limit: int) -> list[Outline]:
+        """Return the same page without what may be large."""
+        async with self._read() as session:
+            if wanted.text is None:
+                query = page_query(wanted, limit)
+            else:
+                query = with_keys(wanted, await search.page_keys(session, wanted, limit))
+            return [Outline(*row) for row in await session.execute(query.with_only_columns(*_OUTLINE))]
 
     async def counts(self, wanted: JobFilter) -> JobCounts:
         """Count jobs by their status, as far as the records know it; of each status 10,000 at most."""

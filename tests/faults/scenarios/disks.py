@@ -21,7 +21,9 @@ async def disk_full(r: Round) -> None:
         accepted = [job for job in r.jobs if job.id]
         for api in r.house.stack.apis:
             api.send(FULL)
-        await r.until(lambda: all(job.status in DONE for job in accepted), "what was accepted ends for its readers")
+        await r.until(
+            lambda: all(job.status in DONE for job in accepted), "what was accepted ends for its readers"
+        )
         for url in r.house.stack.urls:
             await _refused(r, url)
         for api in r.house.stack.apis:
