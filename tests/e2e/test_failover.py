@@ -115,6 +115,8 @@ async def test_a_failover_costs_no_job(
     later = await running.submit("test.count", steps=3, delay_seconds=0.01)
     streams.append(asyncio.create_task(followed(running.stream_url(later["id"]))))
     wanted = {job["id"] for job in (*jobs, later)}
+    _, late = await asyncio.wait(streams, timeout=90)
+    assert not late, f"{len(late)} streams have no end; {[await running.job(job_id) for job_id in wanted]}"
     ends = {events[-1]["job_id"]: events[-1] for events in await asyncio.gather(*streams)}
     assert {job_id: end["status"] for job_id, end in ends.items()} == dict.fromkeys(wanted, "succeeded")
     done = await eventually(
