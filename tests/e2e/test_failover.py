@@ -100,10 +100,10 @@ async def test_a_failover_costs_no_job(
     stack: Start, sentinels: Sentinels, loss: Callable[[Sentinels, Stack], Awaitable[None]]
 ) -> None:
     """Running, queued, submitted after it: each ends once in SQL, and once on a stream that was open all the time."""
-    running = await stack(redis=sentinels, workers=2, modules=("tests.support.tasks.played",), settings=SETTINGS)
-    jobs = [
-        await running.submit("test.count", steps=STEPS, delay_seconds=0.1) for _ in range(SLOTS + QUEUED)
-    ]
+    running = await stack(
+        redis=sentinels, workers=2, modules=("tests.support.tasks.played",), settings=SETTINGS
+    )
+    jobs = [await running.submit("test.count", steps=STEPS, delay_seconds=0.1) for _ in range(SLOTS + QUEUED)]
     streams = [asyncio.create_task(followed(running.stream_url(job["id"]))) for job in jobs]
 
     async def begun() -> bool:

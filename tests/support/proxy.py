@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from types import TracebackType
 from typing import Any, Self, cast
@@ -72,10 +73,12 @@ class TcpProxy:
     """Forwards 127.0.0.1:`port` to a target, and does what it is told to the connections.
 
     `target` is a URL or `(host, port)`; `url` is the same URL through the proxy. Counts `connections`
-    (ever accepted) and `reply_bytes`. `delay_seconds` holds every piece of data back, both ways.
+    (ever accepted) and `reply_bytes`. `delay_seconds` holds every piece of data back, both ways. With `tls` its
+    clients must speak TLS, the target hears plain text.
     """
 
-    def __init__(self, target: str | tuple[str, int]) -> None:
+    def __init__(self, target: str | tuple[str, int], *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._host, self._target_port, self._template = _endpoint(target)
         self.port = 0
         self.delay_seconds = 0.0
@@ -160,7 +163,7 @@ class TcpProxy:
 
     async def accept(self) -> None:
         """Listen, on the same port as before."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, client: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
