@@ -171,7 +171,8 @@ class Desk:
         except KeyTaken:  # a twin of this request was faster; the unique constraint says so
             assert key is not None
             earlier = await self._store.by_key(tenant, key)
-            assert earlier is not None, "records are never removed"
+            if earlier is None:
+                raise StoreUnavailable("The job under this key was just removed; try again.") from None
             return await self._replay(earlier, submission)
         return Accepted(record, await self._hand_over(record))
 
