@@ -14,6 +14,7 @@ from milepost.ids import new_job_id
 from milepost.log import Catalogue, JobLog
 from milepost.log.lifecycle import Lifecycle
 from milepost.redis import connect, connect_subscriber
+from milepost.redis.fitness import Fitness
 from milepost.upkeep import kept_running
 from milepost_api import openapi, problems
 from milepost_api.auth import Auth, KeyRing
@@ -125,6 +126,7 @@ async def _background(services: Services) -> AsyncIterator[None]:
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "recorder": Recorder(lifecycle, store, joblog).run,
         "caretaker": Caretaker(redis, _chores(services, patience), patience).run,
+        "fitness of redis": Fitness(redis).run,
     }
     # Each is kept running, so none of them ends by itself.
     tasks = [asyncio.create_task(kept_running(name, run), name=name) for name, run in work.items()]

@@ -53,6 +53,7 @@ def _inside(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+Name = Text(pattern=r"^[0-9A-Za-z_.:-]{1,64}$")
 Plain = Text(pattern=r"^[^\x00-\x1f\x7f\"\\]+$", max_length=128)
 JsonObject = Annotated[dict[str, Any], AfterValidator(_sendable)]
 Seconds = Annotated[StrictFloat, Gt(0), Le(30 * DAY)]
@@ -66,7 +67,7 @@ class Submission(BaseModel):
     task: Annotated[str, MinLen(1), MaxLen(200)]
     params: JsonObject = {}
     allow_unknown_task: bool = False
-    queue: Annotated[str, Text(pattern=r"^[0-9A-Za-z_.:-]{1,64}$")] | None = None
+    queue: Annotated[str, Name] | None = None
     priority: Annotated[StrictInt, Ge(-10), Le(10)] = 0
     delay_seconds: Annotated[StrictFloat, Ge(0), Le(FAR_DAYS * DAY)] | None = None
     run_at: AwareDatetime | None = None
@@ -74,6 +75,7 @@ class Submission(BaseModel):
     start_timeout_seconds: Seconds | None = None
     max_attempts: Annotated[StrictInt, Ge(1), Le(100)] | None = None
     tags: Annotated[list[Annotated[str, Plain]], MaxLen(32)] = []
+    batch_id: Annotated[str, Name] | None = None
     metadata: JsonObject = {}
 
     @model_validator(mode="after")
@@ -87,6 +89,8 @@ def fingerprint(submission: Submission) -> str:
     """Return what tells two submissions apart: what they mean, not how they were written."""
     # Whether an unknown task would have been allowed is not part of the job that came of it.
     meant = submission.model_dump(mode="json", exclude={"allow_unknown_task"})
+    if submission.batch_id is None:
+        del meant["batch_id"]  # as it was before there were batches: keys of those days keep their meaning
     return hashlib.sha256(dumps(_sorted(meant)).encode()).hexdigest()
 
 
@@ -115,6 +119,7 @@ def new_record(
         priority=submission.priority,
         tags=list(dict.fromkeys(submission.tags)),
         meta=submission.metadata,
+        batch_id=submission.batch_id,
         max_attempts=submission.max_attempts or task.max_attempts,
         timeout_seconds=submission.timeout_seconds or task.timeout_seconds,
         start_timeout_seconds=start_timeout,

@@ -121,6 +121,11 @@ class Hub:
             raise
         return topic
 
+    def owner(self, job_id: str) -> str | None:
+        """Return whose job it is, None when nobody watches it."""
+        topic = self._topics.get(_key(job_id))
+        return topic.tenant if topic else None
+
     def leave(self, topic: Topic) -> None:
         topic.readers -= 1
         if topic.readers == 0:

@@ -10,7 +10,6 @@ from itertools import islice
 from milepost.codec import Cursor
 from milepost.events import StatusChanged
 from milepost.log import Entry
-from milepost.tenants import DEFAULT_TENANT
 from milepost_api.hub.frames import Frame, durable
 
 RING_EVENTS = 256
@@ -27,7 +26,7 @@ class Topic:
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self.tenant = DEFAULT_TENANT
+        self.tenant: str | None = None
         """Whose job it is, once that was read."""
         self.readers = 0
         self.epoch: str | None = None

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from milepost.errors import SettingsError
 from milepost.times import utc_now
+from milepost_api.records import derived
 from milepost_api.records.backup import back_up
 from milepost_api.records.engine import Engines, is_away, reachable
 from milepost_api.records.revisions import Fitness, Found, config, head, known
@@ -84,6 +85,7 @@ async def _upgrade(engines: Engines, revision: str, now: Callable[[], datetime])
         backup = await _backed_up(connection, found, now())
         try:
             await connection.run_sync(_run, command.upgrade, revision)
+            await connection.run_sync(derived.install)
         except SQLAlchemyError as error:
             raise _failed(found, backup, error) from error
         after = await connection.run_sync(_found)
@@ -121,6 +123,7 @@ async def downgrade(engines: Engines, revision: str) -> None:
     """Take the database back to `revision`; "base" empties it."""
     async with _migration(engines) as connection:
         await connection.run_sync(_run, command.downgrade, revision)
+        await connection.run_sync(derived.install)
 
 
 @asynccontextmanager

@@ -12,11 +12,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from milepost.errors import MilepostError
+from milepost_api.records import search
 from milepost_api.records.engine import Engines, reachable
-from milepost_api.records.listing import JobFilter, page_query
-from milepost_api.records.queues import QueueCounts, counts_query
+from milepost_api.records.listing import (
+    COUNTED_MOST,
+    JobCounts,
+    JobFilter,
+    counts_query,
+    page_query,
+    with_keys,
+)
+from milepost_api.records.order import another_key
+from milepost_api.records.queues import QueueCounts, queues_query
 from milepost_api.records.standing import Change, Standing, standings_query
-from milepost_api.records.table import JobRecord, TagRecord
+from milepost_api.records.table import JobRecord, tag_records
 
 _jobs: Any = JobRecord.__table__.c  # type: ignore[attr-defined]
 
@@ -37,16 +46,24 @@ class JobStore:
 
     async def insert(self, record: JobRecord) -> None:
         """Commit a new job. Raises `KeyTaken` when its idempotency key names another one already."""
-        tags = [TagRecord(tag=tag, job_id=record.id) for tag in dict.fromkeys(record.tags)]
-        try:
-            async with self._write() as session:
-                session.add(record)
-                await session.flush()  # the rows of its tags refer to it
-                session.add_all(tags)
-        except IntegrityError as error:
-            if record.idempotency_key is not None and "idempotency_key" in str(error.orig):
-                raise KeyTaken from error
-            raise
+        attempt = 0
+        while True:
+            try:
+                await self._insert(record)
+                return
+            except IntegrityError as error:
+                if record.idempotency_key is not None and "idempotency_key" in str(error.orig):
+                    raise KeyTaken from error
+                if "sort_key" not in str(error.orig):
+                    raise
+            attempt += 1  # another job was accepted in this very microsecond
+            record.sort_key = another_key(record.created_at, attempt)
+
+    async def _insert(self, record: JobRecord) -> None:
+        async with self._write() as session:
+            session.add(record)
+            await session.flush()  # the rows of its tags refer to it
+            session.add_all(tag_records(record))
 
     async def get(self, job_id: str) -> JobRecord | None:
         """Return one job of whomever, None where there is none; a request asks `find`."""
@@ -65,7 +82,21 @@ class JobStore:
 
     async def page(self, wanted: JobFilter, *, limit: int) -> list[JobRecord]:
         """Return at most `limit` jobs, newest first unless asked otherwise."""
-        return await self._all(page_query(wanted, limit))
+        if wanted.text is None:
+            return await self._all(page_query(wanted, limit))
+        async with self._read() as session:
+            keys = await search.page_keys(session, wanted, limit)
+            return list(await session.scalars(with_keys(wanted, keys)))
+
+    async def counts(self, wanted: JobFilter) -> JobCounts:
+        """Count jobs by their status, as far as the records know it; of each status 10,000 at most."""
+        async with self._read() as session:
+            if wanted.text is not None:
+                return await search.counts(session, wanted)
+            rows = (await session.execute(counts_query(wanted))).tuples()
+            found: dict[str, int] = dict(rows.all())
+        capped = frozenset(status for status, jobs in found.items() if jobs > COUNTED_MOST)
+        return JobCounts({status: min(jobs, COUNTED_MOST) for status, jobs in found.items()}, capped)
 
     async def undispatched(self, *, created_before: datetime, limit: int) -> list[JobRecord]:
         """Return jobs that nobody has seen in the log yet, the oldest first."""
@@ -93,7 +124,7 @@ class JobStore:
     async def queues(self, now: datetime) -> list[QueueCounts]:
         """Return what each queue holds; those that hold nothing are not among them."""
         async with self._read() as session:
-            return [QueueCounts(*row) for row in await session.execute(counts_query(now))]
+            return [QueueCounts(*row) for row in await session.execute(queues_query(now))]
 
     async def mark_dispatched(self, job_ids: Sequence[str], at: datetime) -> None:
         """Remember that the log has these jobs."""
