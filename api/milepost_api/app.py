@@ -28,6 +28,7 @@ from milepost_api.caretaker import (
     StartDeadlines,
 )
 from milepost_api.catalogue import Offers
+from milepost_api.desk import Desk
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
 from milepost_api.lookup import Lookup
@@ -41,7 +42,6 @@ from milepost_api.roster import Roster
 from milepost_api.routes import catalogue, health, history, jobs, listing, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
-from milepost_api.submit import Desk
 from milepost_api.views import job_wire
 
 

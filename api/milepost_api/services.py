@@ -14,12 +14,12 @@ from milepost.log import Catalogue, JobLog
 from milepost.log.lifecycle import Lifecycle
 from milepost_api.auth import TENANT
 from milepost_api.catalogue import Offers
+from milepost_api.desk import Desk
 from milepost_api.hub import Hub
 from milepost_api.lookup import Lookup
 from milepost_api.records import Engines, JobStore
 from milepost_api.roster import Roster
 from milepost_api.settings import ApiSettings
-from milepost_api.submit import Desk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from milepost.log import JobLog
 from milepost.log.housekeeping import Keepsake
 from milepost.log.lifecycle import Lifecycle
 from milepost.log.peek import Peek, peek, undelivered
-from milepost.times import utc_now
+from milepost.times import rfc3339, utc_now
 from milepost_api.records import JobRecord, JobStore, Standing
 from milepost_api.records.advance import NO_OUTCOME, advance
 from milepost_api.revival import Revival
@@ -109,6 +109,7 @@ class Dispatcher:
             return
         large = [seen.job.id for seen in ended if seen.job.result_omitted]
         outcomes = await self._lifecycle.outcomes([seen.job.id for seen in ended], large=large)
+        created_at = {seen.job.id: seen.job.created_at for seen in ended}
         ends = {
             job.id: end_of(job, seq=seen.cursor.seq, cursor=str(seen.cursor), at=job.created_at or "")
             for seen in ended
@@ -117,6 +118,8 @@ class Dispatcher:
 
         def apply(standings: Mapping[str, Standing]) -> None:
             for job_id, standing in standings.items():
+                if created_at[job_id] != rfc3339(standing.created_at):
+                    continue  # a later job, which was given the id of one that was deleted since
                 advance(standing, ends[job_id], outcomes.get(job_id, NO_OUTCOME))
 
         await self._store.change(list(ends), apply)

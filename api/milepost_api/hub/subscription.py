@@ -94,6 +94,8 @@ class Subscription:
         except (JobNotFound, StoreUnavailable) as error:
             log.info("stream.interrupted", reason=str(error))
             return self._goodbye("unavailable")
+        if self._topic and self._topic.gone and not frames:
+            return self._goodbye("deleted")
         if leaving and not self.finished:
             return [*frames, *self._goodbye("shutdown")]
         return frames

@@ -35,6 +35,8 @@ class Topic:
         """Why the present generation began, as a `gap` tells it."""
         self.floor = self.last = 0
         self.done = False
+        self.gone = False
+        """Neither Redis nor SQL has the job any more: it was deleted."""
         self.suspect = False
         """Something was heard that is not held: the history is to be read."""
         self.may_wait = True
@@ -103,6 +105,11 @@ class Topic:
         if seq < self.floor:
             return None
         return list(islice(self._ring, seq - self.floor, None))
+
+    def vanish(self) -> None:
+        """There is no such job any more, and nothing more to come."""
+        self.gone = True
+        self.wake()
 
     def wake(self) -> None:
         """Everybody who waits looks again."""

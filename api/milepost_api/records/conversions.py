@@ -37,6 +37,7 @@ def job_of(record: JobRecord) -> Job:
             "error": record.error,
             "batch_id": record.batch_id,
             "parent_id": record.parent_id,
+            "retry_of": record.retry_of,
             **_moments(record),
         }
     )
@@ -64,6 +65,7 @@ def new_job(record: JobRecord) -> NewJob:
         attempt=record.attempt,
         error=_last_error(record),
         started_at=rfc3339(record.started_at) if record.started_at else None,
+        retry_of=record.retry_of,
         tenant=record.tenant,
     )
 

@@ -35,6 +35,7 @@ class Standing:
     dispatched_at: datetime | None
     updated_at: datetime | None
     error: dict[str, Any] | None
+    created_at: datetime
     progress: dict[str, Any] | None = None
     result: str | None = None
     traceback: str | None = None
@@ -43,8 +44,8 @@ class Standing:
 
 _ENDING = ("finished_at", "progress", "result", "traceback", "expires_at", "done")
 _WRITTEN_ONLY = ("progress", "result", "traceback", "expires_at")
-_NAMES = tuple(field.name for field in fields(Standing) if field.name != "id")
-_READ = ("id", *(name for name in _NAMES if name not in _WRITTEN_ONLY))
+_READ = tuple(field.name for field in fields(Standing) if field.name not in _WRITTEN_ONLY)
+_NAMES = tuple(field.name for field in fields(Standing) if field.name not in ("id", "created_at"))
 _MOVING = tuple(name for name in _NAMES if name not in _ENDING)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,23 @@ class KeyTaken(MilepostError):
     """A job with this idempotency key exists already."""
 
 
+class IdTaken(MilepostError):
+    """A job with this id exists already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The little of a record that says whether something may be done to its job."""
+
+    id: str
+    created_at: datetime
+    status: str
+    done: bool
+
+
+_OUTLINE = tuple(_jobs[field.name] for field in fields(Outline))
+
+
 class JobStore:
     """The records of jobs. Every method is one transaction.
 
@@ -45,7 +63,7 @@ class JobStore:
         self._writer = _sessions(engines.writer)
 
     async def insert(self, record: JobRecord) -> None:
-        """Commit a new job. Raises `KeyTaken` when its idempotency key names another one already."""
+        """Commit a new job. Raises `KeyTaken` or `IdTaken` when its idempotency key or its id names another one."""
         attempt = 0
         while True:
             try:
@@ -54,6 +72,8 @@ class JobStore:
             except IntegrityError as error:
                 if record.idempotency_key is not None and "idempotency_key" in str(error.orig):
                     raise KeyTaken from error
+                if _is_taken_id(str(error.orig)):
+                    raise IdTaken from error
                 if "sort_key" not in str(error.orig):
                     raise
             attempt += 1  # another job was accepted in this very microsecond
@@ -74,6 +94,12 @@ class JobStore:
         """Return one job of this tenant, None where it has no such job."""
         record = await self.get(job_id)
         return record if record is not None and record.tenant == tenant else None
+
+    async def outlines(self, job_ids: Collection[str], tenant: str) -> list[Outline]:
+        """Return what there is of these jobs of this tenant, in no order."""
+        query = select(*_OUTLINE).where(_jobs.id.in_(job_ids), _jobs.tenant == tenant)
+        async with self._read() as session:
+            return [Outline(*row) for row in await session.execute(query)]
 
     async def by_key(self, tenant: str, key: str) -> JobRecord | None:
         """Return the job that was submitted under an idempotency key of this tenant."""
@@ -151,6 +177,15 @@ class JobStore:
                 await session.execute(delete(JobRecord).where(_jobs.id.in_(ids)))
             return len(ids)
 
+    async def delete(self, job_ids: Iterable[str], tenant: str) -> None:
+        """Remove these jobs of this tenant, done or not, and all that is kept of them."""
+        # Locked in the order of ids, as `change` does it: so nobody waits in a circle.
+        mine = (_jobs.id.in_(set(job_ids)), _jobs.tenant == tenant)
+        locked = select(_jobs.id).where(*mine).order_by(_jobs.id).with_for_update()
+        async with self._write() as session:
+            found = (await session.execute(locked)).scalars().all()
+            await session.execute(delete(JobRecord).where(_jobs.id.in_(found)))
+
     async def ping(self) -> None:
         """Ask the database for a sign of life."""
         async with self._read() as session:
@@ -171,6 +206,11 @@ class JobStore:
         with reachable():
             async with self._writer() as session, session.begin():
                 yield session
+
+
+def _is_taken_id(error: str) -> bool:
+    """Read what SQLite or PostgreSQL say of a constraint."""
+    return error.rstrip().endswith("UNIQUE constraint failed: jobs.id") or '"pk_jobs"' in error
 
 
 def _sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
