@@ -53,11 +53,13 @@ def run(settings: ApiSettings) -> int:
     """Serve until a signal comes. Raises `SettingsError`, `StoreUnavailable`."""
     from milepost_api import database
     from milepost_api.app import create_app
+    from milepost_api.knocking import check_redis
     from milepost_api.server import serve
 
     configure_logs(settings)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every look at the schema
     asyncio.run(database.prepare(settings))
+    asyncio.run(check_redis(settings.redis_url))
     return serve(create_app(settings), settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,6 +13,7 @@ from milepost.events import Ended, StatusChanged
 from milepost.log import JobLog
 from milepost.log.housekeeping import settle
 from milepost.log.lifecycle import Lifecycle, LifecycleEntry, Outcome
+from milepost.times import rfc3339
 from milepost_api.portions import portions
 from milepost_api.records import JobStore, Standing, job_of
 from milepost_api.records.advance import NO_OUTCOME, advance, is_forgotten, lifecycle_event
@@ -73,22 +75,25 @@ class Recorder:
         await self._lifecycle.recorded(entries)
 
     async def _apply(self, entries: Sequence[LifecycleEntry]) -> None:
-        events = [event for entry in entries if (event := _readable(entry)) is not None]
+        told = [
+            _Told(event, entry.created_at) for entry in entries if (event := _readable(entry)) is not None
+        ]
+        events = [one.event for one in told]
         large = [event.job_id for event in events if isinstance(event, Ended) and event.result_omitted]
         sizes = await self._lifecycle.sizes(large)
-        for portion in portions(events, lambda event: _weight(event, sizes), RESULT_BYTES):
+        for portion in portions(told, lambda one: _weight(one.event, sizes), RESULT_BYTES):
             await self._commit(portion)
 
-    async def _commit(self, events: Sequence[StatusChanged | Ended]) -> None:
-        ends = {event.job_id: event for event in events if isinstance(event, Ended)}
+    async def _commit(self, told: Sequence[_Told]) -> None:
+        ends = {one.event.job_id: one.event for one in told if isinstance(one.event, Ended)}
         large = [job_id for job_id, end in ends.items() if end.result_omitted]
         outcomes = await self._lifecycle.outcomes(list(ends), large=large)
         forgotten: set[str] = set()
 
         def apply(standings: Mapping[str, Standing]) -> None:
-            forgotten.update(_advance_all(standings, events, outcomes))
+            forgotten.update(_advance_all(standings, told, outcomes))
 
-        await self._store.change([event.job_id for event in events], apply)
+        await self._store.change([one.event.job_id for one in told], apply)
         for job_id in forgotten:
             await self._end_again(job_id)
 
@@ -99,6 +104,17 @@ class Recorder:
             return  # removed since
         if await settle(self._log, job_of(record), record.result or "null") == "settled":
             log.warning("redis had forgotten the end of a job", job_id=job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event, and when its job was created: an id may have been given again, to a later job."""
+
+    event: StatusChanged | Ended
+    created_at: str
+
+    def is_about(self, standing: Standing) -> bool:
+        return not self.created_at or self.created_at == rfc3339(standing.created_at)
 
 
 def _readable(entry: LifecycleEntry) -> StatusChanged | Ended | None:
@@ -114,15 +130,16 @@ def _weight(event: StatusChanged | Ended, sizes: Mapping[str, int]) -> int:
 
 def _advance_all(
     standings: Mapping[str, Standing],
-    events: Sequence[StatusChanged | Ended],
+    told: Sequence[_Told],
     outcomes: Mapping[str, Outcome],
 ) -> set[str]:
     """Apply the events; return the jobs whose end the log has forgotten."""
     forgotten: set[str] = set()
-    for event in events:
+    for one in told:
+        event = one.event
         standing = standings.get(event.job_id)
-        if standing is None:
-            log.warning("an event of a job without a record is left out", job_id=event.job_id)
+        if standing is None or not one.is_about(standing):
+            log.info("an event of a job without a record is left out: it was deleted", job_id=event.job_id)
         elif is_forgotten(standing, event):
             forgotten.add(standing.id)
         else:

@@ -11,14 +11,15 @@ from redis.asyncio import Redis
 from milepost.errors import JobNotFound
 from milepost.ids import is_job_id
 from milepost.log import Catalogue, JobLog
+from milepost.log.lifecycle import Lifecycle
 from milepost_api.auth import TENANT
 from milepost_api.catalogue import Offers
+from milepost_api.desk import Desk
 from milepost_api.hub import Hub
 from milepost_api.lookup import Lookup
 from milepost_api.records import Engines, JobStore
 from milepost_api.roster import Roster
 from milepost_api.settings import ApiSettings
-from milepost_api.submit import Desk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Services:
     store: JobStore
     redis: Redis
     log: JobLog
+    lifecycle: Lifecycle
     catalogue: Catalogue
     offers: Offers
     roster: Roster

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from annotated_types import Ge, Le
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from milepost.settings import Settings
 from milepost_api.keys import read_keys
@@ -22,6 +22,11 @@ _SCHEMES = {
 }
 
 
+def _or_zero(given: object) -> object:
+    """An empty variable is how Compose and others pass one that is not set."""
+    return 0 if isinstance(given, str) and not given.strip() else given
+
+
 class ApiSettings(Settings):
     """What the HTTP face needs to know. `.env` files are not read: there is one place to look."""
 
@@ -32,6 +37,7 @@ class ApiSettings(Settings):
     api_keys: SecretStr = SecretStr("")  # KEY or TENANT:KEY, separated by commas
     api_keys_file: Path | None = None  # a file of the same, one a line: a mounted secret
 
+    history_retention_days: Annotated[float, Ge(0), BeforeValidator(_or_zero)] = 0  # in SQL; 0: for ever
     body_limit_bytes: Annotated[int, Ge(1024)] = 1024 * 1024
     ping_seconds: Annotated[float, Ge(1)] = 15  # well inside the 60 s idle limit of common proxies
     stalled_reader_seconds: Annotated[float, Ge(0.1)] = 10  # a stream that nobody reads is cut after so long
@@ -58,6 +64,17 @@ class ApiSettings(Settings):
         if scheme.startswith("sqlite") and rest in ("/", "/:memory:"):
             raise ValueError(
                 "MILEPOST_DATABASE_URL names no file: a database in memory would forget accepted jobs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _records_outlive_redis(self) -> Self:
+        kept = self.history_retention_days * 86_400
+        if 0 < kept < self.redis_retention_seconds:
+            raise ValueError(
+                f"MILEPOST_HISTORY_RETENTION_DAYS is {self.history_retention_days:g} ({kept:g} s), which is less than "
+                f"MILEPOST_REDIS_RETENTION_SECONDS ({self.redis_retention_seconds}): a job would be listed nowhere and "
+                "could still be followed. Keep records at least as long as Redis keeps jobs; 0 keeps them for ever"
             )
         return self
 

@@ -61,7 +61,8 @@ def find(known: str) -> Generator[Commands, list[Any], str]:
     following = _after(current, str(server["run_id"]))
     yield _loading(following)
     # Named last: whoever reads the name finds the scripts.
-    [agreed] = yield (("EVAL", _SWAP, 1, GENERATION, current, following),)
+    [sha] = yield (("SCRIPT LOAD", _SWAP),)
+    [agreed] = yield (("EVALSHA", sha, 1, GENERATION, current, following),)
     return str(agreed.decode())
 
 

@@ -65,6 +65,7 @@ class NewJob:
     delay_ms: int = 0
     batch_id: str | None = None
     parent_id: str | None = None
+    retry_of: str | None = None
     tenant: str = DEFAULT_TENANT
     attempt: int = 0
     """Attempts that it has used up: of a job that Redis has lost."""
@@ -151,6 +152,7 @@ _STATE_FIELDS = (
     "created_at",
     "batch_id",
     "parent_id",
+    "retry_of",
     "status",
     "attempt",
     "progress",
@@ -206,6 +208,7 @@ class JobLog:
             "created_at": job.created_at,
             "batch_id": job.batch_id or "",
             "parent_id": job.parent_id or "",
+            "retry_of": job.retry_of or "",
             "tenant": job.tenant,
             "progress": EMPTY_PROGRESS,
         }
@@ -280,13 +283,16 @@ class JobLog:
 
         Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may cancel all of them.
         """
-        error, owner = dumps(CANCELLED_ERROR.to_wire()), tenant or ""
-        reply = await self.call(
-            job_call("cancel", job_id, self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT)
-        )
+        reply = await self.call(self.cancellation(job_id, tenant))
         if reply == b"gone":
             raise JobNotFound
         return cast("CancelOutcome", reply.decode())
+
+    def cancellation(self, job_id: str, tenant: str | None) -> Call:
+        """Return the call of a cancel."""
+        error, owner = dumps(CANCELLED_ERROR.to_wire()), tenant or ""
+        how = (self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT)
+        return job_call("cancel", job_id, *how)
 
     async def redeliver(self, job_id: str) -> str:
         """Hand a waiting job to the workers again if its delivery was lost. Says what it did."""
@@ -384,6 +390,10 @@ class JobLog:
         """Run one script, loading it if Redis does not know it (a restart, SCRIPT FLUSH)."""
         return await evaluate(self._redis, call)
 
+    async def call_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts in one round trip, each a step of its own: Redis is busy for as long as all of them take."""
+        return await evaluate_all(self._redis, calls)
+
     async def _hget(self, job_id: str, name: str) -> bytes | None:
         return await cast("Awaitable[bytes | None]", self._redis.hget(state_key(job_id), name))
 
@@ -476,5 +486,6 @@ def _job(job_id: str, seq: int, values: Sequence[bytes | None], position: int | 
             "expires_at": state["expires_at"] or None,
             "batch_id": state["batch_id"] or None,
             "parent_id": state["parent_id"] or None,
+            "retry_of": state["retry_of"] or None,
         }
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,15 @@ FORGOTTEN_MS = 3_600_000  # a consumer that is idle for so long and owes nothing
 
 @dataclass(frozen=True, slots=True)
 class LifecycleEntry:
-    """One event, its place in the stream and its length; `event` is None when it is not readable."""
+    """One event, its place in the stream and its length; `event` is None when it is not readable.
+
+    `created_at` is that of its job, "" if it is not said.
+    """
 
     id: str
     event: dict[str, Any] | None
     size: int = 0
+    created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +142,17 @@ class Lifecycle:
 
 def _entries(raw: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[LifecycleEntry]:
     # The fields of an entry that was trimmed before it was recorded are None, or none.
-    return [_entry(entry_id.decode(), (fields or {}).get(b"e", b"")) for entry_id, fields in raw]
+    return [_entry(entry_id.decode(), fields or {}) for entry_id, fields in raw]
 
 
-def _entry(entry_id: str, text: bytes) -> LifecycleEntry:
+def _entry(entry_id: str, fields: Mapping[bytes, bytes]) -> LifecycleEntry:
+    text = fields.get(b"e", b"")
     try:
         event = json.loads(text)
     except ValueError:
         event = None
-    return LifecycleEntry(entry_id, event if isinstance(event, dict) else None, len(text))
+    created_at = fields.get(b"c", b"").decode()
+    return LifecycleEntry(entry_id, event if isinstance(event, dict) else None, len(text), created_at)
 
 
 def _is_enough(found: Sequence[LifecycleEntry], page: Sequence[LifecycleEntry], most: int) -> bool:

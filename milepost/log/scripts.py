@@ -70,5 +70,6 @@ SCRIPTS: Mapping[str, Script] = {
         "take",
         "places",
         "cover",
+        "forget",
     )
 }

@@ -152,6 +152,7 @@ def folded(new: NewJob, events: list[Event]) -> Job:
         created_at=new.created_at,
         batch_id=new.batch_id,
         parent_id=new.parent_id,
+        retry_of=new.retry_of,
     )
     return reduce(fold, events, job)
 

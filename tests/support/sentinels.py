@@ -208,7 +208,9 @@ class Sentinels:
             return bool(sentinel.execute_command("SENTINEL", "DEBUG", *flat))
 
     def _sentinel_at(self, port: int) -> Redis:
-        return Redis(host="127.0.0.1", port=port, password=self._sentinel_password, socket_timeout=5)
+        return Redis(
+            host="127.0.0.1", port=port, password=self._sentinel_password, socket_timeout=5, protocol=2
+        )
 
     def _named(self, port: int) -> int:
         with self._sentinel_at(port) as sentinel:

@@ -121,6 +121,11 @@ class Hub:
             raise
         return topic
 
+    def owner(self, job_id: str) -> str | None:
+        """Return whose job it is, None when nobody watches it."""
+        topic = self._topics.get(_key(job_id))
+        return topic.tenant if topic else None
+
     def leave(self, topic: Topic) -> None:
         topic.readers -= 1
         if topic.readers == 0:
@@ -283,13 +288,16 @@ class Hub:
             topic.suspect = topic.suspect or view.more
 
     async def _vanished(self, topic: Topic) -> None:
-        """Redis lost a job that is being watched: its readers are told what SQL knows, or wait for it."""
+        """Redis has no job that is being watched: its readers are told what SQL knows, or wait for it, or leave."""
         try:
             recalled = await self.memory.recall(topic.job_id)
         except (StoreUnavailable, RedisError, *UNREACHABLE) as error:
             log.debug("hub.recall_failed", job_id=topic.job_id, error=str(error))
             return  # the reconciliation comes back to it
-        if recalled is not None and recalled.job.done and not topic.done:
+        if recalled is None:  # deleted; a job that gets the same id later is another one
+            self._forget(topic)
+            topic.vanish()
+        elif recalled.job.done and not topic.done:
             topic.start(recalled.cursor, done=True)
 
     # Tasks: whoever started one keeps it, sees how it ended, and can wait for it.

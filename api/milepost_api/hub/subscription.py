@@ -13,6 +13,7 @@ from milepost import times
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.events import Ended, Gap, Reconnect, Snapshot, end_of
+from milepost.ids import new_job_id
 from milepost.job import Job
 from milepost.log import View
 from milepost_api.hub.frames import Frame, Place, conflate, durable, ended, gap, reconnect
@@ -93,6 +94,8 @@ class Subscription:
         except (JobNotFound, StoreUnavailable) as error:
             log.info("stream.interrupted", reason=str(error))
             return self._goodbye("unavailable")
+        if self._topic and self._topic.gone and not frames:
+            return self._goodbye("deleted")
         if leaving and not self.finished:
             return [*frames, *self._goodbye("shutdown")]
         return frames
@@ -189,13 +192,13 @@ async def subscribe(
 
 async def _watched(hub: Hub, job_id: str, tenant: str) -> Topic:
     """Watch the job. A topic is shared by all its readers, so each is looked at when it comes."""
-    topic = await hub.watch(job_id)
+    # Where somebody else's job is watched already, one that is not there is asked for: neither how soon the answer
+    # comes, nor what it is while Redis is away, may tell.
+    known = hub.owner(job_id) in (None, tenant)
+    topic = await hub.watch(job_id if known else new_job_id())
     if topic.tenant == tenant:
         return topic
     hub.leave(topic)
-    # Redis is asked as for a job that is not there: neither how soon the answer comes nor what it is while Redis is
-    # away may tell that somebody watches this one.
-    await hub.read(job_id)
     raise JobNotFound
 
 

@@ -10,7 +10,6 @@ from itertools import islice
 from milepost.codec import Cursor
 from milepost.events import StatusChanged
 from milepost.log import Entry
-from milepost.tenants import DEFAULT_TENANT
 from milepost_api.hub.frames import Frame, durable
 
 RING_EVENTS = 256
@@ -27,7 +26,7 @@ class Topic:
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self.tenant = DEFAULT_TENANT
+        self.tenant: str | None = None
         """Whose job it is, once that was read."""
         self.readers = 0
         self.epoch: str | None = None
@@ -36,6 +35,8 @@ class Topic:
         """Why the present generation began, as a `gap` tells it."""
         self.floor = self.last = 0
         self.done = False
+        self.gone = False
+        """Neither Redis nor SQL has the job any more: it was deleted."""
         self.suspect = False
         """Something was heard that is not held: the history is to be read."""
         self.may_wait = True
@@ -104,6 +105,11 @@ class Topic:
         if seq < self.floor:
             return None
         return list(islice(self._ring, seq - self.floor, None))
+
+    def vanish(self) -> None:
+        """There is no such job any more, and nothing more to come."""
+        self.gone = True
+        self.wake()
 
     def wake(self) -> None:
         """Everybody who waits looks again."""

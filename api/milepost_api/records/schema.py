@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from milepost.errors import SettingsError
+from milepost_api.records import derived
 from milepost_api.records.engine import Engines, reachable
 
 _UPGRADE_LOCK = 0x6D696C65  # "mile": PostgreSQL's advisory locks are numbers
@@ -51,12 +52,14 @@ async def _upgrade(engines: Engines, revision: str) -> None:
             # Held to the end of this transaction, in which all migrations run.
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
         await connection.run_sync(_run, command.upgrade, revision)
+        await connection.run_sync(derived.install)
 
 
 async def downgrade(engines: Engines, revision: str) -> None:
     """Take the database back to `revision`; "base" empties it."""
     async with _migration(engines) as connection:
         await connection.run_sync(_run, command.downgrade, revision)
+        await connection.run_sync(derived.install)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Select, Update, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from milepost_api.records.searchable import searchable_end
 from milepost_api.records.table import JobRecord
 
 _table: Any = JobRecord.__table__  # type: ignore[attr-defined]
@@ -34,6 +35,7 @@ class Standing:
     dispatched_at: datetime | None
     updated_at: datetime | None
     error: dict[str, Any] | None
+    created_at: datetime
     progress: dict[str, Any] | None = None
     result: str | None = None
     traceback: str | None = None
@@ -42,8 +44,8 @@ class Standing:
 
 _ENDING = ("finished_at", "progress", "result", "traceback", "expires_at", "done")
 _WRITTEN_ONLY = ("progress", "result", "traceback", "expires_at")
-_NAMES = tuple(field.name for field in fields(Standing) if field.name != "id")
-_READ = ("id", *(name for name in _NAMES if name not in _WRITTEN_ONLY))
+_READ = tuple(field.name for field in fields(Standing) if field.name not in _WRITTEN_ONLY)
+_NAMES = tuple(field.name for field in fields(Standing) if field.name not in ("id", "created_at"))
 _MOVING = tuple(name for name in _NAMES if name not in _ENDING)
 
 
@@ -56,7 +58,8 @@ def _statement(names: Iterable[str]) -> Update:
     )
 
 
-_MOVE, _END = _statement(_MOVING), _statement(_NAMES)
+_MOVE = _statement(_MOVING)
+_END = _statement(_NAMES).values(search=_table.c.search + bindparam("more_search"))
 
 
 def standings_query(job_ids: Iterable[str]) -> Select[Any]:
@@ -78,8 +81,13 @@ class Change:
     async def write(self, connection: AsyncConnection) -> None:
         """Write it: at most one statement for jobs that go on and one for those that have ended."""
         changed = [one for one in self.standings.values() if one != self._before[one.id]]
-        for statement, names, wanted in ((_MOVE, _MOVING, False), (_END, _NAMES, True)):
-            rows = [_parameters(one, names) for one in changed if one.done is wanted]
+        moved = [_parameters(one, _MOVING) for one in changed if not one.done]
+        ended = [
+            {**_parameters(one, _NAMES), "more_search": searchable_end(one.progress, one.error)}
+            for one in changed
+            if one.done
+        ]
+        for statement, rows in ((_MOVE, moved), (_END, ended)):
             if rows:
                 await connection.execute(statement, rows)
 

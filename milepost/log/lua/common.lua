@@ -66,7 +66,9 @@ local function append(kind, body, fields, history_limit)
   redis.call('HSET', STATE, unpack(fields))
   redis.call('XADD', EVENTS, 'MAXLEN', '~', history_limit, seq .. '-0', 't', kind, 'e', event)
   if kind == 'status' or kind == 'end' then
-    redis.call('XADD', LIFECYCLE, 'MAXLEN', '~', LIFECYCLE_EVENTS, '*', 'e', event)
+    -- With the moment of the job: an event that is recorded late must not be taken for one of a later job of the same id.
+    redis.call('XADD', LIFECYCLE, 'MAXLEN', '~', LIFECYCLE_EVENTS, '*', 'e', event, 'c',
+      redis.call('HGET', STATE, 'created_at') or '')
   end
   local message = cursor .. ' ' .. kind
   if #event <= PUSH_BYTES then message = message .. ' ' .. event end

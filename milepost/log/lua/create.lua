@@ -5,6 +5,11 @@
 if redis.call('EXISTS', STATE) == 1 then
   return { 'exists', redis.call('HGET', STATE, 'seq') }
 end
+for i = 9, #ARGV do -- whoever brings it has read its record before that was deleted (see forget.lua)
+  if ARGV[i] == 'created_at' and redis.call('GET', 'mp:{' .. ID .. '}:forgotten') == ARGV[i + 1] then
+    return { 'forgotten' }
+  end
+end
 local history_limit, attempt, error = ARGV[5], tonumber(ARGV[7]), ARGV[8]
 local due = tonumber(ARGV[4])
 if due == 0 then due = NOW + tonumber(ARGV[3]) end
@@ -13,6 +18,7 @@ local later = due > NOW
 local fields = { 'id', ID, 'epoch', ARGV[2], 'generation', GENERATION, 'fence', 0, 'reports', 0, 'attempt', attempt }
 for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', STATE, unpack(fields))
+redis.call('UNLINK', EVENTS) -- its state was lost, or evicted, alone: what is left is another history
 if error ~= '' and attempt >= tonumber(redis.call('HGET', STATE, 'max_attempts')) then
   finish_without_result('failed', error, history_limit, tonumber(ARGV[6]))
   return { 'created', '1' }
