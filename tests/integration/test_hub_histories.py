@@ -210,3 +210,22 @@ async def test_readers_that_missed_the_end_of_a_job_hear_that_it_was_deleted(
         await joblog.create(NewJob(id=job.id, task="played", created_at="2026-11-21T03:30:00.001Z"))
         with closing(await subscribe(hub, job.id)) as later:
             assert kinds(await next_frames(later)) == ["snapshot"]
+
+
+async def test_a_job_that_is_watched_and_lost_is_no_unknown_job(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """Its topic is there from other readers, and Redis has forgotten the job a moment ago: 404 would be wrong."""
+    job = await PlayedJob.running(joblog)
+    running = Job(id=job.id, task="played", status=Status.RUNNING, version=2)
+    records = Records(Recalled(running, Cursor("abcd1234", 2)))
+    async with hub_on(redis_server.url, joblog, records, PATIENT) as hub:
+        first = await subscribe(hub, job.id, None)
+        await next_frames(first)
+        await redis.delete(state_key(job.id), events_key(job.id))
+        with pytest.raises(StoreUnavailable):
+            await subscribe(hub, job.id, None)
+        ended = Job(id=job.id, task="played", status=Status.SUCCEEDED, done=True, version=9)
+        records.known[job.id] = Recalled(ended, Cursor("abcd1234", 9))
+        assert kinds(await frames_of(hub, job.id)) == ["snapshot", "end"]
+        first.close()
