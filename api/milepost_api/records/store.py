@@ -9,12 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from milepost.errors import MilepostError
 from milepost_api.records import search
 from milepost_api.records.engine import Engines, reachable
+from milepost_api.records.intake import Intake
 from milepost_api.records.listing import (
     COUNTED_MOST,
     JobCounts,
@@ -23,20 +22,11 @@ from milepost_api.records.listing import (
     page_query,
     with_keys,
 )
-from milepost_api.records.order import another_key
 from milepost_api.records.queues import QueueCounts, queues_query
 from milepost_api.records.standing import Change, Standing, standings_query
-from milepost_api.records.table import JobRecord, tag_records
+from milepost_api.records.table import JobRecord
 
 _jobs: Any = JobRecord.__table__.c  # type: ignore[attr-defined]
-
-
-class KeyTaken(MilepostError):
-    """A job with this idempotency key exists already."""
-
-
-class IdTaken(MilepostError):
-    """A job with this id exists already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +53,11 @@ class JobStore:
     def __init__(self, engines: Engines) -> None:
         self._reader = _sessions(engines.reader)
         self._writer = _sessions(engines.writer)
+        self._intake = Intake(self._write)
 
     async def insert(self, record: JobRecord) -> None:
         """Commit a new job. Raises `KeyTaken` or `IdTaken` when its idempotency key or its id names another one."""
-        attempt = 0
-        while True:
-            try:
-                await self._insert(record)
-                return
-            except IntegrityError as error:
-                if record.idempotency_key is not None and "idempotency_key" in str(error.orig):
-                    raise KeyTaken from error
-                if _is_taken_id(str(error.orig)):
-                    raise IdTaken from error
-                if "sort_key" not in str(error.orig):
-                    raise
-            attempt += 1  # another job was accepted in this very microsecond
-            record.sort_key = another_key(record.created_at, attempt)
-
-    async def _insert(self, record: JobRecord) -> None:
-        async with self._write() as session:
-            session.add(record)
-            await session.flush()  # the rows of its tags refer to it
-            session.add_all(tag_records(record))
+        await self._intake.insert(record)
 
     async def get(self, job_id: str) -> JobRecord | None:
         """Return one job of whomever, None where there is none; a request asks `find`."""
@@ -217,11 +189,6 @@ class JobStore:
         with reachable():
             async with self._writer() as session, session.begin():
                 yield session
-
-
-def _is_taken_id(error: str) -> bool:
-    """Read what SQLite or PostgreSQL say of a constraint."""
-    return error.rstrip().endswith("UNIQUE constraint failed: jobs.id") or '"pk_jobs"' in error
 
 
 def _sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
