@@ -23,11 +23,13 @@ from tests.support.tenants import KEYS, Tenants, forgotten, serving_tenants
 pytestmark = pytest.mark.anyio
 
 SUBMISSION = {"task": COUNT.name, "params": {"steps": 3}}
-BODIES: Mapping[str, Any] = {"submit_job": SUBMISSION}
+BODIES: Mapping[str, Any] = {"submit_job": SUBMISSION, "put_job": SUBMISSION}
 """What to send, by operation, where something must be sent."""
 
 SUBMITS = {"submit_job"}
 """What makes a job of the caller's own."""
+CHOOSES_ID = {"put_job"}
+"""What does so under an id of the caller's choice: where somebody has it already, it cannot be as if nobody had."""
 
 DOCUMENT = create_app(ApiSettings()).openapi()
 OPERATIONS = {
@@ -36,8 +38,9 @@ OPERATIONS = {
     for method, operation in operations.items()
     if path.startswith("/v1/")
 }
-OF_A_JOB = sorted(name for name, (_, path, _) in OPERATIONS.items() if "{job_id}" in path)
-OF_ALL_JOBS = sorted(OPERATIONS.keys() - set(OF_A_JOB) - SUBMITS)
+NAMES_A_JOB = {name for name, (_, path, _) in OPERATIONS.items() if "{job_id}" in path}
+OF_A_JOB = sorted(NAMES_A_JOB - CHOOSES_ID)
+OF_ALL_JOBS = sorted(OPERATIONS.keys() - NAMES_A_JOB - SUBMITS)
 
 
 @pytest.fixture
@@ -81,6 +84,12 @@ async def everything_known(api: Api, job_id: str) -> dict[str, Any]:
     }
 
 
+async def standing(tenants: Tenants, redis: Redis, job_id: str) -> tuple[Any, Any]:
+    """Return all that its owner and Redis know of a job."""
+    state = await redis.hgetall(state_key(job_id))  # type: ignore[misc]
+    return await tenants.acme.get(f"/v1/jobs/{job_id}"), state
+
+
 def told(answer: httpx2.Response, job_id: str) -> tuple[int, dict[str, str], str]:
     """Return all that an answer says, whichever job it is about."""
     headers = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
@@ -94,14 +103,27 @@ async def test_a_job_of_another_tenant_is_as_one_that_is_not_there(
     """Wherever it stands, whatever is known of it: 404, to the letter, and nothing has happened to it."""
     nobodys = new_job_id()
     for where, job_id in jobs.items():
-        before = (await tenants.acme.get(f"/v1/jobs/{job_id}")), await redis.hgetall(state_key(job_id))  # type: ignore[misc]
+        before = await standing(tenants, redis, job_id)
         for given in ({}, await everything_known(tenants.acme, job_id)):
             answer = await ask(tenants.globex, name, job_id, **given)
             missing = await ask(tenants.globex, name, nobodys, **given)
             assert answer.status_code == 404, (where, answer.text)
             assert told(answer, job_id) == told(missing, nobodys), where
-        after = (await tenants.acme.get(f"/v1/jobs/{job_id}")), await redis.hgetall(state_key(job_id))  # type: ignore[misc]
-        assert before == after
+        assert await standing(tenants, redis, job_id) == before
+
+
+@pytest.mark.parametrize("name", sorted(CHOOSES_ID))
+async def test_an_id_that_another_tenant_has_is_taken_whatever_is_sent(
+    name: str, tenants: Tenants, jobs: dict[str, str], redis: Redis
+) -> None:
+    """Even with the body of the job that has it: nothing is told of that job, and nothing happens to it."""
+    for where, job_id in jobs.items():
+        before = await standing(tenants, redis, job_id)
+        answer = await ask(tenants.globex, name, job_id)
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:milepost:problem:id-taken"), where
+        assert answer.json().keys() == {"type", "title", "status", "detail"}
+        assert job_id not in answer.text
+        assert await standing(tenants, redis, job_id) == before
 
 
 @pytest.mark.parametrize("name", OF_ALL_JOBS)
