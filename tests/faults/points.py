@@ -46,7 +46,7 @@ class Point:
 
 
 _STORE, _LIFECYCLE = "milepost_api.records.store:JobStore", "milepost.log.lifecycle:Lifecycle"
-_ROUND = "milepost_api.dispatcher:Dispatcher.round"
+_ROUND = "milepost_api.caretaker.dispatch:Dispatcher.round"
 
 POINTS: Mapping[str, Point] = {
     "submit-uncommitted": Point(
@@ -62,14 +62,15 @@ POINTS: Mapping[str, Point] = {
     ),
     "submit-created": Point(
         "after",
-        "milepost_api.submit:Desk._hand_over",
+        "milepost_api.desk:Desk._hand_over",
         "The job is in Redis, perhaps runs already, and who submitted it has no answer.",
     ),
     "dispatch-found": Point(
         "before",
-        "milepost_api.dispatcher:Dispatcher._bring",
+        "milepost_api.revival:Revival.bring",
         "The dispatcher has found accepted jobs that Redis does not have, and brought none.",
         passes=some_given,
+        within=_ROUND,
     ),
     "dispatch-created": Point(
         "before",
@@ -131,13 +132,13 @@ POINTS: Mapping[str, Point] = {
     ),
     "recover-noticed": Point(
         "after",
-        "milepost.log.housekeeping:has_forgotten",
+        "milepost.log.housekeeping:Keepsake.lost",
         "It was noticed (and marked as noticed) that Redis is empty, and nothing was brought back.",
         passes=some_returned,
     ),
     "recover-bringing": Point(
         "after",
-        "milepost.log.joblog:JobLog.create",
+        "milepost.log.evaluate:evaluate_all",
         "Some of the jobs that Redis lost are back, and others are not.",
         within=_ROUND,
     ),
