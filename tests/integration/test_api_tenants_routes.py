@@ -39,8 +39,13 @@ OPERATIONS = {
     if path.startswith("/v1/")
 }
 NAMES_A_JOB = {name for name, (_, path, _) in OPERATIONS.items() if "{job_id}" in path}
+SHARED = {"list_tasks", "list_queues", "list_workers"}
+"""What is about the installation, see "Tenants" in operations.md."""
+
 OF_A_JOB = sorted(NAMES_A_JOB - CHOOSES_ID)
-OF_ALL_JOBS = sorted(OPERATIONS.keys() - NAMES_A_JOB - SUBMITS)
+OF_ALL_JOBS = sorted(OPERATIONS.keys() - NAMES_A_JOB - SUBMITS - SHARED)
+WIDEST = {"all": "true", "limit": "100"}
+"""No filter: for what asks for one by mistake."""
 
 
 @pytest.fixture
@@ -52,7 +57,11 @@ async def tenants(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> As
 
 @pytest.fixture
 async def jobs(tenants: Tenants, redis: Redis) -> dict[str, str]:
-    """Jobs of acme by where they stand: the id of each."""
+    return await acmes_jobs(tenants, redis)
+
+
+async def acmes_jobs(tenants: Tenants, redis: Redis) -> dict[str, str]:
+    """Bring about jobs of acme by where they stand, and return the id of each."""
     acme, found = tenants.acme, {}
     for name in ("waiting", "running", "done", "forgotten"):
         found[name] = (await acme.submit(tags=["acme"]))["id"]
@@ -85,9 +94,9 @@ async def everything_known(api: Api, job_id: str) -> dict[str, Any]:
 
 
 async def standing(tenants: Tenants, redis: Redis, job_id: str) -> tuple[Any, Any]:
-    """Return all that its owner and Redis know of a job."""
+    """Return all that its owner and Redis know of a job, but for what the workers let it wait for."""
     state = await redis.hgetall(state_key(job_id))  # type: ignore[misc]
-    return await tenants.acme.get(f"/v1/jobs/{job_id}"), state
+    return await tenants.acme.get(f"/v1/jobs/{job_id}") | {"waiting": None}, state
 
 
 def told(answer: httpx2.Response, job_id: str) -> tuple[int, dict[str, str], str]:
@@ -127,10 +136,24 @@ async def test_an_id_that_another_tenant_has_is_taken_whatever_is_sent(
 
 
 @pytest.mark.parametrize("name", OF_ALL_JOBS)
-async def test_no_other_address_names_jobs_of_another_tenant(
-    name: str, tenants: Tenants, jobs: dict[str, str]
+async def test_what_is_about_many_jobs_is_about_the_callers(
+    name: str, tenants: Tenants, redis: Redis
 ) -> None:
-    """A list without a filter, what runs where, what waits: no id, no tag, no result of acme's."""
+    """Lists, counts, what is done to all: the answer does not depend on acme's jobs, and they stay as they are."""
+    nothing = await ask(tenants.globex, name, "", params=WIDEST)
+    jobs = await acmes_jobs(tenants, redis)
+    before = [await standing(tenants, redis, job_id) for job_id in jobs.values()]
+
+    answer = await ask(tenants.globex, name, "", params=WIDEST)
+
+    assert answer.status_code == 200, answer.text
+    assert told(answer, "") == told(nothing, "")
+    assert [await standing(tenants, redis, job_id) for job_id in jobs.values()] == before
+
+
+@pytest.mark.parametrize("name", sorted(SHARED))
+async def test_what_is_shared_names_no_job(name: str, tenants: Tenants, jobs: dict[str, str]) -> None:
+    """What is offered, what waits, who is busy: no id, no tag, no result of acme's."""
     answer = await ask(tenants.globex, name, "")
 
     assert answer.status_code == 200, answer.text
