@@ -41,7 +41,7 @@ import { watch } from "./watch.js"
  * @property {number} concurrency
  * @property {Record<string, number>} limits
  * @property {"running" | "draining"} state
- * @property {{id: string, task: string, attempt: number, since: string}[]} running
+ * @property {{id: string | null, task: string, attempt: number, since: string}[]} running  `id` is null where the job is another tenant's
  * @property {{slots: number, cpu_percent: number, memory_bytes: number, host: number}} load
  * @property {string} started_at
  * @property {string} last_seen_at

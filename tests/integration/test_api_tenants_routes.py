@@ -23,11 +23,13 @@ from tests.support.tenants import KEYS, Tenants, forgotten, serving_tenants
 pytestmark = pytest.mark.anyio
 
 SUBMISSION = {"task": COUNT.name, "params": {"steps": 3}}
-BODIES: Mapping[str, Any] = {"submit_job": SUBMISSION}
+BODIES: Mapping[str, Any] = {"submit_job": SUBMISSION, "put_job": SUBMISSION}
 """What to send, by operation, where something must be sent."""
 
 SUBMITS = {"submit_job"}
 """What makes a job of the caller's own."""
+CHOOSES_ID = {"put_job"}
+"""What does so under an id of the caller's choice: where somebody has it already, it cannot be as if nobody had."""
 
 DOCUMENT = create_app(ApiSettings()).openapi()
 OPERATIONS = {
@@ -36,8 +38,14 @@ OPERATIONS = {
     for method, operation in operations.items()
     if path.startswith("/v1/")
 }
-OF_A_JOB = sorted(name for name, (_, path, _) in OPERATIONS.items() if "{job_id}" in path)
-OF_ALL_JOBS = sorted(OPERATIONS.keys() - set(OF_A_JOB) - SUBMITS)
+NAMES_A_JOB = {name for name, (_, path, _) in OPERATIONS.items() if "{job_id}" in path}
+SHARED = {"list_tasks", "list_queues", "list_workers"}
+"""What is about the installation, see "Tenants" in operations.md."""
+
+OF_A_JOB = sorted(NAMES_A_JOB - CHOOSES_ID)
+OF_ALL_JOBS = sorted(OPERATIONS.keys() - NAMES_A_JOB - SUBMITS - SHARED)
+WIDEST = {"all": "true", "limit": "100"}
+"""No filter: for what asks for one by mistake."""
 
 
 @pytest.fixture
@@ -49,7 +57,11 @@ async def tenants(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> As
 
 @pytest.fixture
 async def jobs(tenants: Tenants, redis: Redis) -> dict[str, str]:
-    """Jobs of acme by where they stand: the id of each."""
+    return await acmes_jobs(tenants, redis)
+
+
+async def acmes_jobs(tenants: Tenants, redis: Redis) -> dict[str, str]:
+    """Bring about jobs of acme by where they stand, and return the id of each."""
     acme, found = tenants.acme, {}
     for name in ("waiting", "running", "done", "forgotten"):
         found[name] = (await acme.submit(tags=["acme"]))["id"]
@@ -81,6 +93,12 @@ async def everything_known(api: Api, job_id: str) -> dict[str, Any]:
     }
 
 
+async def standing(tenants: Tenants, redis: Redis, job_id: str) -> tuple[Any, Any]:
+    """Return all that its owner and Redis know of a job, but for what the workers let it wait for."""
+    state = await redis.hgetall(state_key(job_id))  # type: ignore[misc]
+    return await tenants.acme.get(f"/v1/jobs/{job_id}") | {"waiting": None}, state
+
+
 def told(answer: httpx2.Response, job_id: str) -> tuple[int, dict[str, str], str]:
     """Return all that an answer says, whichever job it is about."""
     headers = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
@@ -94,21 +112,48 @@ async def test_a_job_of_another_tenant_is_as_one_that_is_not_there(
     """Wherever it stands, whatever is known of it: 404, to the letter, and nothing has happened to it."""
     nobodys = new_job_id()
     for where, job_id in jobs.items():
-        before = (await tenants.acme.get(f"/v1/jobs/{job_id}")), await redis.hgetall(state_key(job_id))  # type: ignore[misc]
+        before = await standing(tenants, redis, job_id)
         for given in ({}, await everything_known(tenants.acme, job_id)):
             answer = await ask(tenants.globex, name, job_id, **given)
             missing = await ask(tenants.globex, name, nobodys, **given)
             assert answer.status_code == 404, (where, answer.text)
             assert told(answer, job_id) == told(missing, nobodys), where
-        after = (await tenants.acme.get(f"/v1/jobs/{job_id}")), await redis.hgetall(state_key(job_id))  # type: ignore[misc]
-        assert before == after
+        assert await standing(tenants, redis, job_id) == before
+
+
+@pytest.mark.parametrize("name", sorted(CHOOSES_ID))
+async def test_an_id_that_another_tenant_has_is_taken_whatever_is_sent(
+    name: str, tenants: Tenants, jobs: dict[str, str], redis: Redis
+) -> None:
+    """Even with the body of the job that has it: nothing is told of that job, and nothing happens to it."""
+    for where, job_id in jobs.items():
+        before = await standing(tenants, redis, job_id)
+        answer = await ask(tenants.globex, name, job_id)
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:milepost:problem:id-taken"), where
+        assert answer.json().keys() == {"type", "title", "status", "detail"}
+        assert job_id not in answer.text
+        assert await standing(tenants, redis, job_id) == before
 
 
 @pytest.mark.parametrize("name", OF_ALL_JOBS)
-async def test_no_other_address_names_jobs_of_another_tenant(
-    name: str, tenants: Tenants, jobs: dict[str, str]
+async def test_what_is_about_many_jobs_is_about_the_callers(
+    name: str, tenants: Tenants, redis: Redis
 ) -> None:
-    """A list without a filter, what runs where, what waits: no id, no tag, no result of acme's."""
+    """Lists, counts, what is done to all: the answer does not depend on acme's jobs, and they stay as they are."""
+    nothing = await ask(tenants.globex, name, "", params=WIDEST)
+    jobs = await acmes_jobs(tenants, redis)
+    before = [await standing(tenants, redis, job_id) for job_id in jobs.values()]
+
+    answer = await ask(tenants.globex, name, "", params=WIDEST)
+
+    assert answer.status_code == 200, answer.text
+    assert told(answer, "") == told(nothing, "")
+    assert [await standing(tenants, redis, job_id) for job_id in jobs.values()] == before
+
+
+@pytest.mark.parametrize("name", sorted(SHARED))
+async def test_what_is_shared_names_no_job(name: str, tenants: Tenants, jobs: dict[str, str]) -> None:
+    """What is offered, what waits, who is busy: no id, no tag, no result of acme's."""
     answer = await ask(tenants.globex, name, "")
 
     assert answer.status_code == 200, answer.text

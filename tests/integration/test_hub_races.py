@@ -6,13 +6,13 @@ import asyncio
 import random
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from milepost_api.hub import Times
 from milepost_api.hub.reader import Reader
 from redis.asyncio import Redis
 
+from milepost.codec import Cursor
 from milepost.errors import StoreUnavailable
 from milepost.log import JobLog, View, live_channel
 from milepost.redis import connect, connect_subscriber
@@ -131,10 +131,10 @@ async def test_what_is_heard_just_after_a_fill_is_not_left_lying(
         topic = await hub.watch(job.id)
         reads = 0
 
-        async def read(*args: Any) -> View:
+        async def read(job_id: str, after: Cursor | None, tenant: str | None) -> View:
             nonlocal reads
             reads += 1
-            view = await joblog.read(*args)
+            view = await joblog.read(job_id, after, tenant=tenant)
             if reads == 1:  # runs when the task of this fill has ended, and before its own callbacks
                 asyncio.get_running_loop().call_soon(hub._fill, topic)
             return view

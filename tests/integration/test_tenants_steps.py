@@ -17,9 +17,10 @@ from redis.asyncio import Redis
 
 from milepost.errors import JobNotFound
 from milepost.ids import new_job_id
-from milepost.log import Catalogue, JobLog
-from tests.support.hub import all_frames, hub_on, kinds, subscribe
-from tests.support.jobs import PlayedJob
+from milepost.log import Catalogue, JobLog, NewJob
+from milepost.log.keys import events_key, state_key
+from tests.support.hub import all_frames, hub_on, kinds, next_frames, subscribe, value
+from tests.support.jobs import AT, PlayedJob
 from tests.support.redis import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -99,6 +100,28 @@ async def test_a_refused_reader_does_not_disturb_those_who_may_read(hub: Hub, jo
     await job.end()
 
     assert kinds(await all_frames(reader)) == ["snapshot", "log", "end"]
+
+
+async def test_readers_of_a_deleted_job_see_nothing_of_another_tenants_job_with_its_id(
+    hub: Hub, joblog: JobLog, redis: Redis
+) -> None:
+    """Whether they wait for more or have fallen behind: they are told that theirs is gone."""
+    job = await PlayedJob.running(joblog)
+    waits, behind = await subscribe(hub, job.id), await subscribe(hub, job.id)
+    await next_frames(waits)
+    await redis.delete(state_key(job.id), events_key(job.id))
+
+    theirs = NewJob(id=job.id, task="played", created_at=AT, tenant="globex", metadata={"of": "globex"})
+    assert await joblog.create(theirs)
+
+    seen = [*await all_frames(waits), *await all_frames(behind)]
+    assert kinds(seen) == ["reconnect", "snapshot", "reconnect"]
+    assert not any(b"globex" in frame.data for frame in seen)
+    with pytest.raises(JobNotFound):
+        await subscribe(hub, job.id)
+    with closing(await subscribe_for(hub, job.id, None, tenant="globex")) as reader:
+        [snapshot] = await next_frames(reader)
+    assert value(snapshot)["job"]["metadata"] == {"of": "globex"}
 
 
 async def test_looking_up_a_job_of_another_tenant_costs_what_one_that_is_not_there_costs(

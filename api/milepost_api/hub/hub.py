@@ -175,10 +175,10 @@ class Hub:
             reading = self._once(self._reading, (job_id, after), self._read(job_id, after))
         return await asyncio.shield(reading)
 
-    async def _read(self, job_id: str, after: Cursor | None) -> View:
+    async def _read(self, job_id: str, after: Cursor | None, tenant: str | None = None) -> View:
         try:
             async with asyncio.timeout(self._times.answer):
-                view = await self._joblog.read(job_id, after)
+                view = await self._joblog.read(job_id, after, tenant=tenant)
                 [job] = await self._line.explain([view.job])
                 return replace(view, job=job)
         except (RedisError, *UNREACHABLE) as error:  # the timeout is among them
@@ -193,6 +193,8 @@ class Hub:
         for _ in range(3):
             generation = topic.generation
             view = await self.read(topic.job_id)
+            if view.tenant != topic.tenant:
+                raise JobNotFound  # another job has got the id of one that was deleted
             if view.cursor.epoch == topic.epoch and generation == topic.generation:
                 return view
             await self._compare(topic)
@@ -274,7 +276,7 @@ class Hub:
         while topic.suspect:
             topic.suspect = False  # what is heard from here on may not be in the answer
             try:
-                view = await self._read(topic.job_id, topic.cursor)
+                view = await self._read(topic.job_id, topic.cursor, topic.tenant)
             except JobNotFound:
                 await self._vanished(topic)
                 return
@@ -290,7 +292,7 @@ class Hub:
     async def _vanished(self, topic: Topic) -> None:
         """Redis has no job that is being watched: its readers are told what SQL knows, or wait for it, or leave."""
         try:
-            recalled = await self.memory.recall(topic.job_id)
+            recalled = await self.memory.recall(topic.job_id, topic.tenant)
         except (StoreUnavailable, RedisError, *UNREACHABLE) as error:
             log.debug("hub.recall_failed", job_id=topic.job_id, error=str(error))
             return  # the reconciliation comes back to it

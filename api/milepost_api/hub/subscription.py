@@ -140,7 +140,7 @@ class Subscription:
         try:
             view = await self._hub.view_in_step(topic)
         except JobNotFound:
-            recalled = await self._hub.memory.recall(topic.job_id)
+            recalled = await self._hub.memory.recall(topic.job_id, topic.tenant)
             if recalled is None or not recalled.job.done:
                 raise
             return [lost, *from_record(self._hub, recalled)]
