@@ -20,7 +20,7 @@ async def prepare(settings: ApiSettings) -> None:
 
 async def upgrade(settings: ApiSettings) -> str:
     """Bring the database to the version of this code and return it. Raises `StoreUnavailable`."""
-    async with open_engines(settings.database) as engines:
+    async with open_engines(settings.database, statement_seconds=None) as engines:
         await schema.upgrade(engines)
     return schema.head()
 

@@ -33,14 +33,19 @@ class Engines:
 
 
 @asynccontextmanager
-async def open_engines(url: str) -> AsyncIterator[Engines]:
-    """Open the database for as long as the block lasts. No connection is made yet."""
+async def open_engines(
+    url: str, *, statement_seconds: float | None = STATEMENT_SECONDS
+) -> AsyncIterator[Engines]:
+    """Open the database for as long as the block lasts. No connection is made yet.
+
+    A statement may take `statement_seconds` on PostgreSQL; None: as long as it takes, as a migration must.
+    """
     if make_url(url).get_backend_name() == "sqlite":
         # SQLite has one writer at a time. One connection makes the writers of this process stand in line;
         # many would poll the lock, and the unlucky one waits for seconds.
         engines = Engines(_sqlite(url, "BEGIN"), _sqlite(url, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0))
     else:
-        both = _postgres(url)
+        both = _postgres(url, statement_seconds)
         engines = Engines(both, both)
     try:
         yield engines
@@ -59,13 +64,13 @@ def reachable() -> Iterator[None]:
         raise StoreUnavailable("The database cannot be reached at the moment; try again shortly.") from error
 
 
-def _postgres(url: str) -> AsyncEngine:
+def _postgres(url: str, statement_seconds: float | None) -> AsyncEngine:
     return create_async_engine(
         url,
         hide_parameters=True,  # in errors: what was to be stored may hold secrets
         pool_pre_ping=True,
         pool_timeout=CONNECT_SECONDS,
-        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS},
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": statement_seconds},
     )
 
 

@@ -13,6 +13,9 @@ SHORTEST = 3
 """Characters. The indexes know which jobs hold which three characters in a row."""
 MESSAGE_MOST, ERROR_MOST, METADATA_MOST = 500, 1000, 1000
 """Characters of a part. What is longer is found by its beginning: an index of everything would outgrow the jobs."""
+MARKED = frozenset({"failed", "cancelled", "expired"})
+"""Statuses that leave a mark in the text of their jobs: these few can be told from the many that succeeded. They come
+with an error, so that the text is written anew anyway."""
 
 
 def folded(text: str) -> str:
@@ -28,17 +31,20 @@ def searchable(
     *,
     job_id: str,
     task: str,
+    queue: str,
+    status: str,
     batch: str | None,
     tags: Iterable[str],
     metadata: Mapping[str, Any],
     progress: Mapping[str, Any] | None,
     error: Mapping[str, Any] | None,
 ) -> str:
-    """Return the text of a job: a line for its id, task, batch, each tag, message, error, and its metadata."""
+    """Return the text of a job: id, task, queue, batch, tags, last message, error and metadata, a line for each."""
     failed = error or {}
     parts = (
         job_id,
         task,
+        queue,
         batch,
         *tags,
         _beginning((progress or {}).get("message"), MESSAGE_MOST),
@@ -48,7 +54,23 @@ def searchable(
     )
     # PostgreSQL's text holds no NUL, and no database half a surrogate pair; nobody types either.
     whole = "\n".join(part for part in parts if part).replace("\0", " ")
-    return folded(whole.encode("utf-8", "replace").decode())
+    return folded(whole.encode("utf-8", "replace").decode()) + (
+        f"\n{mark(status)}" if status in MARKED else ""
+    )
+
+
+def mark(status: str) -> str:
+    """Return the three characters that stand for a status. Nobody searches for a control character."""
+    return f"\x02{status[:2]}"
+
+
+def trigrams(text: str) -> list[str]:
+    """Return every three characters in a row.
+
+    >>> trigrams("abcd"), trigrams("ab")
+    (['abc', 'bcd'], [])
+    """
+    return [text[place : place + SHORTEST] for place in range(len(text) - SHORTEST + 1)]
 
 
 def _beginning(text: str | None, most: int) -> str:

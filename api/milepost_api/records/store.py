@@ -87,8 +87,8 @@ class JobStore:
         async with self._read() as session:
             if wanted.text is not None:
                 return await search.counts(session, wanted)
-            rows = (await session.execute(counts_query(wanted))).tuples()
-            found: dict[str, int] = dict(rows.all())
+            rows = await session.execute(counts_query(wanted))
+            found = {status: int(jobs) for status, jobs in rows}
         capped = frozenset(status for status, jobs in found.items() if jobs > COUNTED_MOST)
         return JobCounts({status: min(jobs, COUNTED_MOST) for status, jobs in found.items()}, capped)
 
