@@ -104,6 +104,12 @@ STEPS = 500_000
 async def engines(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Engines]:
+    import os  # XXX
+
+    if "M_sqlite" in os.environ:
+        async with open_engines(os.environ["M_" + request.param], statement_seconds=None) as opened:
+            yield opened
+        return
     async with AsyncExitStack() as stack:
         if request.param == "sqlite":
             url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('million')}/jobs.db"
@@ -121,8 +127,9 @@ async def test_a_list_reads_little_more_than_it_shows(engines: Engines, wanted: 
     store = JobStore(engines)
     for place in ({}, {"oldest_first": True}, {"after": MIDDLE}):
         sought = JobFilter(**wanted, **place)
-        for work in await work_of(engines, partial(store.page, sought, limit=PAGE)):
-            check(work, ROWS)
+        for limit in (2, PAGE):  # who wants few rows tempts a planner to look for them in order
+            for work in await work_of(engines, partial(store.page, sought, limit=limit)):
+                check(work, ROWS)
 
 
 @pytest.mark.parametrize("wanted", LISTS.values(), ids=LISTS)

@@ -13,8 +13,11 @@ from milepost_api.records import Engines
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+_SCAN = re.compile(r"SCAN (\w+)(?! VIRTUAL| USING INDEX ix_jobs_(open|undispatched|start_by))")
+"""Not a scan: what FTS5 does, and reading an index of the jobs that are not done."""
 TABLES = frozenset({"jobs", "job_tags", "job_search"})
 STEPS = 1000
+CUSTOM = "force_custom_plan"
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,19 @@ class Work:
 
 
 async def work_of(engines: Engines, ask: Callable[[], Awaitable[object]]) -> list[Work]:
-    """Return what every statement of `ask` costs; on PostgreSQL planned for its values, and planned for any."""
+    """Return what every statement of `ask` costs; on PostgreSQL planned for its values and, unless `ask` sees to it
+    that this cannot happen, planned for any.
+    """
     with _listening(engines) as said:
         await ask()
     assert said, "nothing was asked"
     async with engines.reader.connect() as connection:
         if connection.dialect.name == "sqlite":
             return [await _in_sqlite(connection, *one) for one in said]
-        modes = ("force_custom_plan", "force_generic_plan")
-        return [await _in_postgres(connection, mode, *one) for one in said for mode in modes]
+        is_custom = any(statement.endswith(CUSTOM) for statement, _ in said)
+        modes = (CUSTOM,) if is_custom else (CUSTOM, "force_generic_plan")
+        asked = [one for one in said if not one[0].startswith("SET ")]
+        return [await _in_postgres(connection, mode, *one) for one in asked for mode in modes]
 
 
 @contextmanager
@@ -61,7 +68,7 @@ def _listening(engines: Engines) -> Iterator[list[tuple[str, Sequence[Any]]]]:
 async def _in_sqlite(connection: AsyncConnection, statement: str, parameters: Sequence[Any]) -> Work:
     driver: Any = (await connection.get_raw_connection()).driver_connection
     plan = await driver.execute_fetchall(f"EXPLAIN QUERY PLAN {statement}", parameters)
-    scans = [found[1] for _, _, _, detail in plan if (found := re.match(r"SCAN (\w+)(?! VIRTUAL)", detail))]
+    scans = [found[1] for *_, detail in plan if (found := _SCAN.match(detail))]
     thousands = 0
 
     def count() -> int:
@@ -88,7 +95,7 @@ async def _in_postgres(
     try:
         told: Any = await driver.fetchval(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE asked{given}")
     finally:
-        await driver.execute("DEALLOCATE asked")
+        await driver.execute("DEALLOCATE asked; RESET plan_cache_mode")
     plan = told[0]["Plan"]
     nodes = [node for node in _nodes(plan) if node.get("Relation Name") in TABLES]
     scanned = tuple(node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan")

@@ -80,12 +80,15 @@ def older_query(dialect: str, wanted: JobFilter, edge: int, limit: int) -> Selec
     First all that the index finds, in order; then each is looked up, until there are enough.
     """
     keys = indexed_query(dialect, wanted)
-    [key] = keys.selected_columns
-    ordered = in_order(keys.where(beyond(key, edge, wanted)), key, wanted)
     if dialect == "postgresql":
-        ordered = ordered.offset(
-            at_most(0)
-        )  # or the planner turns this inside out, and reads all jobs in order
+        # Two fences for the planner. It would read all jobs in order and look at the text of each: MATERIALIZED; or
+        # look up all that the index has found, before it puts them in order: OFFSET.
+        held = keys.cte("held").prefix_with("MATERIALIZED")
+        key = held.c.sort_key
+        ordered = in_order(select(key).where(beyond(key, edge, wanted)), key, wanted).offset(at_most(0))
+    else:
+        [key] = keys.selected_columns
+        ordered = in_order(keys.where(beyond(key, edge, wanted)), key, wanted)
     found = ordered.subquery("found")
     looked_up = _looked_up(true(), found.c.sort_key, wanted)
     return in_order(select(found.c.sort_key).where(looked_up), found.c.sort_key, wanted).limit(at_most(limit))
