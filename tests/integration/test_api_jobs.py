@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text
 
 from milepost.events import INLINE_RESULT_BYTES
 from milepost.job import ErrorCode, JobError
@@ -179,9 +180,8 @@ async def test_a_result_that_is_not_there_says_why(api: Api, hand: Hand, redis: 
     record = await api.services.store.get(lost["id"])
     assert record is not None
     if record.result is not None:  # the recorder may have been faster than the test's theft
-        await api.services.store.change(
-            [lost["id"]], lambda found: setattr(found[lost["id"]], "result", None)
-        )
+        async with api.services.engines.writer.begin() as connection:
+            await connection.execute(text("UPDATE jobs SET result = NULL WHERE id = :id"), {"id": lost["id"]})
 
     not_ready = await api.http.get(waiting["urls"]["result"])
     never = await api.http.get(failed["urls"]["result"])

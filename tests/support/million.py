@@ -122,7 +122,7 @@ async def _take_indexes(connection: AsyncConnection) -> list[str]:
         query = (
             "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'ix%' AND schemaname = 'public'"
         )
-    found = [(str(row[0]), str(row[1])) for row in await connection.exec_driver_sql(query)]
+    found: Any = (await connection.exec_driver_sql(query)).all()
     for name, _ in found:
         await connection.exec_driver_sql(f"DROP INDEX {name}")
     return [statement for _, statement in found]

@@ -14,6 +14,7 @@ from arq.connections import ArqRedis
 from milepost.background import end
 from milepost.log import Call, Catalogue, Claim, JobLog, RunningJob
 from milepost.redis import connect, connect_subscriber, connect_sync
+from milepost.redis.fitness import Fitness
 from milepost.tasks import Task
 from milepost.upkeep import ended, kept_running
 from milepost_worker.announcer import Announcer
@@ -62,6 +63,7 @@ class Service:
             self._joblog,
             self._courier,
             stop_grace_seconds=self._settings.stop_grace_seconds,
+            result_limit_bytes=self._settings.result_limit_bytes,
             processes=self.processes,
             process_memory_limit_mb=self._settings.process_memory_limit_mb,
         )
@@ -193,10 +195,11 @@ async def open_service(
     courier.start()
     announcer.start()
     listening = asyncio.create_task(kept_running("listener", listener.run))
+    looking = asyncio.create_task(kept_running("fitness of redis", Fitness(redis).run))
     try:
         yield service
     finally:
-        await end(listening)
+        await end(listening, looking)
         if service.processes is not None:
             await service.processes.close()
         for thread in (announcer, courier):

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError, RedisError
 
 from milepost.errors import SettingsError
-from milepost.redis import UNREACHABLE, connect, is_transient, place
+from milepost.log.door import knock
+from milepost.redis import connect, place
+from milepost.redis.trouble import words
 
 log = structlog.get_logger("milepost.worker")
 
@@ -25,10 +25,10 @@ async def redis_answers(
     redis, until = connect(url, retries=0), clock() + within_seconds
     told = False
     try:
-        while (error := await _trouble(redis, url)) is not None:
+        while (error := await knock(redis, url)) is not None:
             if clock() >= until:
                 raise SettingsError(
-                    f"MILEPOST_REDIS_URL: Redis at {place(url)} cannot be reached: {_words(error)}."
+                    f"MILEPOST_REDIS_URL: Redis at {place(url)} cannot be reached: {words(error)}."
                 )
             if not told:
                 log.warning("worker.waits_for_redis", redis=place(url), error=str(error))
@@ -36,25 +36,3 @@ async def redis_answers(
             await asyncio.sleep(AGAIN_SECONDS)
     finally:
         await redis.aclose()
-
-
-async def _trouble(redis: Redis, url: str) -> Exception | None:
-    try:
-        await redis.ping()
-    except (AuthenticationError, AuthorizationError) as error:
-        raise _refused(url, error) from error  # a ConnectionError to redis-py, but asking again will not help
-    except (BusyLoadingError, *UNREACHABLE) as error:
-        return error
-    except RedisError as error:
-        if not is_transient(error):
-            raise _refused(url, error) from error
-        return error
-    return None
-
-
-def _refused(url: str, error: Exception) -> SettingsError:
-    return SettingsError(f"MILEPOST_REDIS_URL: {place(url)} does not let us in: {_words(error)}.")
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split()).removesuffix(".") or type(error).__name__

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, literal, select, true, union_all
 
 from milepost.job import Status
+from milepost.tenants import DEFAULT_TENANT
 from milepost_api.records.order import sort_key
-from milepost_api.records.table import DEFAULT_TENANT, JobRecord, TagRecord
+from milepost_api.records.table import JobRecord, TagRecord
 
 COUNTED_MOST = 10_000
 """Jobs of a status that are counted; of more it is only said that they are more. Counting a million takes seconds."""

@@ -39,24 +39,17 @@ def searchable(
     progress: Mapping[str, Any] | None,
     error: Mapping[str, Any] | None,
 ) -> str:
-    """Return the text of a job: id, task, queue, batch, tags, last message, error and metadata, a line for each."""
+    """Return the text of a job: a line for its id, task, queue, batch, each tag, its metadata; and that of its end."""
+    found = _lines(job_id, task, queue, batch, *tags, _beginning("\n".join(_leaves(metadata)), METADATA_MOST))
+    return found + searchable_end(status, progress, error)
+
+
+def searchable_end(status: str, progress: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> str:
+    """Return what the end of a job adds to its text: its last message, its error, and the mark of its status."""
     failed = error or {}
-    parts = (
-        job_id,
-        task,
-        queue,
-        batch,
-        *tags,
-        _beginning((progress or {}).get("message"), MESSAGE_MOST),
-        failed.get("type"),
-        _beginning(failed.get("message"), ERROR_MOST),
-        _beginning("\n".join(_leaves(metadata)), METADATA_MOST),
-    )
-    # PostgreSQL's text holds no NUL, and no database half a surrogate pair; nobody types either.
-    whole = "\n".join(part for part in parts if part).replace("\0", " ")
-    return folded(whole.encode("utf-8", "replace").decode()) + (
-        f"\n{mark(status)}" if status in MARKED else ""
-    )
+    message = _beginning((progress or {}).get("message"), MESSAGE_MOST)
+    said = _lines(message, failed.get("type"), _beginning(failed.get("message"), ERROR_MOST))
+    return said + (mark(status) if status in MARKED else "")
 
 
 def mark(status: str) -> str:
@@ -71,6 +64,12 @@ def trigrams(text: str) -> list[str]:
     (['abc', 'bcd'], [])
     """
     return [text[place : place + SHORTEST] for place in range(len(text) - SHORTEST + 1)]
+
+
+def _lines(*parts: str | None) -> str:
+    # PostgreSQL's text holds no NUL, and no database half a surrogate pair; nobody types either.
+    whole = "".join(f"{part}\n" for part in parts if part).replace("\0", " ")
+    return folded(whole.encode("utf-8", "replace").decode())
 
 
 def _beginning(text: str | None, most: int) -> str:

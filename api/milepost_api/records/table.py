@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, UniqueConstr
 from sqlmodel import Field, SQLModel
 
 from milepost.job import Status
+from milepost.tenants import DEFAULT_TENANT
 from milepost_api.records.order import sort_key
 from milepost_api.records.searchable import searchable
 from milepost_api.records.types import JsonText, UTCDateTime, id_text
@@ -20,9 +21,6 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-DEFAULT_TENANT = "default"
-"""Whose jobs they are where keys name no tenant, or where there are no keys."""
-
 SQLModel.metadata.naming_convention = NAMES  # migrations can drop only what has a name
 
 
@@ -80,7 +78,7 @@ class JobRecord(SQLModel, table=True):
     traceback: str | None = Field(default=None, sa_column=Column(Text))
     run_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     started_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
-    finished_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
+    finished_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime, index=True))
     expires_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     dispatched_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     updated_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
@@ -115,9 +113,8 @@ def tag_records(record: JobRecord) -> list[TagRecord]:
 
 
 @event.listens_for(JobRecord, "before_insert")
-@event.listens_for(JobRecord, "before_update")
 def _keep_searchable(_mapper: Any, _connection: Any, record: JobRecord) -> None:
-    # Here and not where records are changed: whoever changes one, it is found by what it says now.
+    # What the end of the job adds is written with it (see `records.standing`).
     record.search = searchable(
         job_id=record.id,
         task=record.task,
