@@ -125,6 +125,19 @@ def show_recorder(url: str, directory: str) -> None:
         )
 
 
+def show_lists(directory: str) -> None:
+    """Measure pages and counts at a million jobs on both databases and print them under each other."""
+    for side in ("postgresql", "sqlite"):
+        print(f"\nlists of 50 among {lists.million.JOBS:,} jobs, and counts, on {side}, at the store")
+        print(f"  {'':20} {'page p50 ms':>12} {'p95':>7} {'count p50 ms':>13} {'p95':>7}")
+        for row in lists.measure(side, f"{directory}/{side}"):
+            print(
+                f"  {row.name:20} {row.page_p50 * 1e3:>12.1f} {row.page_p95 * 1e3:>7.1f}"
+                f" {row.count_p50 * 1e3:>13.1f} {row.count_p95 * 1e3:>7.1f}",
+                flush=True,
+            )
+
+
 def main() -> None:
     """Parse the rows wanted and measure them, one after the other."""
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
@@ -149,6 +162,8 @@ def main() -> None:
                 show_queues(url)
             elif row == "hotloop":
                 show_hotloop()
+            elif row == "lists":
+                show_lists(f"{directory}/{row}")
             elif row == "recorder":
                 show_recorder(url, directory)
             else:

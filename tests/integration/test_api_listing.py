@@ -273,6 +273,7 @@ async def test_a_migration_fills_what_it_adds(shelf: Shelf, engines: Engines) ->
 
 async def test_triggers_are_put_back_when_a_migration_makes_the_table_anew(engines: Engines) -> None:
     """Any later migration may do that on SQLite, and need not know of them."""
+    await schema.downgrade(engines, "0003")
     async with engines.writer.begin() as connection:
         for name in ("jobs_search_insert", "jobs_search_update", "jobs_status_update"):
             on = " ON jobs" if engines.writer.dialect.name == "postgresql" else ""
