@@ -104,12 +104,6 @@ STEPS = 500_000
 async def engines(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Engines]:
-    import os  # XXX
-
-    if "M_sqlite" in os.environ:
-        async with open_engines(os.environ["M_" + request.param], statement_seconds=None) as opened:
-            yield opened
-        return
     async with AsyncExitStack() as stack:
         if request.param == "sqlite":
             url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('million')}/jobs.db"
