@@ -128,7 +128,7 @@ def show_recorder(url: str, directory: str) -> None:
 def show_lists(directory: str) -> None:
     """Measure pages and counts at a million jobs on both databases and print them under each other."""
     for side in ("postgresql", "sqlite"):
-        print(f"\nlists of 50 among {lists.million.JOBS:,} jobs, and counts, on {side}, at the store")
+        print(f"\nlists of 50 among {lists.JOBS:,} jobs, and counts, on {side}, at the store")
         print(f"  {'':20} {'page p50 ms':>12} {'p95':>7} {'count p50 ms':>13} {'p95':>7}")
         for row in lists.measure(side, f"{directory}/{side}"):
             print(

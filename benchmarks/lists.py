@@ -16,7 +16,7 @@ from milepost_api.records import JobFilter, JobStore, open_engines
 from tests.support import million
 from tests.support.postgres import PostgresServer, new_database
 
-PAGE = 51
+JOBS, PAGE = million.JOBS, 51
 ROUNDS = 40
 LISTS: Mapping[str, Mapping[str, Any]] = {
     "all": {},

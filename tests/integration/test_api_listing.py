@@ -235,7 +235,8 @@ async def test_text_beyond_the_first_jobs_is_found_by_the_index(
     assert await shelf.counts(text="odd one", statuses=("succeeded",)) == {}
     monkeypatch.setattr(search, "COMMON", 0)
     common = await shelf.store.counts(JobFilter(text="j1"))
-    assert (common.by_status, common.capped) == ({"failed": 1, "succeeded": 1}, {"failed", "succeeded"})
+    assert common.by_status == {"failed": 1, "succeeded": 1}
+    assert common.capped == {"failed", "succeeded"}
 
 
 async def test_counts_say_where_they_stopped(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def older_query(dialect: str, wanted: JobFilter, edge: int, limit: int) -> Selec
         # Two fences for the planner. It would read all jobs in order and look at the text of each: MATERIALIZED; or
         # look up all that the index has found, before it puts them in order: OFFSET.
         held = keys.cte("held").prefix_with("MATERIALIZED")
-        key = held.c.sort_key
+        key: ColumnElement[int] = held.c.sort_key
         ordered = in_order(select(key).where(beyond(key, edge, wanted)), key, wanted).offset(at_most(0))
     else:
         [key] = keys.selected_columns
