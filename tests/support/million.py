@@ -71,6 +71,9 @@ async def fill(engines: Engines) -> None:
                 ("job_search", "fk_job_search_jobs"),
             ):
                 await connection.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+            # Autovacuum at the wrong moment would keep the VACUUM below from seeing that all rows are settled.
+            for table in ("jobs", "job_tags", "job_search"):
+                await connection.exec_driver_sql(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
             await connection.commit()
         async with connection.begin():
             await connection.run_sync(derived.drop_triggers)
