@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import hotloop, pickup, queues, recorder, streams, submit
+from benchmarks import hotloop, lists, pickup, queues, recorder, streams, submit
 from benchmarks.processes import CLIENT_CORE, free_port, pin, wait_for_port
 from benchmarks.streams import Row, Shape
 from milepost.launch.binary import find_server
@@ -23,7 +23,7 @@ SHAPES = {
     "fanout-max": Shape("one job -> 1,000 streams, as fast as it goes", 1, 1000, 1000, 2000),
     "many": Shape("1,000 jobs x 1 stream, 1,000 events/s", 1000, 1000, 5000, 1000),
 }
-ROWS = (*SHAPES, "pickup", "queues", "hotloop", "recorder", "submit")
+ROWS = (*SHAPES, "pickup", "queues", "hotloop", "recorder", "submit", "lists")
 
 
 @contextmanager
@@ -125,6 +125,19 @@ def show_recorder(url: str, directory: str) -> None:
         )
 
 
+def show_lists(directory: str) -> None:
+    """Measure pages and counts at a million jobs on both databases and print them under each other."""
+    for side in ("postgresql", "sqlite"):
+        print(f"\nlists of 50 among {lists.JOBS:,} jobs, and counts, on {side}, at the store")
+        print(f"  {'':20} {'page p50 ms':>12} {'p95':>7} {'count p50 ms':>13} {'p95':>7}")
+        for row in lists.measure(side, f"{directory}/{side}"):
+            print(
+                f"  {row.name:20} {row.page_p50 * 1e3:>12.1f} {row.page_p95 * 1e3:>7.1f}"
+                f" {row.count_p50 * 1e3:>13.1f} {row.count_p95 * 1e3:>7.1f}",
+                flush=True,
+            )
+
+
 def show_submit(url: str, directory: str) -> None:
     """Measure who accepts jobs how fast and print it."""
     print(f"\n{submit.SUBMISSIONS:,} submissions, {submit.AT_ONCE} at once, to one process on one core")
@@ -162,6 +175,8 @@ def main() -> None:
                 show_queues(url)
             elif row == "hotloop":
                 show_hotloop()
+            elif row == "lists":
+                show_lists(f"{directory}/{row}")
             elif row == "submit":
                 show_submit(url, directory)
             elif row == "recorder":

@@ -51,7 +51,7 @@ import { watch } from "./watch.js"
  * Options of a submission beside task and params, as POST /v1/jobs takes them.
  * @typedef {{queue?: string, priority?: number, delay_seconds?: number, run_at?: string, timeout_seconds?: number,
  *   start_timeout_seconds?: number, max_attempts?: number, tags?: string[], metadata?: Record<string, unknown>,
- *   allow_unknown_task?: boolean}} JobOptions
+ *   batch_id?: string, allow_unknown_task?: boolean}} JobOptions
  */
 
 /** @typedef {{items: JobEvent[], next: string | null, more: boolean, gap: string | null}} EventPage */
