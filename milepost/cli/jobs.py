@@ -1,17 +1,15 @@
-"""`milepost submit`, `watch`, `cancel`, `result`, `list` and `tasks`."""
+"""`milepost submit`, `watch`, `cancel`, `result` and `tasks`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from milepost.cli import exits, wording
-from milepost.cli.options import Common, common, print_json
+from milepost.cli.options import Common, common, print_json, print_table
 from milepost.cli.params import read_params
-from milepost.job import Job, Status
 
 if TYPE_CHECKING:
     from milepost.client import SubmitOptions, TaskEntry
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("-f", "--follow", "follow_it", is_flag=True, help="Watch the job until it ends.")
 @click.option("--tag", "tags", multiple=True, help="A word to find the job by; may be given several times.")
+@click.option("--batch", "batch_id", help="A name for jobs that belong together, to find them by.")
 @click.option("--queue", help="The queue [that of the task].")
 @click.option("--priority", type=int, help="Higher goes first.")
 @click.option("--delay-seconds", type=float, help="Start it that much later.")
@@ -137,44 +136,6 @@ def result(job_id: str, common: Common) -> int:
     return exits.OK
 
 
-@click.command("list")
-@click.option(
-    "--status",
-    multiple=True,
-    type=click.Choice([status.value for status in Status]),
-    help="Only these; may be given several times.",
-)
-@click.option("--task", help="Only jobs of this task.")
-@click.option("--queue", help="Only jobs of this queue.")
-@click.option("--tag", help="Only jobs with this tag.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
-@click.option("--cursor", help="Go on where an earlier list ended.")
-@common
-def list_jobs(
-    *,
-    status: tuple[str, ...],
-    task: str | None,
-    queue: str | None,
-    tag: str | None,
-    limit: int,
-    cursor: str | None,
-    common: Common,
-) -> int:
-    """List jobs, newest first."""
-    with common.client() as client:
-        page = client.list(status=status, task=task, queue=queue, tag=tag, limit=limit, cursor=cursor)
-    if common.as_json:
-        print_json({"items": [job.to_wire() for job in page.items], "next_cursor": page.next_cursor})
-        return exits.OK
-    if page.items:
-        _table(("ID", "STATUS", "DONE", "CREATED", "TASK"), [_row(job) for job in page.items])
-    else:
-        common.hint("No jobs.")
-    if page.next_cursor:
-        common.hint(f"There are more: --cursor {page.next_cursor}")
-    return exits.OK
-
-
 @click.command()
 @common
 def tasks(common: Common) -> int:
@@ -186,16 +147,10 @@ def tasks(common: Common) -> int:
     if common.as_json:
         print_json({"items": [asdict(task) for task in found]})
     elif found:
-        _table(("TASK", "PARAMS", "WHAT IT DOES"), [_task_row(task) for task in found])
+        print_table(("TASK", "PARAMS", "WHAT IT DOES"), [_task_row(task) for task in found])
     else:
         common.hint("No worker has offered a task yet: milepost worker MODULE")
     return exits.OK
-
-
-def _row(job: Job) -> tuple[str, ...]:
-    created = (job.created_at or "")[:19].replace("T", " ")
-    status = str(job.status) + (" (no worker)" if wording.is_stuck(job) else "")
-    return (job.id, status, wording.percent(job.progress), created, wording.clean(job.task))
 
 
 def _task_row(task: TaskEntry) -> tuple[str, ...]:
@@ -206,12 +161,3 @@ def _task_row(task: TaskEntry) -> tuple[str, ...]:
     first_line = task.description.strip().partition("\n")[0]
     absent = " (no worker offers it now)" if task.workers == 0 else ""
     return tuple(wording.clean(text) for text in (task.name, " ".join(names), first_line + absent))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns by spaces: they read well and cut well (`awk`); the last one is as long as it is."""
-    lines = [head, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(head) - 1)]
-    for line in lines:
-        padded = (f"{text:<{width}}" for text, width in zip(line, [*widths, 0], strict=True))
-        click.echo("  ".join(padded).rstrip())

@@ -11,7 +11,8 @@ import click
 
 from milepost.cli import exits
 from milepost.cli.completion import completion
-from milepost.cli.jobs import cancel, list_jobs, result, submit, tasks, watch
+from milepost.cli.jobs import cancel, result, submit, tasks, watch
+from milepost.cli.listing import count_jobs, list_jobs
 from milepost.cli.processes import api, database, worker
 from milepost.cli.up import up
 from milepost.errors import MilepostError
@@ -59,7 +60,8 @@ def cli() -> None:
     """Live progress for background jobs: submit them, watch them, run what runs them."""
 
 
-for command in (up, api, worker, database, submit, watch, cancel, result, list_jobs, tasks, completion):
+_JOBS = (submit, watch, cancel, result, list_jobs, count_jobs, tasks)
+for command in (up, api, worker, database, *_JOBS, completion):
     cli.add_command(command)
 
 

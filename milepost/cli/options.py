@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -89,3 +89,12 @@ def print_json(value: Any) -> None:
 
     sys.stdout.write(dumps(value) + "\n")
     sys.stdout.flush()
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns by spaces: they read well and cut well (`awk`); the last one is as long as it is."""
+    lines = [head, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(head) - 1)]
+    for line in lines:
+        padded = (f"{text:<{width}}" for text, width in zip(line, [*widths, 0], strict=True))
+        click.echo("  ".join(padded).rstrip())

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from milepost.client.aio import AsyncClient
-    from milepost.client.answers import EventPage, JobPage, TaskEntry
-    from milepost.client.calls import SubmitOptions
+    from milepost.client.answers import EventPage, JobCounts, JobPage, TaskEntry
+    from milepost.client.calls import ListFilter, SubmitOptions
     from milepost.client.errors import (
         BadAnswer,
         ClientError,
@@ -43,7 +43,9 @@ __all__ = [
     "EventPage",
     "Gone",
     "Invalid",
+    "JobCounts",
     "JobPage",
+    "ListFilter",
     "NotFound",
     "Refused",
     "SubmitOptions",
@@ -56,8 +58,8 @@ _HOME = {
     "AsyncClient": "aio",
     "Client": "sync",
     "Connection": "follower",
-    "SubmitOptions": "calls",
-    **dict.fromkeys(("EventPage", "JobPage", "TaskEntry"), "answers"),
+    **dict.fromkeys(("ListFilter", "SubmitOptions"), "calls"),
+    **dict.fromkeys(("EventPage", "JobCounts", "JobPage", "TaskEntry"), "answers"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -13,9 +13,9 @@ import httpx2
 
 from milepost.client import calls
 from milepost.client.address import Address
-from milepost.client.answers import EventPage, JobPage, TaskEntry
+from milepost.client.answers import EventPage, JobCounts, JobPage, TaskEntry
 from milepost.client.backoff import Backoff
-from milepost.client.calls import Call, SubmitOptions
+from milepost.client.calls import Call, ListFilter, SubmitOptions
 from milepost.client.errors import ClientError, refusal
 from milepost.client.follower import Connection, Follower, closed, folded
 from milepost.client.transport import FAILURES, SILENCE_SECONDS, Tries, options, stream_timeout, unreachable
@@ -85,16 +85,20 @@ class AsyncClient:
     async def list(
         self,
         *,
-        status: Sequence[str] = (),
-        task: str | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
         cursor: str | None = None,
+        **wanted: Unpack[ListFilter],
     ) -> JobPage:
-        """Return one page of jobs, newest first; `cursor` is the `next_cursor` of the page before."""
-        call = calls.jobs(status=status, task=task, queue=queue, tag=tag, limit=limit, cursor=cursor)
-        return await self._send(call)
+        """Return one page of jobs, newest first; `cursor` is the `next_cursor` of the page before.
+
+        Raises `Invalid` for a filter that makes no sense.
+        """
+        return await self._send(calls.jobs(wanted, oldest_first=oldest_first, limit=limit, cursor=cursor))
+
+    async def counts(self, **wanted: Unpack[ListFilter]) -> JobCounts:
+        """Return how many jobs there are of each status, counted to 10,000; the filters are those of `list`."""
+        return await self._send(calls.counts(wanted))
 
     async def cancel(self, job_id: str) -> str:
         """Ask a job to stop; returns `cancelled`, `requested` or `already_done`. Raises `JobNotFound`."""

@@ -22,6 +22,15 @@ class JobPage:
 
 
 @dataclass(frozen=True, slots=True)
+class JobCounts:
+    """How many jobs there are of each status. Of those in `capped`, and then in `total`, there are at least so many."""
+
+    by_status: Mapping[str, int]
+    total: int
+    capped: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class EventPage:
     """A piece of a history. `next` is the `after` of the next request; `more`: there is more already.
 
@@ -59,6 +68,11 @@ def read(what: str, reader: Callable[[Json], T], wire: Json) -> T:
 def job_page(wire: Json) -> JobPage:
     """Read what `GET /v1/jobs` answers."""
     return JobPage(tuple(Job.from_wire(item) for item in wire["items"]), wire.get("next_cursor"))
+
+
+def counts(wire: Json) -> JobCounts:
+    """Read what `GET /v1/jobs/counts` answers."""
+    return JobCounts(dict(wire["by_status"]), int(wire["total"]), frozenset(wire["capped"]))
 
 
 def event_page(wire: Json) -> EventPage:

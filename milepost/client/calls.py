@@ -29,7 +29,25 @@ class SubmitOptions(TypedDict, total=False):
     max_attempts: int
     tags: Sequence[str]
     metadata: Mapping[str, Json]
+    batch_id: str
     allow_unknown_task: bool
+
+
+class ListFilter(TypedDict, total=False):
+    """Which jobs to list or count; everything given must hold. Times are RFC 3339.
+
+    `text` is at least three characters of a job's id, task, batch, tags, metadata, error or last message; case does
+    not matter.
+    """
+
+    status: Sequence[str]
+    task: str
+    queue: str
+    tag: str
+    batch: str
+    created_after: str
+    created_before: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,20 +122,32 @@ def events(job_id: str, after: str | None, limit: int) -> Call[answers.EventPage
     return Call(method="GET", path=path, what="a page of events", read=answers.event_page, query=query)
 
 
-def jobs(
-    *,
-    status: Sequence[str],
-    task: str | None,
-    queue: str | None,
-    tag: str | None,
-    limit: int,
-    cursor: str | None,
-) -> Call[answers.JobPage]:
-    """List jobs, newest first."""
-    single = {"task": task, "queue": queue, "tag": tag, "cursor": cursor}
-    query = [("status", one) for one in status] + [("limit", str(limit))]
-    query += [(name, value) for name, value in single.items() if value is not None]
+def jobs(wanted: ListFilter, *, oldest_first: bool, limit: int, cursor: str | None) -> Call[answers.JobPage]:
+    """List jobs."""
+    query = [*_filters(wanted), ("limit", str(limit))]
+    query += [("order", "oldest")] if oldest_first else []
+    query += [("cursor", cursor)] if cursor is not None else []
     return Call(method="GET", path="/v1/jobs", what="a list of jobs", read=answers.job_page, query=query)
+
+
+def counts(wanted: ListFilter) -> Call[answers.JobCounts]:
+    """Count jobs by status."""
+    return Call(
+        method="GET",
+        path="/v1/jobs/counts",
+        what="numbers of jobs",
+        read=answers.counts,
+        query=_filters(wanted),
+    )
+
+
+def _filters(wanted: ListFilter) -> list[tuple[str, str]]:
+    single: dict[str, Json] = {**wanted, "q": wanted.get("text")}
+    several = single.pop("status", ())
+    single.pop("text", None)
+    return [("status", one) for one in several] + [
+        (name, str(value)) for name, value in single.items() if value is not None
+    ]
 
 
 def job_path(job_id: str, rest: str = "") -> str:
