@@ -68,7 +68,7 @@ class BulkOutcome:
             matched=self.matched + more.matched,
             changed=self.changed + more.changed,
             skipped=self.skipped + more.skipped,
-            by_status=Counter(self.by_status) + Counter(more.by_status),
+            by_status=dict(Counter(self.by_status) + Counter(more.by_status)),
             capped=self.capped | more.capped,
             refusals=(self.refusals + more.refusals)[:REFUSALS_TOLD],
             next_cursor=more.next_cursor,
