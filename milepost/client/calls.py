@@ -143,7 +143,7 @@ def delete(job_id: str) -> Call[None]:
 def bulk(
     what: Bulk, wanted: ListFilter, *, every: bool, dry_run: bool, key: str, cursor: str | None
 ) -> Call[answers.BulkOutcome]:
-    """Do `what` to all jobs that a filter finds, or to all there are. The key names all of it, in any number of calls."""
+    """Do `what` to all jobs of a filter, or to all there are. The key names all of it, in however many calls."""
     query = _filters(wanted)
     query += [("all", "true")] if every else []
     query += [("dry_run", "true")] if dry_run else []
