@@ -1,14 +1,14 @@
 """A million jobs, made by the database itself: nearly all succeeded, some failed, few are under way.
 
-What is rare is rare everywhere and what is common is common; and some things never meet, so that a list of them is
-empty though there are many of either: `FAITHFUL` never failed, `nightly` jobs never failed, `task-1` never ran on
-`queue-1`.
+Some things never meet, so that a list of both is empty though there are many of either: `FAITHFUL` never failed,
+nor did `nightly` jobs, and `task-1` never ran on `queue-1`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from milepost_api.records import Engines, derived, schema
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 JOBS = 1_000_000
@@ -20,6 +20,8 @@ BEGAN = 1_767_225_600
 _TASK = "'task-' || (n % 50)"
 _TAG = "CASE WHEN n % 10 = 3 THEN 'nightly' WHEN n % 10 = 7 THEN 'user:' || (n % 3000) END"
 # 7919 and the rest share no divisor with the million: what depends on one remainder does not depend on another.
+_QUEUE = "'queue-' || CASE WHEN n % 50 = 1 THEN 0 ELSE n * 31 / 50 % 5 END"
+_BATCH = f"CASE WHEN n % 10 = 5 THEN '{LARGE_BATCH}' WHEN n % 10 = 6 THEN 'batch-' || (n / 1000) END"
 _STATUS = """CASE
     WHEN n > 999000 AND n % 4 = 0 THEN 'queued'
     WHEN n > 999500 AND n % 8 = 1 THEN 'running'
@@ -30,10 +32,11 @@ _STATUS = """CASE
     WHEN n * 7919 % 1000 < 45 THEN 'cancelled'
     WHEN n * 7919 % 1000 < 50 THEN 'expired'
     ELSE 'succeeded' END"""
+_MARKED = "('failed', 'cancelled', 'expired')"
 _OPEN = "('queued', 'running', 'retrying', 'scheduled')"
 _MESSAGE = """CASE
     WHEN n = 4242 THEN 'the needle in the haystack'
-    WHEN n < 20000 THEN 'by the old importer'
+    WHEN n >= 4000 AND n < 8000 THEN 'by the old importer'
     WHEN status = 'failed' THEN 'valueerror: row ' || n || ' is broken'
     WHEN n % 3 = 0 THEN 'imported'
     ELSE '' END"""
@@ -42,7 +45,7 @@ _COLUMNS = (
     "status, done, version, attempt, dispatched_at, sort_key, search"
 )
 _NUMBERS = {
-    "postgresql": f"SELECT n FROM generate_series(1, {JOBS}) AS n",
+    "postgresql": f"SELECT n FROM generate_series(1::bigint, {JOBS}) AS n",
     "sqlite": f"WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {JOBS}) SELECT n FROM g",
 }
 _MOMENT = {
@@ -57,19 +60,26 @@ async def fill(engines: Engines) -> None:
     dialect = engines.writer.dialect.name
     async with engines.writer.connect() as connection:
         if dialect == "sqlite":
+            driver: Any = (await connection.get_raw_connection()).driver_connection
             for pragma in ("synchronous=OFF", "cache_size=-400000", "temp_store=MEMORY"):
-                await connection.exec_driver_sql(f"PRAGMA {pragma}")
+                await driver.execute(f"PRAGMA {pragma}")  # outside of a transaction
         else:
-            await connection.execute(text("SET maintenance_work_mem = '512MB'"))
-        await connection.commit()
+            await connection.exec_driver_sql("SET maintenance_work_mem = '512MB'")
+            # References are right by construction; to look each of them up would take as long as all the rest.
+            for table, name in (
+                ("job_tags", "fk_job_tags_job_id_jobs"),
+                ("job_search", "fk_job_search_jobs"),
+            ):
+                await connection.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+            await connection.commit()
         async with connection.begin():
             await connection.run_sync(derived.drop_triggers)
             indexes = await _take_indexes(connection)
-            await connection.execute(text(_insert(dialect)))
-            await connection.execute(text(_TAGS))
+            await connection.exec_driver_sql(_insert(dialect))
+            await connection.exec_driver_sql(_TAGS)
+            await connection.exec_driver_sql(_SEARCH[dialect])
             for index in indexes:
                 await connection.exec_driver_sql(index)
-            await connection.execute(text(_SEARCH[dialect]))
             await connection.run_sync(derived.install)
     async with engines.writer.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -78,22 +88,22 @@ async def fill(engines: Engines) -> None:
 
 def _insert(dialect: str) -> str:
     moment, yes, no = _MOMENT[dialect], *(("true", "false") if dialect == "postgresql" else ("1", "0"))
-    inner = f"""SELECT n, {_TASK} AS task, {_TAG} AS tag, {_STATUS} AS status, {moment} AS moment
-        FROM ({_NUMBERS[dialect]}) AS numbers"""
+    inner = f"""SELECT n, {_TASK} AS task, {_QUEUE} AS queue, {_TAG} AS tag, {_BATCH} AS batch,
+        {_STATUS} AS status, {moment} AS moment FROM ({_NUMBERS[dialect]}) AS numbers"""
     number = "lpad(n::text, 7, '0')" if dialect == "postgresql" else "printf('%07d', n)"
     row = f"""
         'job-' || {number}, task, '{{}}',
-        'queue-' || CASE WHEN n % 50 = 1 THEN 0 ELSE n * 31 / 50 % 5 END,
-        0, CASE WHEN tag IS NULL THEN '[]' ELSE '["' || tag || '"]' END, '{{}}', 1, moment,
+        queue, 0, CASE WHEN tag IS NULL THEN '[]' ELSE '["' || tag || '"]' END, '{{}}', 1, moment,
         CASE WHEN n % 100 = 0 THEN moment END,
-        CASE WHEN n % 10 = 5 THEN '{LARGE_BATCH}' WHEN n % 10 = 6 THEN 'batch-' || (n / 1000) END,
-        CASE WHEN n % 1000 = 8 THEN 'small' ELSE 'default' END,
+        batch, CASE WHEN n % 1000 = 8 THEN 'small' ELSE 'default' END,
         status, CASE WHEN status IN {_OPEN} THEN {no} ELSE {yes} END, 3, 1, CASE WHEN n % 4000 > 0 THEN moment END,
         ({BEGAN} + 2 * n) * 1000000,
-        'job-' || {number} || :line || task || :line || coalesce(tag, '') || :line || {_MESSAGE}"""
-    return f"INSERT INTO jobs ({_COLUMNS}) SELECT {row} FROM ({inner}) AS rows".replace(
-        ":line", "chr(10)" if dialect == "postgresql" else "char(10)"
-    )
+        'job-' || {number} || :line || task || :line || queue || :line || coalesce(tag || :line, '') ||
+        coalesce(batch || :line, '') || {_MESSAGE} ||
+        CASE WHEN status IN {_MARKED} THEN :line || :mark || substr(status, 1, 2) ELSE '' END"""
+    character = "chr" if dialect == "postgresql" else "char"
+    statement = f"INSERT INTO jobs ({_COLUMNS}) SELECT {row} FROM ({inner}) AS made"
+    return statement.replace(":line", f"{character}(10)").replace(":mark", f"{character}(2)")
 
 
 _TAGS = """INSERT INTO job_tags (job_id, tag, tenant, status, task, queue, sort_key)
@@ -110,10 +120,9 @@ async def _take_indexes(connection: AsyncConnection) -> list[str]:
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
     else:
         query = (
-            "SELECT indexname, indexdef FROM pg_indexes "
-            "WHERE schemaname = current_schema() AND indexname LIKE 'ix%'"
+            "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'ix%' AND schemaname = 'public'"
         )
-    found = (await connection.execute(text(query))).all()
+    found: Any = (await connection.exec_driver_sql(query)).all()
     for name, _ in found:
         await connection.exec_driver_sql(f"DROP INDEX {name}")
     return [statement for _, statement in found]

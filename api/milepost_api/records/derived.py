@@ -39,10 +39,13 @@ _SQLITE_TRIGGERS = (
 
 _POSTGRES_SEARCH = """
     CREATE TABLE job_search (
-        sort_key bigint CONSTRAINT pk_job_search PRIMARY KEY
-            CONSTRAINT fk_job_search_jobs REFERENCES jobs (sort_key) ON UPDATE CASCADE ON DELETE CASCADE,
+        sort_key bigint CONSTRAINT pk_job_search PRIMARY KEY,
         search text COLLATE "C" NOT NULL
     )
+"""
+_POSTGRES_REFERENCE = """
+    ALTER TABLE job_search ADD CONSTRAINT fk_job_search_jobs
+    FOREIGN KEY (sort_key) REFERENCES jobs (sort_key) ON UPDATE CASCADE ON DELETE CASCADE
 """
 # Linear in the length of the text: substr() would count its characters from the beginning every time.
 _POSTGRES_TRIGRAMS = """
@@ -96,12 +99,9 @@ def create_search(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         _run(connection, [_SQLITE_SEARCH, "INSERT INTO job_search(job_search) VALUES ('rebuild')"])
         return
-    _run(connection, [_POSTGRES_TRIGRAMS, _POSTGRES_SEARCH])
-    _run(connection, ["INSERT INTO job_search SELECT sort_key, search FROM jobs"])
-    _run(
-        connection,
-        ["CREATE INDEX ix_job_search_trigrams ON job_search USING gin (milepost_trigrams(search))"],
-    )
+    fill = "INSERT INTO job_search SELECT sort_key, search FROM jobs"
+    index = "CREATE INDEX ix_job_search_trigrams ON job_search USING gin (milepost_trigrams(search))"
+    _run(connection, [_POSTGRES_TRIGRAMS, _POSTGRES_SEARCH, fill, _POSTGRES_REFERENCE, index])
 
 
 def drop_search(connection: Connection) -> None:

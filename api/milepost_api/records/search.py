@@ -10,7 +10,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Text, column, func, select, table, true
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    column,
+    func,
+    literal,
+    select,
+    table,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from milepost_api.records.derived import SEARCH
@@ -24,7 +36,7 @@ from milepost_api.records.listing import (
     in_order,
     keys_query,
 )
-from milepost_api.records.searchable import SHORTEST, folded
+from milepost_api.records.searchable import MARKED, folded, mark, trigrams
 from milepost_api.records.table import JobRecord
 
 WINDOW = 1000
@@ -68,12 +80,15 @@ def older_query(dialect: str, wanted: JobFilter, edge: int, limit: int) -> Selec
     First all that the index finds, in order; then each is looked up, until there are enough.
     """
     keys = indexed_query(dialect, wanted)
-    [key] = keys.selected_columns
-    ordered = in_order(keys.where(beyond(key, edge, wanted)), key, wanted)
     if dialect == "postgresql":
-        ordered = ordered.offset(
-            at_most(0)
-        )  # or the planner turns this inside out, and reads all jobs in order
+        # Two fences for the planner. It would read all jobs in order and look at the text of each: MATERIALIZED; or
+        # look up all that the index has found, before it puts them in order: OFFSET.
+        held = keys.cte("held").prefix_with("MATERIALIZED")
+        key = held.c.sort_key
+        ordered = in_order(select(key).where(beyond(key, edge, wanted)), key, wanted).offset(at_most(0))
+    else:
+        [key] = keys.selected_columns
+        ordered = in_order(keys.where(beyond(key, edge, wanted)), key, wanted)
     found = ordered.subquery("found")
     looked_up = _looked_up(true(), found.c.sort_key, wanted)
     return in_order(select(found.c.sort_key).where(looked_up), found.c.sort_key, wanted).limit(at_most(limit))
@@ -81,12 +96,21 @@ def older_query(dialect: str, wanted: JobFilter, edge: int, limit: int) -> Selec
 
 def indexed_query(dialect: str, wanted: JobFilter) -> Select[Any]:
     """Return the query for the keys of all jobs that may hold the text, of any tenant."""
-    text = folded(wanted.text or "")
+    held = indexed_trigrams(wanted)
     if dialect == "postgresql":
-        held = func.milepost_trigrams(_postgres.search).op("@>")(func.milepost_trigrams(text))
-        return select(_postgres.sort_key).where(held)
-    quoted = (f'"{one}"' for one in (trigram.replace('"', '""') for trigram in _trigrams(text)))
+        contains = func.milepost_trigrams(_postgres.search).op("@>")(literal(held, ARRAY(Text)))
+        return select(_postgres.sort_key).where(contains)
+    quoted = (f'"{one}"' for one in (trigram.replace('"', '""') for trigram in held))
     return select(_sqlite.rowid.label("sort_key")).where(_sqlite[SEARCH].op("MATCH")(" AND ".join(quoted)))
+
+
+def indexed_trigrams(wanted: JobFilter) -> list[str]:
+    """Return what the index is asked for: the text, and whatever else of the filter stands in the text of a job."""
+    given = (wanted.text, wanted.task, wanted.queue, wanted.tag, wanted.batch)
+    held = [trigram for one in given if one for trigram in trigrams(folded(one))]
+    if len(wanted.statuses) == 1 and wanted.statuses[0] in MARKED:
+        held.append(mark(wanted.statuses[0]))
+    return list(dict.fromkeys(held))
 
 
 def holds(wanted: JobFilter) -> ColumnElement[bool]:
@@ -108,10 +132,6 @@ def _looked_up(shown: ColumnElement[Any], key: ColumnElement[int], wanted: JobFi
     # A scalar: it cannot become a join, for which the database might read all jobs.
     row = select(shown).where(_jobs.sort_key == key, holds(wanted), *conditions(wanted)).limit(at_most(1))
     return row.scalar_subquery()
-
-
-def _trigrams(text: str) -> list[str]:
-    return [text[place : place + SHORTEST] for place in range(len(text) - SHORTEST + 1)]
 
 
 def _dialect(session: AsyncSession) -> str:

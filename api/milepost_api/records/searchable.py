@@ -13,6 +13,9 @@ SHORTEST = 3
 """Characters. The indexes know which jobs hold which three characters in a row."""
 MESSAGE_MOST, ERROR_MOST, METADATA_MOST = 500, 1000, 1000
 """Characters of a part. What is longer is found by its beginning: an index of everything would outgrow the jobs."""
+MARKED = frozenset({"failed", "cancelled", "expired"})
+"""Statuses that leave a mark in the text of their jobs: these few can be told from the many that succeeded. They come
+with an error, so that the text is written anew anyway."""
 
 
 def folded(text: str) -> str:
@@ -28,22 +31,39 @@ def searchable(
     *,
     job_id: str,
     task: str,
+    queue: str,
+    status: str,
     batch: str | None,
     tags: Iterable[str],
     metadata: Mapping[str, Any],
     progress: Mapping[str, Any] | None,
     error: Mapping[str, Any] | None,
 ) -> str:
-    """Return the text of a job: a line for its id, task, batch, each tag, its metadata, and what its end says."""
-    asked = _lines(job_id, task, batch, *tags, _beginning("\n".join(_leaves(metadata)), METADATA_MOST))
-    return asked + searchable_end(progress, error)
+    """Return the text of a job: a line for its id, task, queue, batch, each tag, its metadata; and that of its end."""
+    found = _lines(job_id, task, queue, batch, *tags, _beginning("\n".join(_leaves(metadata)), METADATA_MOST))
+    return found + searchable_end(status, progress, error)
 
 
-def searchable_end(progress: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> str:
-    """Return what the end of a job adds to its text: its last message, and its error."""
+def searchable_end(status: str, progress: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> str:
+    """Return what the end of a job adds to its text: its last message, its error, and the mark of its status."""
     failed = error or {}
     message = _beginning((progress or {}).get("message"), MESSAGE_MOST)
-    return _lines(message, failed.get("type"), _beginning(failed.get("message"), ERROR_MOST))
+    said = _lines(message, failed.get("type"), _beginning(failed.get("message"), ERROR_MOST))
+    return said + (mark(status) if status in MARKED else "")
+
+
+def mark(status: str) -> str:
+    """Return the three characters that stand for a status. Nobody searches for a control character."""
+    return f"\x02{status[:2]}"
+
+
+def trigrams(text: str) -> list[str]:
+    """Return every three characters in a row.
+
+    >>> trigrams("abcd"), trigrams("ab")
+    (['abc', 'bcd'], [])
+    """
+    return [text[place : place + SHORTEST] for place in range(len(text) - SHORTEST + 1)]
 
 
 def _lines(*parts: str | None) -> str:

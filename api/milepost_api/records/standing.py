@@ -83,7 +83,7 @@ class Change:
         changed = [one for one in self.standings.values() if one != self._before[one.id]]
         moved = [_parameters(one, _MOVING) for one in changed if not one.done]
         ended = [
-            {**_parameters(one, _NAMES), "more_search": searchable_end(one.progress, one.error)}
+            {**_parameters(one, _NAMES), "more_search": searchable_end(one.status, one.progress, one.error)}
             for one in changed
             if one.done
         ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
@@ -110,15 +110,15 @@ class JobStore:
 
     async def page(self, wanted: JobFilter, *, limit: int) -> list[JobRecord]:
         """Return at most `limit` jobs, newest first unless asked otherwise."""
-        if wanted.text is None:
-            return await self._all(page_query(wanted, limit))
-        async with self._read() as session:
+        async with self._lists() as session:
+            if wanted.text is None:
+                return list(await session.scalars(page_query(wanted, limit)))
             keys = await search.page_keys(session, wanted, limit)
             return list(await session.scalars(with_keys(wanted, keys)))
 
     async def outlined(self, wanted: JobFilter, *, limit: int) -> list[Outline]:
         """Return the same page without what may be large."""
-        async with self._read() as session:
+        async with self._lists() as session:
             if wanted.text is None:
                 query = page_query(wanted, limit)
             else:
@@ -127,11 +127,11 @@ class JobStore:
 
     async def counts(self, wanted: JobFilter) -> JobCounts:
         """Count jobs by their status, as far as the records know it; of each status 10,000 at most."""
-        async with self._read() as session:
+        async with self._lists() as session:
             if wanted.text is not None:
                 return await search.counts(session, wanted)
             rows = await session.execute(counts_query(wanted))
-            found: dict[str, int] = dict(rows.all())
+            found = {status: int(jobs) for status, jobs in rows}
         capped = frozenset(status for status, jobs in found.items() if jobs > COUNTED_MOST)
         return JobCounts({status: min(jobs, COUNTED_MOST) for status, jobs in found.items()}, capped)
 
@@ -211,6 +211,15 @@ class JobStore:
         with reachable():
             async with self._reader() as session:
                 yield session
+
+    @asynccontextmanager
+    async def _lists(self) -> AsyncIterator[AsyncSession]:
+        async with self._read() as session:
+            if session.get_bind().dialect.name == "postgresql":
+                # The fifth time it is asked, PostgreSQL may keep a plan for any values; then what is rare looks like
+                # what is common, and it reads all jobs in order until some are found.
+                await session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
+            yield session
 
     @asynccontextmanager
     async def _write(self) -> AsyncIterator[AsyncSession]:

@@ -118,6 +118,8 @@ def _keep_searchable(_mapper: Any, _connection: Any, record: JobRecord) -> None:
     record.search = searchable(
         job_id=record.id,
         task=record.task,
+        queue=record.queue,
+        status=record.status,
         batch=record.batch_id,
         tags=record.tags,
         metadata=record.meta,

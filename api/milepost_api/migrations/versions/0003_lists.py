@@ -25,6 +25,7 @@ branch_labels = None
 depends_on = None
 
 PAGE = 1000
+FOUND_BY = ("task", "queue", "status", "batch_id", "tags", "metadata", "progress", "error")
 OLD_INDEXES = {
     "batch_id": ["batch_id"],
     "created_at": ["created_at"],
@@ -97,10 +98,7 @@ def _refuse_old_sqlite() -> None:
 
 _table = sa.table(
     "jobs",
-    *(
-        sa.column(name, sa.Text)
-        for name in ("task", "batch_id", "tags", "metadata", "progress", "error", "search")
-    ),
+    *(sa.column(name, sa.Text) for name in (*FOUND_BY, "search")),
     sa.column("id", id_text()),
     sa.column("created_at", UTCDateTime),
     sa.column("sort_key", sa.BigInteger),
@@ -127,9 +125,12 @@ def _fill() -> None:
 
 def _pages(connection: sa.Connection) -> Iterator[Sequence[Any]]:
     """Return all jobs in the order they get, a page at a time: a million at once would not fit."""
-    names = ("id", "created_at", "task", "batch_id", "tags", "metadata", "progress", "error")
     place = sa.tuple_(_jobs.created_at, _jobs.id)
-    query = sa.select(*(_jobs[name] for name in names)).order_by(_jobs.created_at, _jobs.id).limit(PAGE)
+    query = (
+        sa.select(_jobs.id, _jobs.created_at, *(_jobs[name] for name in FOUND_BY))
+        .order_by(_jobs.created_at, _jobs.id)
+        .limit(PAGE)
+    )
     page = connection.execute(query).all()
     while page:
         yield page
@@ -142,6 +143,8 @@ def _search_of(row: Any) -> str:
     return searchable(
         job_id=row.id,
         task=row.task,
+        queue=row.queue,
+        status=row.status,
         batch=row.batch_id,
         tags=json.loads(row.tags),
         metadata=json.loads(row.metadata),
