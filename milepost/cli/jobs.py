@@ -1,4 +1,4 @@
-"""`milepost submit`, `watch`, `cancel`, `result` and `tasks`."""
+"""`milepost submit`, `watch`, `result` and `tasks`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     help="Wait for a worker that offers TASK if none ever did.",
 )
 @click.option("--idempotency-key", metavar="KEY", help="The same key again starts no second job.")
+@click.option("--id", "job_id", metavar="ID", help="An id of your own; the same again starts no second job.")
 @common
 def submit(
     *,
@@ -52,6 +53,7 @@ def submit(
     params_json: str | None,
     follow_it: bool,
     idempotency_key: str | None,
+    job_id: str | None,
     common: Common,
     **options: Any,
 ) -> int:
@@ -60,11 +62,13 @@ def submit(
     A VALUE that is JSON is taken as JSON, anything else as text: steps=5 is a number, path=a.csv a text.
     To send digits as text, quote them for JSON: --param 'zip="01234"'.
     """
+    if job_id is not None and idempotency_key is not None:
+        raise click.UsageError("Give --id or --idempotency-key, not both: the id is the key.")
     params = read_params(pairs, params_json, sys.stdin.read)
     how: SubmitOptions = {name: value for name, value in options.items() if value not in (None, ())}  # type: ignore[assignment]
     with common.client() as client:
         try:
-            job = client.submit(task, params, idempotency_key=idempotency_key, **how)
+            job = client.submit(task, params, idempotency_key=idempotency_key, job_id=job_id, **how)
         except KeyboardInterrupt:
             common.hint(
                 "\nInterrupted before the server had answered; `milepost list` shows whether it took the job."
@@ -100,30 +104,6 @@ def watch(job_id: str, give_up_seconds: float, common: Common) -> int:
 
     with common.client() as client:
         return follow(client, job_id, common, give_up_seconds=give_up_seconds)
-
-
-@click.command()
-@click.argument("job_id", metavar="ID")
-@common
-def cancel(job_id: str, common: Common) -> int:
-    """Cancel a job.
-
-    One that waits is cancelled at once; of one that runs the worker is asked to stop it.
-    """
-    with common.client() as client:
-        outcome = client.cancel(job_id)
-    if common.as_json:
-        print_json({"id": job_id, "outcome": outcome})
-    elif not common.quiet:
-        click.echo(_CANCEL.get(outcome, outcome))
-    return exits.OK
-
-
-_CANCEL = {
-    "cancelled": "Cancelled.",
-    "requested": "Its worker was asked to stop it.",
-    "already_done": "It had ended already; nothing was changed.",
-}
 
 
 @click.command()

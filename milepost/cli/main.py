@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from milepost.cli import exits
+from milepost.cli.actions import cancel, delete, retry
 from milepost.cli.completion import completion
-from milepost.cli.jobs import cancel, result, submit, tasks, watch
+from milepost.cli.jobs import result, submit, tasks, watch
 from milepost.cli.listing import count_jobs, list_jobs
 from milepost.cli.processes import api, database, worker
 from milepost.cli.up import up
@@ -60,7 +61,7 @@ def cli() -> None:
     """Live progress for background jobs: submit them, watch them, run what runs them."""
 
 
-_JOBS = (submit, watch, cancel, result, list_jobs, count_jobs, tasks)
+_JOBS = (submit, watch, cancel, retry, delete, result, list_jobs, count_jobs, tasks)
 for command in (up, api, worker, database, *_JOBS, completion):
     cli.add_command(command)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from milepost.client.aio import AsyncClient
-    from milepost.client.answers import EventPage, JobCounts, JobPage, TaskEntry
+    from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, Refusal, TaskEntry
     from milepost.client.calls import ListFilter, SubmitOptions
     from milepost.client.errors import (
         BadAnswer,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "BadAnswer",
+    "BulkOutcome",
     "Client",
     "ClientError",
     "Conflict",
@@ -47,6 +48,7 @@ __all__ = [
     "JobPage",
     "ListFilter",
     "NotFound",
+    "Refusal",
     "Refused",
     "SubmitOptions",
     "TaskEntry",
@@ -59,7 +61,7 @@ _HOME = {
     "Client": "sync",
     "Connection": "follower",
     **dict.fromkeys(("ListFilter", "SubmitOptions"), "calls"),
-    **dict.fromkeys(("EventPage", "JobCounts", "JobPage", "TaskEntry"), "answers"),
+    **dict.fromkeys(("BulkOutcome", "EventPage", "JobCounts", "JobPage", "Refusal", "TaskEntry"), "answers"),
 }
 
 

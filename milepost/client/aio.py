@@ -13,13 +13,14 @@ import httpx2
 
 from milepost.client import calls
 from milepost.client.address import Address
-from milepost.client.answers import EventPage, JobCounts, JobPage, TaskEntry
+from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, TaskEntry
 from milepost.client.backoff import Backoff
-from milepost.client.calls import Call, ListFilter, SubmitOptions
+from milepost.client.calls import Bulk, Call, ListFilter, SubmitOptions
 from milepost.client.errors import ClientError, refusal
 from milepost.client.follower import Connection, Follower, closed, folded
 from milepost.client.transport import FAILURES, SILENCE_SECONDS, Tries, options, stream_timeout, unreachable
 from milepost.events import AnyEvent
+from milepost.ids import new_job_id
 from milepost.job import Job, Json
 
 T = TypeVar("T")
@@ -68,15 +69,17 @@ class AsyncClient:
         params: Mapping[str, Json] | None = None,
         *,
         idempotency_key: str | None = None,
+        job_id: str | None = None,
         **how: Unpack[SubmitOptions],
     ) -> Job:
         """Submit a job and return it as accepted.
 
-        With your own `idempotency_key` even another process may repeat it and gets the same job.
-        Raises `Invalid` for params that do not fit the task, and for a task that no worker has ever offered unless
-        `allow_unknown_task` is true: then the job waits for one that does.
+        With your own `idempotency_key`, or with a `job_id` (1 to 64 of letters, digits, `_` and `-`), even another
+        process may repeat it and gets the same job. Raises `Conflict` when another job has that id, and `Invalid` for
+        params that do not fit the task, and for a task that no worker has ever offered unless `allow_unknown_task` is
+        true: then the job waits for one that does.
         """
-        return await self._send(calls.submit(task, params or {}, how, idempotency_key))
+        return await self._send(calls.submit(task, params or {}, how, idempotency_key, job_id))
 
     async def get(self, job_id: str) -> Job:
         """Return the job as it is now. Raises `JobNotFound`."""
@@ -103,6 +106,51 @@ class AsyncClient:
     async def cancel(self, job_id: str) -> str:
         """Ask a job to stop; returns `cancelled`, `requested` or `already_done`. Raises `JobNotFound`."""
         return await self._send(calls.cancel(job_id))
+
+    async def retry(
+        self, job_id: str, *, idempotency_key: str | None = None, allow_unknown_task: bool = False
+    ) -> Job:
+        """Do a finished job again and return the new job, whose `retry_of` is this id.
+
+        Raises `JobNotFound`, `Conflict` when the job has not ended, and what `submit` raises.
+        """
+        return await self._send(calls.retry(job_id, idempotency_key, allow_unknown_task=allow_unknown_task))
+
+    async def delete(self, job_id: str) -> None:
+        """Forget a finished job, its history and its result. Raises `JobNotFound`, `Conflict` when it has not ended.
+
+        `JobNotFound` may mean, too, that the answer to the first try of this very call was lost.
+        """
+        await self._send(calls.delete(job_id))
+
+    async def cancel_all(
+        self, *, every: bool = False, dry_run: bool = False, **wanted: Unpack[ListFilter]
+    ) -> BulkOutcome:
+        """Cancel all jobs that a filter finds and that have not ended; the filters are those of `list`.
+
+        Without a filter say `every=True`. `dry_run` says how many there are, and changes nothing.
+        """
+        return await self._bulk("cancel", wanted, every, dry_run)
+
+    async def retry_all(
+        self,
+        *,
+        every: bool = False,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+        **wanted: Unpack[ListFilter],
+    ) -> BulkOutcome:
+        """Do all jobs again that a filter finds and that did not succeed; those that did, too, if `status` says so.
+
+        With the same `idempotency_key` no job is done again twice. Otherwise as `cancel_all`.
+        """
+        return await self._bulk("retry", wanted, every, dry_run, idempotency_key)
+
+    async def delete_all(
+        self, *, every: bool = False, dry_run: bool = False, **wanted: Unpack[ListFilter]
+    ) -> BulkOutcome:
+        """Forget all jobs that a filter finds and that have ended. Otherwise as `cancel_all`."""
+        return await self._bulk("delete", wanted, every, dry_run)
 
     async def result(self, job_id: str) -> Json:
         """Return what the task returned. Raises `Conflict` (not ready, or ended without) and `Gone`."""
@@ -199,6 +247,16 @@ class AsyncClient:
                     yield event
                 if follower.ended:
                     return
+
+    async def _bulk(
+        self, what: Bulk, wanted: ListFilter, every: bool, dry_run: bool, key: str | None = None
+    ) -> BulkOutcome:
+        key, done, cursor = key or new_job_id(), BulkOutcome(), None
+        while True:
+            call = calls.bulk(what, wanted, every=every, dry_run=dry_run, key=key, cursor=cursor)
+            done += await self._send(call)
+            if (cursor := done.next_cursor) is None:
+                return done
 
     async def _send(self, call: Call[T]) -> T:
         tries = Tries(self._backoff())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -11,6 +12,9 @@ from milepost.events import AnyEvent, from_wire
 from milepost.job import Job, Json
 
 T = TypeVar("T")
+
+REFUSALS_TOLD = 20
+"""Of more it is known how many they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,47 @@ class JobCounts:
     by_status: Mapping[str, int]
     total: int
     capped: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one job of many was not done again: `type` and `detail` of its problem."""
+
+    id: str
+    type: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkOutcome:
+    """What a bulk operation did, or with `dry_run` would do.
+
+    `by_status` is how many jobs matched, by the status that they had; of those in `capped` at least so many. `changed`
+    of them were cancelled, done again or deleted; `skipped` were left as they are, because they had changed meanwhile
+    or were refused: `refusals` are the first of those. With a `next_cursor` there is more to do.
+    """
+
+    dry_run: bool = False
+    matched: int = 0
+    changed: int = 0
+    skipped: int = 0
+    by_status: Mapping[str, int] = field(default_factory=dict)
+    capped: frozenset[str] = frozenset()
+    refusals: tuple[Refusal, ...] = ()
+    next_cursor: str | None = None
+
+    def __add__(self, more: BulkOutcome) -> BulkOutcome:
+        """Return what this request and the one that went on from it have done together."""
+        return BulkOutcome(
+            dry_run=more.dry_run,
+            matched=self.matched + more.matched,
+            changed=self.changed + more.changed,
+            skipped=self.skipped + more.skipped,
+            by_status=dict(Counter(self.by_status) + Counter(more.by_status)),
+            capped=self.capped | more.capped,
+            refusals=(self.refusals + more.refusals)[:REFUSALS_TOLD],
+            next_cursor=more.next_cursor,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +135,24 @@ def tasks(wire: Json) -> tuple[TaskEntry, ...]:
 def outcome(wire: Json) -> str:
     """Read what a cancel answers."""
     return str(wire["outcome"])
+
+
+def bulk(wire: Json) -> BulkOutcome:
+    """Read what a bulk operation answers."""
+    return BulkOutcome(
+        dry_run=bool(wire["dry_run"]),
+        matched=int(wire["matched"]),
+        changed=int(wire["changed"]),
+        skipped=int(wire["skipped"]),
+        by_status=dict(wire["by_status"]),
+        capped=frozenset(wire["capped"]),
+        refusals=tuple(Refusal(one["id"], one["type"], one["detail"]) for one in wire["refusals"]),
+        next_cursor=wire.get("next_cursor"),
+    )
+
+
+def nothing(_wire: Json) -> None:
+    """Read an answer that says nothing but that it is done."""
 
 
 def anything(wire: Json) -> Any:

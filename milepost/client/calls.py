@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, Literal, TypedDict, TypeVar
 
 from milepost.client import answers
-from milepost.client.errors import BadAnswer
+from milepost.client.errors import BadAnswer, Invalid
 from milepost.codec import dumps
 from milepost.errors import JobNotFound
 from milepost.ids import is_job_id, new_job_id
 from milepost.job import Job, Json
 
 T = TypeVar("T")
+Bulk = Literal["cancel", "retry", "delete"]
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -61,9 +62,13 @@ class Call(Generic[T]):
     query: Sequence[tuple[str, str]] = ()
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    empty: bool = False
+    """A success has no body."""
 
     def answer(self, body: bytes) -> T:
         """Read the body of a success. Raises `BadAnswer`."""
+        if self.empty:
+            return self.read(None)
         try:
             wire = json.loads(body)
         except ValueError:
@@ -74,22 +79,33 @@ class Call(Generic[T]):
 
 
 def submit(
-    task: str, params: Mapping[str, Json], options: SubmitOptions, idempotency_key: str | None
+    task: str,
+    params: Mapping[str, Json],
+    options: SubmitOptions,
+    idempotency_key: str | None,
+    job_id: str | None = None,
 ) -> Call[Job]:
-    """Submit a job. Raises `BadReport` for params that JSON cannot say.
+    """Submit a job, under an id of your own if one is given. Raises `BadReport` for params that JSON cannot say.
 
-    Every submission carries a key, so that sending it again after a lost answer cannot start a second job.
+    Every submission carries an id or a key, so that sending it again after a lost answer cannot start a second job.
     """
+    if job_id is not None and idempotency_key is not None:
+        raise ValueError("Give job_id or idempotency_key, not both: the id is the key.")
+    if job_id is not None and not is_job_id(job_id):
+        raise Invalid(
+            f"{job_id[:80]!r} can be no id: 1 to 64 of letters, digits, _ and - make one.", status=422
+        )
     body: dict[str, Json] = {"task": task, "params": dict(params), **options}
     if "tags" in options:
         body["tags"] = list(options["tags"])
+    key = {} if job_id is not None else {"Idempotency-Key": idempotency_key or new_job_id()}
     return Call(
-        method="POST",
-        path="/v1/jobs",
+        method="POST" if job_id is None else "PUT",
+        path="/v1/jobs" if job_id is None else job_path(job_id),
         what="a job",
         read=Job.from_wire,
         body=dumps(body).encode("ascii"),
-        headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key or new_job_id()},
+        headers={"Content-Type": "application/json", **key},
     )
 
 
@@ -102,6 +118,43 @@ def cancel(job_id: str) -> Call[str]:
     """Ask a job to stop."""
     return Call(
         method="POST", path=job_path(job_id, "/cancel"), what="the outcome of a cancel", read=answers.outcome
+    )
+
+
+def retry(job_id: str, idempotency_key: str | None, *, allow_unknown_task: bool) -> Call[Job]:
+    """Do a job again; with a key, like a submission."""
+    return Call(
+        method="POST",
+        path=job_path(job_id, "/retry"),
+        what="a job",
+        read=Job.from_wire,
+        body=dumps({"allow_unknown_task": allow_unknown_task}).encode("ascii"),
+        headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key or new_job_id()},
+    )
+
+
+def delete(job_id: str) -> Call[None]:
+    """Forget a job that has ended."""
+    return Call(
+        method="DELETE", path=job_path(job_id), what="an empty answer", read=answers.nothing, empty=True
+    )
+
+
+def bulk(
+    what: Bulk, wanted: ListFilter, *, every: bool, dry_run: bool, key: str, cursor: str | None
+) -> Call[answers.BulkOutcome]:
+    """Do `what` to all jobs of a filter, or to all there are. The key names all of it, in however many calls."""
+    query = _filters(wanted)
+    query += [("all", "true")] if every else []
+    query += [("dry_run", "true")] if dry_run else []
+    query += [("cursor", cursor)] if cursor is not None else []
+    return Call(
+        method="POST",
+        path=f"/v1/jobs/{what}",
+        what="the outcome of a bulk operation",
+        read=answers.bulk,
+        query=query,
+        headers={"Idempotency-Key": key},
     )
 
 

@@ -177,7 +177,7 @@ async def test_a_job_is_done_again_as_a_new_one(api: Api, hand: Hand) -> None:
     limits = [
         (r.params, r.timeout_seconds, r.start_timeout_seconds, r.start_by - r.created_at)
         for r in records
-        if r
+        if r and r.start_by
     ]
     assert len(limits) == 2
     assert limits[0] == limits[1]
@@ -347,7 +347,7 @@ async def test_events_of_a_deleted_job_are_not_those_of_the_next_with_its_id(
 ) -> None:
     """A recorder that was cut off after its commit hands the events on, and they are recorded again."""
     await api.http.put("/v1/jobs/one", json=BODY)
-    kept: list[dict[bytes, bytes]] = []
+    kept: list[dict[Any, Any]] = []
     await hand.run("one")
     for _, fields in await redis.xrange(LIFECYCLE):
         kept.append(fields)
@@ -366,7 +366,7 @@ async def test_events_of_a_deleted_job_are_not_those_of_the_next_with_its_id(
         await redis.xadd(LIFECYCLE, fields)
 
     async def all_taken() -> bool:
-        return await redis.xlen(LIFECYCLE) == 0
+        return bool(await redis.xlen(LIFECYCLE) == 0)
 
     await eventually(all_taken, "all events are recorded")
     record = await api.services.store.get("one")

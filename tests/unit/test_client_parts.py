@@ -110,7 +110,7 @@ def test_params_that_json_cannot_say_are_refused_before_anything_is_sent() -> No
 def test_an_answer_of_another_shape_is_said_so(body: bytes) -> None:
     """Not a KeyError out of the depths."""
     with pytest.raises(BadAnswer):
-        calls.jobs(status=(), task=None, queue=None, tag=None, limit=1, cursor=None).answer(body)
+        calls.jobs({}, oldest_first=False, limit=1, cursor=None).answer(body)
     with pytest.raises(BadAnswer):
         calls.get(story.JOB_ID).answer(body)
 
