@@ -6,6 +6,7 @@ Without it a right that is missing shows up as a command that fails again and ag
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from milepost.log.calls import Call
@@ -92,10 +93,10 @@ def acl_rules() -> list[str]:
     ]
 
 
-async def refused_calls(redis: Redis) -> list[str]:
-    """Return those of `EXAMPLES` that our user may not call, none of which is made.
+async def refused_calls(redis: Redis, calls: Sequence[str] = EXAMPLES) -> list[str]:
+    """Return those of these calls that our user may not make; none is made.
 
     Raises `NoPermissionError` when not even this question may be asked.
     """
-    answer = await evaluate(redis, Call(_SCRIPT, (), EXAMPLES))
+    answer = await evaluate(redis, Call(_SCRIPT, (), tuple(calls)))
     return [call.decode() if isinstance(call, bytes) else str(call) for call in answer]
