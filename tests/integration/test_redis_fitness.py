@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -16,7 +17,7 @@ from tests.support.stack import Stack
 from tests.support.wait import eventually
 
 Start = Callable[..., Awaitable[Stack]]
-EVICTING = {"maxmemory": "100mb", "maxmemory-policy": "volatile-lru"}
+EVICTING: dict[str, Any] = {"maxmemory": "100mb", "maxmemory-policy": "volatile-lru"}
 
 
 async def said_by(fitness: Fitness) -> list[str]:

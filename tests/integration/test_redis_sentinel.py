@@ -135,12 +135,11 @@ async def is_blocked(sentinels: Sentinels) -> bool:
         return bool(client.info("clients")["blocked_clients"])
 
 
-def test_a_replica_that_refuses_inside_of_a_transaction_is_left(sentinels: Sentinels, tmp_path: Path) -> None:
+def test_a_replica_that_refuses_inside_of_a_transaction_is_left(tmp_path: Path) -> None:
     """EXEC succeeds and its parts do not: whoever only looks at the first would stay for ever."""
     with RedisServer(tmp_path / "lone") as lone, lone.client() as admin:
-        lone_url = lone.url
-        client = connect_sync(lone_url)
-        script = client.script_load("return redis.call('SET', KEYS[1], '1')")
+        client = connect_sync(lone.url)
+        script = str(client.script_load("return redis.call('SET', KEYS[1], '1')"))
 
         def write() -> list[Any]:
             pipe = client.pipeline(transaction=True)
@@ -151,7 +150,6 @@ def test_a_replica_that_refuses_inside_of_a_transaction_is_left(sentinels: Senti
         admin.replicaof("127.0.0.1", free_port())
         with pytest.raises(RedisConnectionError, match="takes no writes: it is a replica"):
             write()
-        assert not admin.client_list(_type="replica")
         admin.replicaof("NO", "ONE")
         assert write() == [b"OK"]
         client.close()
@@ -161,7 +159,7 @@ async def test_a_blocked_client_of_a_server_that_is_demoted_is_told(tmp_path: Pa
     """What Redis answers then is no bug of whoever waited."""
     with RedisServer(tmp_path / "lone") as lone, lone.client() as admin:
         async with connect(lone.url, retries=0) as client:
-            blocked = asyncio.create_task(client.xread({"entries": "$"}, block=60_000))
+            blocked = asyncio.ensure_future(client.xread({"entries": "$"}, block=60_000))
             await eventually(lambda: admin.info("clients")["blocked_clients"], "it waits")
             admin.replicaof("127.0.0.1", free_port())
             with pytest.raises(RedisConnectionError):
