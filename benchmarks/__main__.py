@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import hotloop, pickup, queues, streams
+from benchmarks import hotloop, pickup, queues, recorder, streams
 from benchmarks.processes import CLIENT_CORE, free_port, pin, wait_for_port
 from benchmarks.streams import Row, Shape
 from milepost.launch.binary import find_server
@@ -23,7 +23,7 @@ SHAPES = {
     "fanout-max": Shape("one job -> 1,000 streams, as fast as it goes", 1, 1000, 1000, 2000),
     "many": Shape("1,000 jobs x 1 stream, 1,000 events/s", 1000, 1000, 5000, 1000),
 }
-ROWS = (*SHAPES, "pickup", "queues", "hotloop")
+ROWS = (*SHAPES, "pickup", "queues", "hotloop", "recorder")
 
 
 @contextmanager
@@ -112,6 +112,19 @@ def show_hotloop() -> None:
         )
 
 
+def show_recorder(url: str, directory: str) -> None:
+    """Measure the recorder on both databases and print it."""
+    print(f"\n{recorder.EVENTS:,} lifecycle events that wait in Redis -> SQL, one recorder on one core")
+    for database in recorder.DATABASES:
+        found = recorder.measure(database, url, directory)
+        print(
+            f"  {found.database:10} {found.events / found.seconds:>8,.0f} events/s"
+            f"   CPU {found.cpu / found.events * 1e6:>6.0f} us each"
+            f"   ends recorded {found.recorded:,} of {recorder.JOBS:,}",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Parse the rows wanted and measure them, one after the other."""
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
@@ -136,6 +149,8 @@ def main() -> None:
                 show_queues(url)
             elif row == "hotloop":
                 show_hotloop()
+            elif row == "recorder":
+                show_recorder(url, directory)
             else:
                 show_streams(row, url, directory)
 

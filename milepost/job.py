@@ -213,6 +213,7 @@ class Job:
     expires_at: str | None = None
     batch_id: str | None = None
     parent_id: str | None = None
+    retry_of: str | None = None
 
     def to_wire(self, *, operator: bool = False) -> dict[str, Json]:
         wire = _plain(self)

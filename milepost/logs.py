@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -34,13 +34,14 @@ def configure_logs(settings: Settings) -> None:
         if json
         else [_masked_values, last, _masked_line]
     )
+    stderr = Patient(sys.stderr)
     structlog.configure(
         processors=[*shared, *end],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level.upper()),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stderr)),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end],
@@ -50,6 +51,36 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
+
+
+class Patient:
+    """A stream to log to whose disk may be full: a line that cannot be written is lost, and nothing else.
+
+    Whoever logs is in the middle of some work, which must not end because nobody can be told of it. When the
+    stream takes text again, it is told how much is missing.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._lost, self._error = stream, 0, ""
+
+    def write(self, text: str) -> int:
+        try:
+            if self._lost:
+                self._stream.write(f"{self._lost} writes to this log failed: {self._error}\n")
+                self._lost = 0
+            return self._stream.write(text)
+        except OSError as error:
+            self._lose(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self._lost, self._error = self._lost + 1, str(error)
 
 
 _UNSAID = frozenset({"exc_info", "_record", "_from_structlog"})

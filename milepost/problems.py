@@ -37,6 +37,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         ProblemType("not-acceptable", 406, "None of the accepted media types can be served"),
         ProblemType("not-ready", 409, "The job has not finished yet"),
         ProblemType("no-result", 409, "The job ended without a result"),
+        ProblemType("id-taken", 409, "Another job has this id"),
         ProblemType("conflict", 409, "The request conflicts with the state of the job"),
         ProblemType("expired", 410, "The job or its result is no longer kept"),
         ProblemType("too-large", 413, "The request body is too large"),

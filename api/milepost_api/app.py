@@ -18,9 +18,17 @@ from milepost.redis import connect, connect_subscriber
 from milepost.upkeep import kept_running
 from milepost_api import openapi, problems
 from milepost_api.auth import Auth, KeyRing
-from milepost_api.caretaker import Caretaker, StartDeadlines
+from milepost_api.caretaker import (
+    Caretaker,
+    Chore,
+    Dispatcher,
+    Leases,
+    Patience,
+    Retention,
+    StartDeadlines,
+)
 from milepost_api.catalogue import Offers
-from milepost_api.dispatcher import Dispatcher
+from milepost_api.desk import Desk
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
 from milepost_api.lookup import Lookup
@@ -29,11 +37,11 @@ from milepost_api.pages import Pages
 from milepost_api.recorder import Recorder
 from milepost_api.records import JobStore, open_engines
 from milepost_api.requests import RequestId
+from milepost_api.revival import Revival
 from milepost_api.roster import Roster
-from milepost_api.routes import catalogue, health, history, jobs, status, streams, submit
+from milepost_api.routes import bulk, catalogue, health, history, jobs, listing, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
-from milepost_api.submit import Desk
 from milepost_api.views import job_wire
 
 
@@ -48,7 +56,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     problems.install(app)
     v1 = APIRouter(prefix="/v1", responses=problems.describe("unauthorized", "internal", "unavailable"))
-    for module in (submit, jobs, status, streams, history, catalogue):
+    for module in (submit, listing, bulk, jobs, status, streams, history, catalogue):
         v1.include_router(module.router)
     app.include_router(v1)
     app.include_router(health.router)
@@ -80,6 +88,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
     joblog = JobLog(
         redis, history_limit=settings.history_limit_events, retention_seconds=settings.redis_retention_seconds
     )
+    lifecycle = Lifecycle(redis, consumer=f"{socket.gethostname()}-{new_job_id()}")
     announced = Catalogue(redis)
     offers, roster, seconds = Offers(announced), Roster(announced), settings.redis_answer_seconds
     subscriber = await stack.enter_async_context(connect_subscriber(settings.redis_url))
@@ -87,7 +96,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         open_hub(
             joblog,
             subscriber,
-            Memory(store, joblog),
+            Memory(store, Revival(store, joblog, lifecycle), answer_seconds=seconds),
             lambda job: job_wire(root_path, job),
             Times(answer=seconds),
             explain=roster.explain,
@@ -99,6 +108,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         store=store,
         redis=redis,
         log=joblog,
+        lifecycle=lifecycle,
         catalogue=announced,
         offers=offers,
         roster=roster,
@@ -111,16 +121,11 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
 @asynccontextmanager
 async def _background(services: Services) -> AsyncIterator[None]:
     """The work that no request asks for lives exactly as long as this block."""
-    settings, store, joblog, redis = services.settings, services.store, services.log, services.redis
-    lifecycle = Lifecycle(redis, consumer=f"{socket.gethostname()}-{new_job_id()}")
-    caretaker = Caretaker(
-        joblog, redis, lease_seconds=settings.lease_seconds, silence_seconds=settings.silence_seconds
-    )
+    store, joblog, lifecycle, redis = services.store, services.log, services.lifecycle, services.redis
+    patience = Patience(services.settings.lease_seconds)
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "recorder": Recorder(lifecycle, store, joblog).run,
-        "dispatcher": Dispatcher(store, joblog, redis, lifecycle).run,
-        "caretaker": caretaker.run,
-        "start deadlines": StartDeadlines(store, joblog, services.lookup).run,
+        "caretaker": Caretaker(redis, _chores(services, patience), patience).run,
         "fitness of redis": Fitness(redis).run,
     }
     # Each is kept running, so none of them ends by itself.
@@ -129,3 +134,18 @@ async def _background(services: Services) -> AsyncIterator[None]:
         yield
     finally:
         await end(*tasks)
+
+
+def _chores(services: Services, patience: Patience) -> list[Chore]:
+    settings, store, joblog = services.settings, services.store, services.log
+    leases = Leases(
+        joblog, patience, lease_seconds=settings.lease_seconds, silence_seconds=settings.silence_seconds
+    )
+    chores: list[Chore] = [
+        leases,
+        StartDeadlines(store, joblog, services.lookup),
+        Dispatcher(store, joblog, services.redis, services.lifecycle),
+    ]
+    if settings.history_retention_days:
+        chores.append(Retention(store, days=settings.history_retention_days))
+    return chores

@@ -55,20 +55,23 @@ class Lookup:
     def __init__(self, redis: Redis, store: JobStore, roster: Roster, *, answer_seconds: float) -> None:
         self._redis, self._store, self._roster, self._seconds = redis, store, roster, answer_seconds
 
-    async def find(self, job_id: str) -> Found:
-        """Return the job. Raises `JobNotFound`."""
+    async def find(self, job_id: str, tenant: str) -> Found:
+        """Return this tenant's job. Raises `JobNotFound`: somebody else's is found as little as one that is not there,
+
+        by the same steps.
+        """
         try:
             async with redis_answers(self._seconds):
-                [seen] = await peek_in_line(self._redis, [job_id])
+                [seen] = await peek_in_line(self._redis, [job_id], tenant=tenant)
                 if seen is not None:
                     [job] = await self._roster.explain([seen.job])
                     return Found(job, seen.cursor, live=True)
         except StoreUnavailable:
-            record = await self._store.get(job_id)
+            record = await self._store.find(job_id, tenant)
             if record is None or not record.done:
                 raise  # the record of a live job is behind; what has ended stays as it is
             return found(record)
-        record = await self._store.get(job_id)
+        record = await self._store.find(job_id, tenant)
         if record is None:
             raise JobNotFound
         return found(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,10 +13,15 @@ from milepost.events import Ended, StatusChanged
 from milepost.log import JobLog
 from milepost.log.housekeeping import settle
 from milepost.log.lifecycle import Lifecycle, LifecycleEntry, Outcome
-from milepost_api.records import JobRecord, JobStore, job_of
+from milepost.times import rfc3339
+from milepost_api.portions import portions
+from milepost_api.records import JobStore, Standing, job_of
 from milepost_api.records.advance import NO_OUTCOME, advance, is_forgotten, lifecycle_event
 
-BATCH = 200
+BATCH = 1000
+"""Events of one transaction at most: while it lags behind, and as many as there are when it keeps up."""
+RESULT_BYTES = 16 * 1024 * 1024
+"""Large results fetched at once: a batch whose results are longer is committed in portions."""
 WAIT_MS = 2000
 DEAD_MS = 30_000  # a batch takes milliseconds; a recorder that holds one for so long is gone
 LOOK_SECONDS = 10.0  # how often to look for what the dead have left
@@ -55,34 +61,60 @@ class Recorder:
             await self.record(entries)
 
     async def record(self, entries: Sequence[LifecycleEntry]) -> None:
-        """Apply these events and acknowledge them. Raises `StoreUnavailable`; then none is acknowledged."""
+        """Apply these events and acknowledge them. Raises `StoreUnavailable`; then those left are not acknowledged."""
         try:
             await self._apply(entries)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, ArithmeticError, TypeError, ValueError):
             if len(entries) > 1:  # one of them: find it, the others must not wait for it
-                for entry in entries:
-                    await self.record([entry])
+                half = len(entries) // 2
+                await self.record(entries[:half])
+                await self.record(entries[half:])
                 return
             # Given up after it was refused alone: it would come back for ever, and never be accepted.
             log.exception("an event could not be recorded", lifecycle_event=entries[0].event)
         await self._lifecycle.recorded(entries)
 
     async def _apply(self, entries: Sequence[LifecycleEntry]) -> None:
-        events = [event for entry in entries if (event := _readable(entry)) is not None]
-        if not events:
-            return
-        ended = [event.job_id for event in events if isinstance(event, Ended)]
-        outcomes = await self._lifecycle.outcomes(ended)
-        forgotten: dict[str, JobRecord] = {}
+        told = [
+            _Told(event, entry.created_at) for entry in entries if (event := _readable(entry)) is not None
+        ]
+        events = [one.event for one in told]
+        large = [event.job_id for event in events if isinstance(event, Ended) and event.result_omitted]
+        sizes = await self._lifecycle.sizes(large)
+        for portion in portions(told, lambda one: _weight(one.event, sizes), RESULT_BYTES):
+            await self._commit(portion)
 
-        def apply(records: Mapping[str, JobRecord]) -> None:
-            forgotten.update(_advance_all(records, events, outcomes))
+    async def _commit(self, told: Sequence[_Told]) -> None:
+        ends = {one.event.job_id: one.event for one in told if isinstance(one.event, Ended)}
+        large = [job_id for job_id, end in ends.items() if end.result_omitted]
+        outcomes = await self._lifecycle.outcomes(list(ends), large=large)
+        forgotten: set[str] = set()
 
-        await self._store.change([event.job_id for event in events], apply)
-        for record in forgotten.values():
-            # Readers have seen the end; it must not happen again, and the work need not be done again.
-            if await settle(self._log, job_of(record), record.result or "null") == "settled":
-                log.warning("redis had forgotten the end of a job", job_id=record.id)
+        def apply(standings: Mapping[str, Standing]) -> None:
+            forgotten.update(_advance_all(standings, told, outcomes))
+
+        await self._store.change([one.event.job_id for one in told], apply)
+        for job_id in forgotten:
+            await self._end_again(job_id)
+
+    async def _end_again(self, job_id: str) -> None:
+        """Readers have seen the end; it must not happen again, and the work need not be done again."""
+        record = await self._store.get(job_id)
+        if record is None or not record.done:
+            return  # removed since
+        if await settle(self._log, job_of(record), record.result or "null") == "settled":
+            log.warning("redis had forgotten the end of a job", job_id=job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event, and when its job was created: an id may have been given again, to a later job."""
+
+    event: StatusChanged | Ended
+    created_at: str
+
+    def is_about(self, standing: Standing) -> bool:
+        return not self.created_at or self.created_at == rfc3339(standing.created_at)
 
 
 def _readable(entry: LifecycleEntry) -> StatusChanged | Ended | None:
@@ -92,19 +124,24 @@ def _readable(entry: LifecycleEntry) -> StatusChanged | Ended | None:
     return event
 
 
+def _weight(event: StatusChanged | Ended, sizes: Mapping[str, int]) -> int:
+    return sizes.get(event.job_id, 0) if isinstance(event, Ended) else 0
+
+
 def _advance_all(
-    records: Mapping[str, JobRecord],
-    events: Sequence[StatusChanged | Ended],
+    standings: Mapping[str, Standing],
+    told: Sequence[_Told],
     outcomes: Mapping[str, Outcome],
-) -> dict[str, JobRecord]:
-    """Apply the events; return the records of jobs whose end the log has forgotten."""
-    forgotten: dict[str, JobRecord] = {}
-    for event in events:
-        record = records.get(event.job_id)
-        if record is None:
-            log.warning("an event of a job without a record is left out", job_id=event.job_id)
-        elif is_forgotten(record, event):
-            forgotten[record.id] = record
+) -> set[str]:
+    """Apply the events; return the jobs whose end the log has forgotten."""
+    forgotten: set[str] = set()
+    for one in told:
+        event = one.event
+        standing = standings.get(event.job_id)
+        if standing is None or not one.is_about(standing):
+            log.info("an event of a job without a record is left out: it was deleted", job_id=event.job_id)
+        elif is_forgotten(standing, event):
+            forgotten.add(standing.id)
         else:
-            advance(record, event, outcomes.get(event.job_id, NO_OUTCOME))
+            advance(standing, event, outcomes.get(event.job_id, NO_OUTCOME))
     return forgotten

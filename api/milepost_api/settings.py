@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
 from annotated_types import Ge, Le
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from milepost.settings import Settings
+from milepost_api.keys import read_keys
 
 _SCHEMES = {
     "postgres": "postgresql+asyncpg",
@@ -20,6 +22,11 @@ _SCHEMES = {
 }
 
 
+def _or_zero(given: object) -> object:
+    """An empty variable is how Compose and others pass one that is not set."""
+    return 0 if isinstance(given, str) and not given.strip() else given
+
+
 class ApiSettings(Settings):
     """What the HTTP face needs to know. `.env` files are not read: there is one place to look."""
 
@@ -27,9 +34,10 @@ class ApiSettings(Settings):
     port: Annotated[int, Ge(0), Le(65_535)] = 8000  # 0: any free one
     data_dir: Path = Path(".milepost")
     database_url: str = Field(default="", repr=False)  # default: SQLite below data_dir
-    api_keys: SecretStr = SecretStr("")  # separated by commas
-    api_keys_file: Path | None = None  # a file of keys, one a line: a mounted secret
+    api_keys: SecretStr = SecretStr("")  # KEY or TENANT:KEY, separated by commas
+    api_keys_file: Path | None = None  # a file of the same, one a line: a mounted secret
 
+    history_retention_days: Annotated[float, Ge(0), BeforeValidator(_or_zero)] = 0  # in SQL; 0: for ever
     body_limit_bytes: Annotated[int, Ge(1024)] = 1024 * 1024
     ping_seconds: Annotated[float, Ge(1)] = 15  # well inside the 60 s idle limit of common proxies
     stalled_reader_seconds: Annotated[float, Ge(0.1)] = 10  # a stream that nobody reads is cut after so long
@@ -46,6 +54,12 @@ class ApiSettings(Settings):
         scheme, _, rest = self.database_url.partition("://")
         return f"{_SCHEMES[scheme]}://{rest}"
 
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of the records, None where they are in PostgreSQL."""
+        scheme, _, rest = self.database.partition(":///")
+        return Path(rest) if scheme.startswith("sqlite") else None
+
     @model_validator(mode="after")  # of the whole, not of the field: its sentence would show the password
     def _a_database_that_stays(self) -> Self:
         scheme, _, rest = self.database_url.partition("://")
@@ -59,24 +73,31 @@ class ApiSettings(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _records_outlive_redis(self) -> Self:
+        kept = self.history_retention_days * 86_400
+        if 0 < kept < self.redis_retention_seconds:
+            raise ValueError(
+                f"MILEPOST_HISTORY_RETENTION_DAYS is {self.history_retention_days:g} ({kept:g} s), which is less than "
+                f"MILEPOST_REDIS_RETENTION_SECONDS ({self.redis_retention_seconds}): a job would be listed nowhere and "
+                "could still be followed. Keep records at least as long as Redis keeps jobs; 0 keeps them for ever"
+            )
+        return self
+
     @property
-    def keys(self) -> tuple[str, ...]:
-        """The API keys; none means that whoever reaches the port may do everything."""
+    def keys(self) -> Mapping[str, str]:
+        """The API keys, each with its tenant; none means that whoever reaches the port may do everything."""
         text = self.api_keys.get_secret_value()
         if self.api_keys_file is not None:
             text += "," + self.api_keys_file.read_text("utf-8").replace("\n", ",")
-        return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+        return read_keys(text)
 
     @model_validator(mode="after")
     def _keys_can_be_read(self) -> Self:
         try:
-            keys = self.keys
+            _ = self.keys  # refused here if they cannot be told apart
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"MILEPOST_API_KEYS_FILE cannot be read: {error}") from None
-        if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
-            raise ValueError(
-                "MILEPOST_API_KEYS: a key is plain ASCII without spaces, or no header can carry it"
-            )
         return self
 
     @model_validator(mode="after")

@@ -1,13 +1,13 @@
-"""From a request to an accepted job: what is allowed, what is filled in, what is committed."""
+"""From a request to the record of a job: what is allowed, what is filled in, by what a repetition is known."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 
-import structlog
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import (
     AfterValidator,
@@ -19,22 +19,17 @@ from pydantic import (
     model_validator,
 )
 from pydantic import StringConstraints as Text
-from redis.exceptions import RedisError
 
 from milepost.codec import dumps
-from milepost.errors import StoreUnavailable
 from milepost.ids import new_job_id
 from milepost.job import Status
-from milepost.log import JobLog
-from milepost_api.catalogue import Offer, Offers
-from milepost_api.lookup import redis_answers
+from milepost_api.catalogue import Offer
 from milepost_api.problems import Problem
-from milepost_api.records import DEFAULT_TENANT, JobRecord, JobStore, KeyTaken, new_job
+from milepost_api.records import JobRecord
 
 DAY = 86_400
 FAR_DAYS = 60  # a delivery waits 90 days in the queue at most; this leaves room for retries
 NESTING = 64  # levels: deeper values break parsers on their way to the task
-log = structlog.get_logger()
 
 
 def _sendable(value: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +48,7 @@ def _inside(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+Name = Text(pattern=r"^[0-9A-Za-z_.:-]{1,64}$")
 Plain = Text(pattern=r"^[^\x00-\x1f\x7f\"\\]+$", max_length=128)
 JsonObject = Annotated[dict[str, Any], AfterValidator(_sendable)]
 Seconds = Annotated[StrictFloat, Gt(0), Le(30 * DAY)]
@@ -66,7 +62,7 @@ class Submission(BaseModel):
     task: Annotated[str, MinLen(1), MaxLen(200)]
     params: JsonObject = {}
     allow_unknown_task: bool = False
-    queue: Annotated[str, Text(pattern=r"^[0-9A-Za-z_.:-]{1,64}$")] | None = None
+    queue: Annotated[str, Name] | None = None
     priority: Annotated[StrictInt, Ge(-10), Le(10)] = 0
     delay_seconds: Annotated[StrictFloat, Ge(0), Le(FAR_DAYS * DAY)] | None = None
     run_at: AwareDatetime | None = None
@@ -74,6 +70,7 @@ class Submission(BaseModel):
     start_timeout_seconds: Seconds | None = None
     max_attempts: Annotated[StrictInt, Ge(1), Le(100)] | None = None
     tags: Annotated[list[Annotated[str, Plain]], MaxLen(32)] = []
+    batch_id: Annotated[str, Name] | None = None
     metadata: JsonObject = {}
 
     @model_validator(mode="after")
@@ -85,8 +82,18 @@ class Submission(BaseModel):
 
 def fingerprint(submission: Submission) -> str:
     """Return what tells two submissions apart: what they mean, not how they were written."""
-    # Whether an unknown task would have been allowed is not part of the job that came of it.
-    meant = submission.model_dump(mode="json", exclude={"allow_unknown_task"})
+    # Whether an unknown task would have been allowed is not part of the job that came of it. What is at its default
+    # is left out, so that a field which a later version adds changes nobody's fingerprint.
+    meant = submission.model_dump(mode="json", exclude={"allow_unknown_task"}, exclude_defaults=True)
+    return _digest(meant)
+
+
+def fingerprint_of_retry(job_id: str) -> str:
+    """Return the same for doing a job again: no submission has it."""
+    return _digest({"retry_of": job_id})
+
+
+def _digest(meant: dict[str, Any]) -> str:
     return hashlib.sha256(dumps(_sorted(meant)).encode()).hexdigest()
 
 
@@ -96,7 +103,24 @@ def _sorted(value: Any) -> Any:
     return [_sorted(one) for one in value] if isinstance(value, list) else value
 
 
-def new_record(submission: Submission, offer: Offer, now: datetime, *, key: str | None = None) -> JobRecord:
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Who asks for a job, and by what the same request is known when it is sent again: a key, or the id it chose."""
+
+    tenant: str
+    fingerprint: str
+    key: str | None = None
+    job_id: str | None = None
+
+    def on(self, record: JobRecord) -> JobRecord:
+        """Write it on a new record."""
+        record.tenant, record.idempotency_key = self.tenant, self.key
+        record.fingerprint = None if self.key is None and self.job_id is None else self.fingerprint
+        record.id = self.job_id or record.id
+        return record
+
+
+def new_record(submission: Submission, offer: Offer, now: datetime) -> JobRecord:
     """Return the record of a submission that is acceptable.
 
     Raises `Problem`: `invalid-params`, or `invalid-request` for a moment too far away.
@@ -113,16 +137,34 @@ def new_record(submission: Submission, offer: Offer, now: datetime, *, key: str 
         priority=submission.priority,
         tags=list(dict.fromkeys(submission.tags)),
         meta=submission.metadata,
+        batch_id=submission.batch_id,
         max_attempts=submission.max_attempts or task.max_attempts,
         timeout_seconds=submission.timeout_seconds or task.timeout_seconds,
         start_timeout_seconds=start_timeout,
         created_at=now,
         run_at=run_at,
         start_by=None if start_timeout is None else (run_at or now) + timedelta(seconds=start_timeout),
-        idempotency_key=key,
-        fingerprint=None if key is None else fingerprint(submission),
         status=Status.SCHEDULED if run_at else Status.QUEUED,
     )
+
+
+def repeated(earlier: JobRecord, offer: Offer, now: datetime) -> JobRecord:
+    """Return the record of a job that does `earlier` again, at once. Raises `Problem` (`invalid-params`)."""
+    offer.params(json.loads(earlier.params))
+    start_timeout = earlier.start_timeout_seconds
+    return JobRecord(
+        id=new_job_id(),
+        created_at=now,
+        start_by=None if start_timeout is None else now + timedelta(seconds=start_timeout),
+        retry_of=earlier.id,
+        **{name: getattr(earlier, name) for name in _REPEATED},
+    )
+
+
+_REPEATED = (
+    *("task", "params", "queue", "priority", "tags", "meta", "batch_id"),
+    *("max_attempts", "timeout_seconds", "start_timeout_seconds"),
+)
 
 
 def _run_at(submission: Submission, now: datetime) -> datetime | None:
@@ -137,55 +179,3 @@ def _run_at(submission: Submission, now: datetime) -> datetime | None:
     if run_at is None or run_at <= now:
         return None
     return run_at.replace(microsecond=run_at.microsecond // 1000 * 1000)  # as the log keeps it
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A job that is committed, its position in the queue, and whether the same key had brought it before."""
-
-    record: JobRecord
-    position: int | None = None
-    replayed: bool = False
-
-
-class Desk:
-    """Accepts submissions: committed means accepted."""
-
-    def __init__(self, store: JobStore, joblog: JobLog, offers: Offers, *, answer_seconds: float) -> None:
-        self._store, self._log, self._offers, self._seconds = store, joblog, offers, answer_seconds
-
-    async def accept(self, submission: Submission, now: datetime, key: str | None) -> Accepted:
-        """Return the job of this submission. Raises `Problem`."""
-        if key is not None and (earlier := await self._store.by_key(DEFAULT_TENANT, key)):
-            return await self._replay(earlier, submission)
-        async with redis_answers(self._seconds):
-            offer = await self._offers.find(submission.task, unknown_allowed=submission.allow_unknown_task)
-        record = new_record(submission, offer, now, key=key)
-        try:
-            await self._store.insert(record)
-        except KeyTaken:  # a twin of this request was faster; the unique constraint says so
-            assert key is not None
-            earlier = await self._store.by_key(DEFAULT_TENANT, key)
-            assert earlier is not None, "records are never removed"
-            return await self._replay(earlier, submission)
-        return Accepted(record, await self._hand_over(record))
-
-    async def _replay(self, earlier: JobRecord, submission: Submission) -> Accepted:
-        if earlier.fingerprint != fingerprint(submission):
-            raise Problem(
-                "idempotency-mismatch",
-                "This Idempotency-Key came with another body before. Use a new key for a new job.",
-                job_id=earlier.id,
-            )
-        return Accepted(earlier, replayed=True)
-
-    async def _hand_over(self, record: JobRecord) -> int | None:
-        """Return its position in the queue, None where that is not known."""
-        try:
-            async with redis_answers(self._seconds):
-                created = await self._log.create(new_job(record))
-                return created.position if created else None
-        except (StoreUnavailable, RedisError) as error:
-            # It is committed, so it is accepted: the dispatcher brings it to Redis when that is back.
-            log.warning("accepted, not yet in redis", job_id=record.id, reason=str(error))
-            return None

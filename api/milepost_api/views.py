@@ -14,7 +14,7 @@ RETRY_AFTER_MOST_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Where a job can be read and cancelled, relative to the server."""
+    """Where a job can be read, cancelled and done again, relative to the server."""
 
     self: str
     status: str
@@ -22,6 +22,7 @@ class Urls:
     result: str
     events: str
     cancel: str
+    retry: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ def urls_of(root_path: str, job_id: str) -> dict[str, str]:
         "result": f"{here}/result",
         "events": f"{here}/events",
         "cancel": f"{here}/cancel",
+        "retry": f"{here}/retry",
     }
 
 

@@ -31,6 +31,7 @@ async def wait_for_change(
         async with asyncio.timeout(timeout_seconds):
             while not (
                 topic.done
+                or topic.gone
                 or hub.draining.is_set()
                 or _is_past(topic.cursor, after)
                 or (place is not None and _stands_elsewhere(topic.standing, stood, place))

@@ -80,6 +80,7 @@
  * @property {string | null} expires_at
  * @property {string | null} batch_id
  * @property {string | null} parent_id
+ * @property {string | null} retry_of  the job that this one does again
  */
 
 /** @type {Readonly<Progress>} */
@@ -123,6 +124,7 @@ const DEFAULTS = Object.freeze({
   expires_at: null,
   batch_id: null,
   parent_id: null,
+  retry_of: null,
 })
 
 /** @type {Readonly<Omit<JobError, "code" | "message">>} */

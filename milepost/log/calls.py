@@ -13,7 +13,6 @@ from typing import Any
 from milepost.codec import dumps
 from milepost.errors import BadReport
 from milepost.events import INLINE_RESULT_BYTES
-from milepost.ids import new_epoch
 from milepost.job import ErrorCode, JobError, Progress, Status
 from milepost.log.keys import events_key, result_key, state_key
 from milepost.log.scripts import SCRIPTS, Script
@@ -160,7 +159,6 @@ class ReportCalls:
             self.job_id,
             self.fence,
             self._number,
-            new_epoch(),
             action,
             self._history_limit,
             *args,

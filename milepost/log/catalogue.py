@@ -38,9 +38,9 @@ class TaskInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningJob:
-    """An attempt that a worker has under way, and since when."""
+    """An attempt that a worker has under way, and since when; `id` is None for whom the job is not to be seen by."""
 
-    id: str
+    id: str | None
     task: str = ""
     attempt: int = 0
     since: str = ""

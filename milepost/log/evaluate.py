@@ -2,26 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import NoScriptError
 
 from milepost.log.calls import Call
+from milepost.log.generation import TRIES, find, known_to, remember
 
 if TYPE_CHECKING:
+    from redis import Redis as SyncRedis
     from redis.asyncio import Redis
 
 
 async def evaluate(redis: Redis, call: Call) -> Any:
-    """Run one script, loading it if Redis does not know it (a restart, SCRIPT FLUSH)."""
-    try:
-        return await _evalsha(redis, call)
-    except NoScriptError:
-        await redis.script_load(call.script.source)
-        return await _evalsha(redis, call)
+    """Run one script, in the generation that Redis is in."""
+    for _ in range(TRIES - 1):
+        try:
+            return await _evalsha(redis, call)
+        except NoScriptError:
+            await _renew(redis)
+    return await _evalsha(redis, call)
+
+
+async def evaluate_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+    """Run scripts in one round trip, each a step of its own. Raises what the first that failed has raised."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for call in calls:
+            sha = call.script.of(known_to(redis)).sha
+            pipe.evalsha(sha, len(call.keys), *call.keys, *(str(a) for a in call.args))
+        replies = await pipe.execute(raise_on_error=False)
+    for number, (call, reply) in enumerate(zip(calls, replies, strict=True)):
+        if isinstance(reply, NoScriptError):
+            replies[number] = await evaluate(redis, call)
+        elif isinstance(reply, Exception):
+            raise reply
+    return list(replies)
 
 
 async def _evalsha(redis: Redis, call: Call) -> Any:
-    reply = redis.evalsha(call.script.sha, len(call.keys), *call.keys, *(str(a) for a in call.args))
+    sha = call.script.of(known_to(redis)).sha
+    reply = redis.evalsha(sha, len(call.keys), *call.keys, *(str(a) for a in call.args))
     return await cast("Awaitable[Any]", reply)
+
+
+async def _renew(redis: Redis) -> None:
+    search, replies = find(known_to(redis)), None
+    try:
+        while True:
+            async with redis.pipeline(transaction=False) as pipe:
+                for command in search.send(replies):  # type: ignore[arg-type]  # the first is None
+                    pipe.execute_command(*command)
+                replies = await pipe.execute()
+    except StopIteration as found:
+        remember(redis, found.value)
+
+
+def renew(redis: SyncRedis) -> None:
+    """Find the generation that Redis is in, after NOSCRIPT: for whoever sends calls by a client without asyncio."""
+    search, replies = find(known_to(redis)), None
+    try:
+        while True:
+            with redis.pipeline(transaction=False) as pipe:
+                for command in search.send(replies):  # type: ignore[arg-type]  # the first is None
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+                replies = pipe.execute()
+    except StopIteration as found:
+        remember(redis, found.value)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from secrets import token_hex
+from typing import TYPE_CHECKING, cast
 
-from redis.exceptions import LockError
+from redis.exceptions import LockError, WatchError
 
 from milepost.codec import dumps
-from milepost.ids import new_epoch
 from milepost.job import ErrorCode, Job, JobError
 from milepost.log.calls import end_args, job_call
 from milepost.log.keys import CARETAKER, KEEPSAKE
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from milepost.log.joblog import JobLog
 
+_RETURNING = b"returning "
 NOT_STARTED = "No worker began this job within its start_timeout_seconds."
 
 
@@ -44,7 +46,6 @@ async def settle(joblog: JobLog, job: Job, result: str = "null") -> str:
     call = job_call(
         "settle",
         job.id,
-        new_epoch(),
         joblog.history_limit,
         joblog.retention_ms,
         *ended,
@@ -77,12 +78,39 @@ class Turn:
             await self._lock.release()
 
 
-async def has_forgotten(redis: Redis) -> bool:
-    """Whether Redis lost everything since the last call of any process: a flush, a restart without its data.
+class Keepsake:
+    """Something left in Redis. When it is gone, so is everything else: a flush, a restart without its data.
 
-    True on the very first call too.
+    It is left again when everything is back, so a process that dies while it brings things back leaves none.
     """
-    return bool(await redis.set(KEEPSAKE, "1", nx=True))
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def is_there(self) -> bool:
+        """Whether nothing was lost since it was left. False on a Redis that has never had one, too."""
+        found = await self._redis.get(KEEPSAKE)
+        return found is not None and not found.startswith(_RETURNING)
+
+    async def lost(self) -> bytes:
+        """Say that everything is being brought back. Returns what to `leave` it with."""
+        token: bytes = _RETURNING + token_hex(8).encode()
+        await self._redis.set(KEEPSAKE, token)
+        return token
+
+    async def leave(self, token: bytes) -> bool:
+        """Say that everything is back. False when Redis has lost it all again since `lost`, or another began anew."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(KEEPSAKE)
+            if await cast("Awaitable[bytes | None]", pipe.get(KEEPSAKE)) != token:
+                return False
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.set(KEEPSAKE, "1")
+            try:
+                await pipe.execute()
+            except WatchError:
+                return False
+        return True
 
 
 async def uptime_seconds(redis: Redis) -> float:

@@ -9,10 +9,13 @@ LIFECYCLE = "mp:lifecycle"
 """Stream of every `status` and `end` event, for the recorder."""
 
 CARETAKER = "mp:caretaker"
-"""Lock of the one process that looks after old leases."""
+"""Lock of the one process that does the chores."""
 
 KEEPSAKE = "mp:keepsake"
-"""Set once, never expires: when it is gone, so is everything else that Redis had."""
+"""Never expires: when it is gone, so is everything else that Redis had."""
+
+GENERATION = "mp:generation"
+"""Names the present generation of this memory (see `generation.py`)."""
 
 TASKS = "mp:tasks"
 """Hash: task name → its catalogue entry as JSON."""

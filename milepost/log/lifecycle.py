@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +15,29 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 GROUP = "recorder"
+PAGE_ENTRIES = 100
+PAGE_BYTES = 4 * 1024 * 1024
+"""A batch is read in pages, and none follows when so much has come: an event is mostly short and may be megabytes."""
+
 FORGOTTEN_MS = 3_600_000  # a consumer that is idle for so long and owes nothing was a process of the past
 
 
 @dataclass(frozen=True, slots=True)
 class LifecycleEntry:
-    """One event and its place in the stream; `event` is None when it is not readable."""
+    """One event, its place in the stream and its length; `event` is None when it is not readable.
+
+    `created_at` is that of its job, "" if it is not said.
+    """
 
     id: str
     event: dict[str, Any] | None
+    size: int = 0
+    created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the log still has of a finished job and its `end` event does not carry. `result` is JSON."""
+    """What the log still has of a finished job and its `end` event does not carry. `result` is JSON, if it is large."""
 
     result: str | None
     traceback: str | None
@@ -54,11 +63,22 @@ class Lifecycle:
 
     async def owed(self, most: int) -> list[LifecycleEntry]:
         """Return what this consumer was given before and did not record."""
-        return await self._read("0", most, None)
+        found: list[LifecycleEntry] = []
+        page = await self._read("0", min(most, PAGE_ENTRIES), None)
+        while page:
+            found += page
+            if _is_enough(found, page, most):
+                break
+            page = await self._read(page[-1].id, min(most - len(found), PAGE_ENTRIES), None)
+        return found
 
     async def fresh(self, most: int, *, wait_ms: int) -> list[LifecycleEntry]:
         """Return what nobody was given yet; waits for it for `wait_ms`."""
-        return await self._read(">", most, wait_ms)
+        found = page = await self._read(">", min(most, PAGE_ENTRIES), wait_ms)
+        while page and not _is_enough(found, page, most):
+            page = await self._read(">", min(most - len(found), PAGE_ENTRIES), None)
+            found = found + page
+        return found
 
     async def abandoned(self, most: int, *, idle_ms: int) -> list[LifecycleEntry]:
         """Take over what another consumer was given so long ago that it must be dead."""
@@ -82,18 +102,29 @@ class Lifecycle:
         seconds, micros = await self._redis.time()
         return max(0, int(seconds) * 1000 + int(micros) // 1000 - int(oldest[0][0].split(b"-")[0]))
 
-    async def outcomes(self, job_ids: Sequence[str]) -> dict[str, Outcome]:
-        """Return results and tracebacks of finished jobs, in one round trip."""
+    async def sizes(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """Return how many bytes the large results of these finished jobs have, in one round trip."""
         if not job_ids:
             return {}
         async with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
+                pipe.strlen(result_key(job_id))
+            return dict(zip(job_ids, await pipe.execute(), strict=True))
+
+    async def outcomes(self, job_ids: Sequence[str], *, large: Collection[str]) -> dict[str, Outcome]:
+        """Return what the log has of finished jobs, in one round trip; results of those in `large` only."""
+        if not job_ids:
+            return {}
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hmget(state_key(job_id), ["traceback", "expires_at"])
+            for job_id in large:
                 pipe.get(result_key(job_id))
-                pipe.hmget(state_key(job_id), ["result", "traceback", "expires_at", "status"])
             replies = await pipe.execute()
+        results = dict(zip(large, replies[len(job_ids) :], strict=True))
         return {
-            job_id: _outcome(large, state)
-            for job_id, large, state in zip(job_ids, replies[::2], replies[1::2], strict=True)
+            job_id: _outcome(results.get(job_id), *state)
+            for job_id, state in zip(job_ids, replies, strict=False)
         }
 
     async def _read(self, after: str, most: int, wait_ms: int | None) -> list[LifecycleEntry]:
@@ -110,22 +141,27 @@ class Lifecycle:
 
 
 def _entries(raw: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[LifecycleEntry]:
-    return [LifecycleEntry(entry_id.decode(), _event(fields)) for entry_id, fields in raw]
+    # The fields of an entry that was trimmed before it was recorded are None, or none.
+    return [_entry(entry_id.decode(), fields or {}) for entry_id, fields in raw]
 
 
-def _event(fields: dict[bytes, bytes] | None) -> dict[str, Any] | None:
+def _entry(entry_id: str, fields: Mapping[bytes, bytes]) -> LifecycleEntry:
+    text = fields.get(b"e", b"")
     try:
-        event = json.loads((fields or {})[b"e"])
-    except (KeyError, ValueError):
-        return None
-    return event if isinstance(event, dict) else None
+        event = json.loads(text)
+    except ValueError:
+        event = None
+    created_at = fields.get(b"c", b"").decode()
+    return LifecycleEntry(entry_id, event if isinstance(event, dict) else None, len(text), created_at)
 
 
-def _outcome(large: bytes | None, state: Sequence[bytes | None]) -> Outcome:
-    result, traceback, expires, status = state
-    text = large or result if status == b"succeeded" else None
+def _is_enough(found: Sequence[LifecycleEntry], page: Sequence[LifecycleEntry], most: int) -> bool:
+    return len(page) < PAGE_ENTRIES or len(found) >= most or sum(entry.size for entry in found) >= PAGE_BYTES
+
+
+def _outcome(result: bytes | None, traceback: bytes | None, expires: bytes | None) -> Outcome:
     return Outcome(
-        result=text.decode() if text else None,
+        result=result.decode() if result else None,
         traceback=traceback.decode("utf-8", "replace") if traceback else None,
         expires_at=expires.decode() if expires else None,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from milepost.codec import Cursor
 from milepost.job import WAITING, Job
-from milepost.log.joblog import _STATE_FIELDS, _job
+from milepost.log.joblog import _STATE_FIELDS, _job, _owner
 from milepost.log.keys import queue_key, state_key
 from milepost.log.places import Place, places
 
@@ -24,25 +24,32 @@ class Peek:
     cursor: Cursor
     delivery: str
     """What stands in the queue for it while it waits."""
+    tenant: str
 
 
-async def peek(redis: Redis, job_ids: Sequence[str]) -> list[Peek | None]:
-    """Return each job as the log has it, None where the log has none: one round trip, and no places in queues."""
+async def peek(redis: Redis, job_ids: Sequence[str], *, tenant: str | None = None) -> list[Peek | None]:
+    """Return each job as the log has it, None where the log has none: one round trip, and no places in queues.
+
+    With a `tenant` the jobs of others are as if they were not there.
+    """
     if not job_ids:
         return []
     async with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
-            pipe.hmget(state_key(job_id), ["epoch", "seq", "delivery", *_STATE_FIELDS])
+            pipe.hmget(state_key(job_id), ["epoch", "seq", "delivery", "tenant", *_STATE_FIELDS])
         rows = await pipe.execute()
-    return [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
+    found = [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
+    return [one if one and tenant in (None, one.tenant) else None for one in found]
 
 
-async def peek_in_line(redis: Redis, job_ids: Sequence[str]) -> list[Peek | None]:
+async def peek_in_line(
+    redis: Redis, job_ids: Sequence[str], *, tenant: str | None = None
+) -> list[Peek | None]:
     """Do the same, and say how many-th in their queues those are that wait: another round trip if any does.
 
     A job that left its queue in between has no place.
     """
-    found = await peek(redis, job_ids)
+    found = await peek(redis, job_ids, tenant=tenant)
     waiting = [one.job.id for one in found if one is not None and one.job.status in WAITING]
     standing = dict(zip(waiting, await places(redis, waiting), strict=True))
     return [one and _placed(one, standing.get(one.job.id)) for one in found]
@@ -55,11 +62,11 @@ def _placed(seen: Peek, place: Place | None) -> Peek:
 
 
 def _peek(job_id: str, row: Sequence[bytes | None]) -> Peek | None:
-    epoch, seq, delivery, *state = row
+    epoch, seq, delivery, tenant, *state = row
     if epoch is None or seq is None or delivery is None:
         return None
     cursor = Cursor(epoch.decode(), int(seq))
-    return Peek(_job(job_id, cursor.seq, state), cursor, f"{job_id}.{delivery.decode()}")
+    return Peek(_job(job_id, cursor.seq, state), cursor, f"{job_id}.{delivery.decode()}", _owner(tenant))
 
 
 async def undelivered(redis: Redis, seen: Sequence[Peek]) -> list[str]:

@@ -5,13 +5,8 @@ Without it a right that is missing shows up as a command that fails again and ag
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from milepost.log.calls import Call
-from milepost.log.evaluate import evaluate
-from milepost.log.scripts import Script
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -27,10 +22,13 @@ EXAMPLES = (
     "EXEC",
     "EVALSHA x 0",
     "SCRIPT LOAD x",
+    "SCRIPT EXISTS x",
+    "SCRIPT EXISTS x",
     "GET mp:x",
     "SET mp:x 1",
     "EXISTS mp:x",
     "DEL mp:x",
+    "UNLINK mp:x",
     "PEXPIRE mp:x 1",
     "HSET mp:x a 1",
     "HGET mp:x a",
@@ -71,7 +69,6 @@ for _, call in ipairs(ARGV) do
 end
 return refused
 """
-_SCRIPT = Script("rights", _SOURCE, hashlib.sha1(_SOURCE.encode(), usedforsecurity=False).hexdigest())
 
 
 def command_of(example: str) -> str:
@@ -98,5 +95,6 @@ async def refused_calls(redis: Redis, calls: Sequence[str] = EXAMPLES) -> list[s
 
     Raises `NoPermissionError` when not even this question may be asked.
     """
-    answer = await evaluate(redis, Call(_SCRIPT, (), tuple(calls)))
+    sha = await redis.script_load(_SOURCE)
+    answer = await cast("Awaitable[list[bytes | str]]", redis.evalsha(sha, 0, *calls))
     return [call.decode() if isinstance(call, bytes) else str(call) for call in answer]

@@ -1,28 +1,51 @@
-"""The Lua scripts, loaded from the files beside this one; known to Redis by their SHA-1."""
+"""The Lua scripts, loaded from the files beside this one; known to Redis by their SHA-1 in each generation."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """One script: its text, and the digest by which EVALSHA finds it."""
+class Loaded:
+    """The text of a script, and the digest by which EVALSHA finds it."""
 
-    name: str
     source: str
     sha: str
 
 
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script. It runs in the one generation of Redis's memory that it was made for (see `generation.py`)."""
+
+    name: str
+    body: str
+
+    def of(self, generation: str) -> Loaded:
+        """Return what it is in that generation."""
+        return _of(self.body, generation)
+
+
+@cache
+def _of(body: str, generation: str) -> Loaded:
+    source = f"local GENERATION = '{generation}'\n{_HEAD}{body}"
+    return Loaded(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
 def _load(name: str) -> Script:
     folder = files("milepost.log") / "lua"
-    source = "".join(
-        (folder / f"{part}.lua").read_text("utf-8") for part in (*BEGINNINGS.get(name, ("common",)), name)
-    )
-    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    parts = (*BEGINNINGS.get(name, ("common",)), name)
+    return Script(name, "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts))
+
+
+_HEAD = """\
+if redis.call('GET', 'mp:generation') ~= GENERATION then
+  return redis.error_reply('NOSCRIPT made for another generation of this memory')
+end
+"""
 
 
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
@@ -47,5 +70,6 @@ SCRIPTS: Mapping[str, Script] = {
         "take",
         "places",
         "cover",
+        "forget",
     )
 }

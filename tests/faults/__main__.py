@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import secrets
 import sys
 import tempfile
 from pathlib import Path
 
-from milepost_api.records import open_engines, schema
-from milepost_api.settings import ApiSettings
-
 from tests.faults.driver import Driver, plan
-from tests.faults.scenarios import SCENARIOS
-from tests.support.postgres import PostgresServer, new_database
+from tests.faults.scenarios import HOUSES, SCENARIOS
 from tests.support.process import ROOT
 
 KEPT = ROOT / "test-artifacts" / "faults"
@@ -41,7 +36,7 @@ def main(arguments: list[str]) -> int:
         for name, scenario in SCENARIOS.items():
             print(f"{name:20} {(scenario.__doc__ or '').splitlines()[0]}")
         return 0
-    wanted = [one.partition(":") for one in given.only or SCENARIOS]
+    wanted = [one.partition(":") for one in given.only or _all(postgres=given.postgres)]
     if unknown := sorted({name for name, _, _ in wanted} - set(SCENARIOS)):
         print(f"There is no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}.", file=sys.stderr)
         return 2
@@ -54,19 +49,14 @@ def main(arguments: list[str]) -> int:
     return asyncio.run(_run(rounds, seed, given.houses, postgres=given.postgres))
 
 
+def _all(*, postgres: bool) -> list[str]:
+    return [name for name in SCENARIOS if not (postgres and HOUSES[name].sqlite)]
+
+
 async def _run(rounds: list[tuple[str, int]], seed: int, houses: int, *, postgres: bool) -> int:
-    with tempfile.TemporaryDirectory(prefix="milepost-faults-") as folder, contextlib.ExitStack() as running:
-        async with contextlib.AsyncExitStack() as opened:
-            url = None
-            if postgres:
-                home = Path(folder) / "postgres"
-                home.mkdir()
-                server = running.enter_context(PostgresServer(home))
-                url = await opened.enter_async_context(new_database(server.url))
-                async with open_engines(ApiSettings(database_url=url).database) as engines:
-                    await schema.upgrade(engines)
-            driver = Driver(Path(folder), KEPT, seed=seed, houses=1 if postgres else houses, database_url=url)
-            report = await driver.run(rounds)
+    with tempfile.TemporaryDirectory(prefix="milepost-faults-") as folder:
+        driver = Driver(Path(folder), KEPT, seed=seed, houses=houses, postgres=postgres)
+        report = await driver.run(rounds)
     print(report.table())
     if report.breaches:
         print(f"Stories and logs are in {KEPT.relative_to(ROOT)}. To repeat:")

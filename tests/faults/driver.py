@@ -10,12 +10,13 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.house import House
+from tests.faults.kinds import Kind
 from tests.faults.rounds import Verdict, play
-from tests.faults.scenarios import SCENARIOS
+from tests.faults.scenarios import HOUSES, SCENARIOS
 
 MOST_REPEATS = 2
 """A round that the machine disturbed and that broke a law is played again at most so often."""
@@ -81,19 +82,22 @@ def plan(names: Sequence[str], rounds: int, first: int = 0) -> list[tuple[str, i
 
 
 class Driver:
-    """Plays `plan` in `houses` houses below `folder`; what broke a law is kept in `kept`."""
+    """Plays `plan` in `houses` houses below `folder`; what broke a law is kept in `kept`.
+
+    `postgres`: the records of every house are in a PostgreSQL of its own.
+    """
 
     def __init__(
-        self, folder: Path, kept: Path, *, seed: int, houses: int = 3, database_url: str | None = None
+        self, folder: Path, kept: Path, *, seed: int, houses: int = 3, postgres: bool = False
     ) -> None:
-        self.folder, self.kept, self._houses = folder, kept, houses
-        self._database_url = database_url
+        self.folder, self.kept, self._houses, self._postgres = folder, kept, houses, postgres
         self.report = Report(seed)
         self._left: list[tuple[str, int]] = []
+        self._open: set[Kind] = set()
 
     async def run(self, plan: Sequence[tuple[str, int]]) -> Report:
         began = time.monotonic()
-        self._left = list(reversed(plan))
+        self._left = list(plan)
         async with asyncio.TaskGroup() as group:
             for number in range(min(self._houses, len(plan))):
                 group.create_task(self._inhabit(number))
@@ -101,15 +105,29 @@ class Driver:
         return self.report
 
     async def _inhabit(self, number: int) -> None:
-        """Play in one house, and in the next one when a round has left it beyond repair."""
+        """Play in one house; in the next one when a round has left it beyond repair, or another kind is needed."""
         moved = 0
         while self._left:
+            kind = self._scarcest()
             folder = self.folder / f"house-{number}-{moved}"
-            async with House(folder, database_url=self._database_url) as house:
+            async with House(folder, replace(kind, postgres=True) if self._postgres else kind) as house:
                 sound = True
-                while sound and self._left:
-                    sound = await self._play(house, *self._left.pop())
+                while sound and (taken := self._take_next(kind)):
+                    sound = await self._play(house, *taken)
             moved += 1
+
+    def _scarcest(self) -> Kind:
+        """Return the kind of house for the round that is next, of those that nobody plays yet if there are such."""
+        kinds = [HOUSES[name] for name, _ in self._left]
+        kind = next((kind for kind in kinds if kind not in self._open), kinds[0])
+        self._open.add(kind)
+        return kind
+
+    def _take_next(self, kind: Kind) -> tuple[str, int] | None:
+        found = next((one for one in self._left if HOUSES[one[0]] == kind), None)
+        if found is not None:
+            self._left.remove(found)
+        return found
 
     async def _play(self, house: House, name: str, number: int) -> bool:
         """Play one round, again if the machine disturbed it. False when the house is beyond repair."""
@@ -138,7 +156,7 @@ class Driver:
         folder = self.kept / f"{verdict.scenario}-{verdict.number}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for log in [*house.folder.glob("*.log"), *house.redis.folder.glob("*.log")]:
+        for log in [*house.folder.glob("*.log"), *house.folder.glob("*/*.log")]:
             shutil.copy(log, folder)
         stories = {story.name: asdict(story) for story in verdict.stories}
         text = json.dumps({"breaches": verdict.breaches, "stories": stories}, indent=1, default=sorted)

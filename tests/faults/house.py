@@ -1,4 +1,4 @@
-"""A house: one Redis, one API, a crew of workers, and all that can be done to them. It outlives its rounds.
+"""A house: one Redis, APIs, a crew of workers, and all that can be done to them. It outlives its rounds.
 
 Leases are short, so that a round is. The API speaks to Redis through a proxy that can eat replies, and so does
 the last worker, which alone listens on the queue `wired`.
@@ -10,15 +10,22 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
+from milepost_api import database
+from milepost_api.settings import ApiSettings
 from redis.exceptions import RedisError
 
 from milepost.client import AsyncClient
 from milepost.client.backoff import Backoff
+from tests.faults.baseline import excess
+from tests.faults.doom import FOLDER_VARIABLE, FULL, SPACE, disarm
+from tests.faults.kinds import APART, PLAIN, Kind
 from tests.faults.laws import FOREVER
+from tests.faults.postgres import Postgres
 from tests.faults.story import Hurt
 from tests.faults.witness import PATH_VARIABLE, Run, Witness
 from tests.support.process import ROOT, Process
@@ -30,8 +37,8 @@ from tests.support.wait import eventually
 LEASE_SECONDS, SILENCE_SECONDS = 2.0, 1.0
 HEARTBEAT_SECONDS = min(LEASE_SECONDS / 4, SILENCE_SECONDS / 2)
 DRAIN_SECONDS, STOP_GRACE_SECONDS = 0.5, 0.4
-CREW = 3  # workers; the last one is behind the proxy
-SKEWED = Path(__file__).with_name("skewed")
+SKEWED, DOOMED = Path(__file__).with_name("skewed"), Path(__file__).with_name("doomed")
+MODULES = {APART: ("tests.faults.tasks", "tests.faults.apart")}
 SETTINGS = {
     "MILEPOST_LEASE_SECONDS": str(LEASE_SECONDS),
     "MILEPOST_SILENCE_SECONDS": str(SILENCE_SECONDS),
@@ -45,8 +52,10 @@ SETTINGS = {
 class House:
     """Opened once for many rounds; `repair` makes it whole again after each."""
 
-    def __init__(self, folder: Path, *, database_url: str | None = None) -> None:
-        self.folder, self._database_url = folder, database_url
+    def __init__(self, folder: Path, kind: Kind = PLAIN) -> None:
+        self.folder, self.kind = folder, kind
+        self.doom = folder / "doom"
+        self.postgres = Postgres(folder / "postgres") if kind.postgres else None
         self.witness = Witness(folder / "witness.jsonl")
         self.redis = RedisServer(folder / "redis", appendfsync="everysec")
         self.proxy = TcpProxy(self.redis.url)
@@ -56,6 +65,9 @@ class House:
         self.losses: list[float] = []
         self._frozen: dict[int, float] = {}
         self._fallen: list[str] = []
+        self._front: TcpProxy | None = None
+        self._full: list[int] = []
+        self._read: dict[Process, int] = {}
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -63,7 +75,14 @@ class House:
         try:
             self._exit.enter_context(self.redis)
             await self._exit.enter_async_context(self.proxy)
+            self.database_url = await self._open_database()
             self.stack = await self._exit.enter_async_context(self._new_stack())
+            crew = self._hire_missing()  # they start while the APIs do
+            doomed = self._doomed() if self.kind.doomed else {}
+            await asyncio.gather(*(self.stack.add_api(**doomed) for _ in range(self.kind.apis)))
+            await self.there(*crew)
+            if self.kind.apis > 1:
+                self._front = await self._exit.enter_async_context(TcpProxy(*self.stack.urls))
             await self.repair()
         except BaseException:
             await self._exit.aclose()
@@ -73,14 +92,28 @@ class House:
     async def __aexit__(self, *_: object) -> None:
         await self._exit.aclose()
 
+    async def _open_database(self) -> str:
+        """Make the records and return where they are."""
+        if self.postgres is None:
+            url = f"sqlite:///{self.folder / 'milepost.db'}"
+            await database.upgrade(ApiSettings(database_url=url))  # several APIs start at the same time
+            return url
+        self._exit.enter_context(self.postgres)
+        return await self.postgres.new_database()
+
+    def _doomed(self) -> dict[str, str]:
+        self.doom.mkdir(exist_ok=True)
+        return {FOLDER_VARIABLE: str(self.doom), "PYTHONPATH": path_from(DOOMED)}
+
     def _new_stack(self) -> Stack:
         return Stack(
             self.folder,
             self.redis,
+            apis=0,
             workers=0,
             modules=("tests.faults.tasks",),
             settings=SETTINGS | {PATH_VARIABLE: str(self.witness.path)},
-            database_url=self._database_url,
+            database_url=self.database_url,
             redis_url=self.proxy.url,
         )
 
@@ -88,10 +121,15 @@ class House:
     def api(self) -> Process:
         return self.stack.apis[0]
 
+    @property
+    def url(self) -> str:
+        """Where clients go: to the API, or to what stands before several of them and avoids the dead."""
+        return self._front.url if self._front else self.stack.url
+
     def client(self, url: str | None = None) -> AsyncClient:
         """Return a client that comes back soon: rounds are short."""
         return AsyncClient(
-            url or self.stack.url,
+            url or self.url,
             backoff=lambda: Backoff(base_seconds=0.1, cap_seconds=0.4),
             silence_seconds=20,
         )
@@ -171,6 +209,29 @@ class House:
         self.api.start()
         await self.stack.wait_for_api(self.api)
 
+    def revive_apis(self) -> None:
+        """Start those that are dead; they are not waited for."""
+        for api in self.stack.apis:
+            if not api.alive:
+                self._note(api)
+                api.start()
+
+    def fill_disks(self) -> None:
+        """Let the kernel refuse whatever the APIs write to a file from now on, their logs included."""
+        for api in self.stack.apis:
+            api.send(FULL)
+            self._full.append(api.pid)
+
+    def free_disks(self) -> None:
+        for api in self.stack.apis:
+            if api.alive and api.pid in self._full:
+                api.send(SPACE)
+        self._full.clear()
+
+    def _note(self, api: Process) -> None:
+        if api.returncode != -signal.SIGKILL:
+            self._fallen.append(f"{api.name} left by itself with {api.returncode}: {_last_line(api)}")
+
     async def add_skewed_api(self, seconds: float) -> tuple[Process, str]:
         """Start one more API whose host's clock is so many seconds ahead; return it and where it is."""
         api = await self.stack.add_api(**skew(seconds))
@@ -200,33 +261,56 @@ class House:
         self.proxy.eat_reply_to(None)
         self.proxy.delay_seconds = 0.0
         self.redis.resume() if self.redis.process.alive else await self.start_redis()
-        for api in self.stack.apis[1:]:
+        if self.postgres is not None:
+            self.postgres.resume() if self.postgres.process.alive else self.postgres.start()
+        for api in self.stack.apis[self.kind.apis :]:
             await self.drop_api(api)
-        if not self.stack.apis or not self.api.alive:
-            await self.restart_api()
+        if self.kind.doomed:
+            self._fallen += [f"nobody passed {point}" for point in disarm(self.doom)]
+        await self._serving()
         self._bury()
         for worker in self.crew:
             self.thaw(worker)
-        new = [self.hire(queues=queues) for queues in self._missing()]
-        await self.there(*new)
+        await self.there(*self._hire_missing())
 
-    def _missing(self) -> list[str]:
-        """Return the queues of the workers that have to be hired."""
-        listens = [self._queues[worker] for worker in self.crew]
-        plain = CREW - 1 - listens.count("default")
-        return ["default"] * plain + ([] if "wired,default" in listens else ["wired,default"])
+    async def _serving(self) -> None:
+        for api in self.stack.apis:
+            if api.alive:
+                api.resume()
+        self.free_disks()
+        self.revive_apis()
+        for api in self.stack.apis:
+            await self.stack.wait_for_api(api)
+
+    def _hire_missing(self) -> list[Process]:
+        wanted = Counter(self.kind.crew) - Counter(self._queues[worker] for worker in self.crew)
+        return [self.hire(*MODULES.get(queues, ()), queues=queues) for queues in wanted.elements()]
 
     def _bury(self) -> None:
         for worker in [worker for worker in self.crew if not worker.alive]:
             self.crew.remove(worker)
-            told = worker.output().strip().splitlines()[-1:]
-            self._fallen.append(f"{worker.name} left by itself with {worker.returncode}: {''.join(told)}")
+            self._fallen.append(
+                f"{worker.name} left by itself with {worker.returncode}: {_last_line(worker)}"
+            )
 
     def fallen(self) -> list[str]:
         """Return which workers have left although nobody had told them to, since the last time this was asked."""
         self._bury()
         fallen, self._fallen = self._fallen, []
         return fallen
+
+    async def excess(self) -> list[str]:
+        """Return what is held beyond what a house at rest needs."""
+        return await excess(self)
+
+    def bugs(self) -> list[str]:
+        """Return what the APIs have logged since the last time this was asked that nobody should have to read."""
+        bugs: list[str] = []
+        for api in self.stack.apis:
+            text = api.log.read_text("utf-8", "replace")
+            fresh, self._read[api] = text[self._read.get(api, 0) :], len(text)
+            bugs += [f"{api.name} logged: {line.strip()}" for line in fresh.splitlines() if _is_bug(line)]
+        return bugs
 
     async def let_go(self, *workers: Process) -> None:
         """Dismiss workers that only one round wanted."""
@@ -239,8 +323,17 @@ class House:
 
 def skew(seconds: float) -> dict[str, str]:
     """Return the settings of a process whose host's clock is so far ahead."""
-    path = [SKEWED, ROOT, ROOT / "api", ROOT / "worker"]
-    return {
-        "FAULTS_CLOCK_AHEAD_SECONDS": str(seconds),
-        "PYTHONPATH": os.pathsep.join(map(str, path)),
-    }
+    return {"FAULTS_CLOCK_AHEAD_SECONDS": str(seconds), "PYTHONPATH": path_from(SKEWED)}
+
+
+def path_from(first: Path) -> str:
+    return os.pathsep.join(map(str, (first, ROOT, ROOT / "api", ROOT / "worker")))
+
+
+def _last_line(process: Process) -> str:
+    return "".join(process.output().strip().splitlines()[-1:])
+
+
+def _is_bug(line: str) -> bool:
+    """An outage is told in a line; a traceback is what nobody had expected."""
+    return any(word in line for word in ("Traceback (most recent call last)", "background.bug", "hub.bug"))

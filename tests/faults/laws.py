@@ -11,7 +11,7 @@ from milepost.events import Event, from_wire
 from milepost.fold import fold
 from milepost.job import NEXT, Job, Status, parse_status
 from tests.faults.story import Claim, Story, Wire, claims_of, seconds, statuses_of
-from tests.faults.witness import Run
+from tests.faults.witness import Run, digest
 
 Law = Callable[[Story], Iterator[str]]
 
@@ -161,6 +161,42 @@ def followed(story: Story) -> Iterator[str]:
         last, gap = event["seq"], False
 
 
+def unambiguous(story: Story) -> Iterator[str]:
+    """A place in a history has one content, for every reader and for ever; another history is another epoch.
+
+    What Redis had shown and then lost is never replaced under the same number: who has seen it gets a gap and a
+    snapshot. Who has not may go on into the other epoch.
+    """
+    known = {event["cursor"]: event for event in story.history}
+    for event in story.seen:
+        if event["type"] in {"gap", "snapshot"}:
+            continue
+        before = known.setdefault(event["cursor"], event)
+        if _gist(before) != _gist(event):
+            yield f"{event['cursor']} was seen as {_gist(event)} and is {_gist(before)}"
+    for one, next_one in pairwise(event for event in story.seen if event["type"] != "gap"):
+        if next_one["type"] == "snapshot" or _epoch(one) == _epoch(next_one):
+            continue
+        if not any(event["cursor"] == one["cursor"] for event in story.history):
+            yield f"{next_one['cursor']} follows {one['cursor']}, which is lost, without a snapshot"
+
+
+def _gist(event: Wire) -> Wire:
+    """Return what cannot change. The end of a job that only SQL remembers has lost the moment it was told."""
+    kept = ("type", "status", "attempt", "data", "message", "result", "progress")
+    return {name: event[name] for name in kept if event.get(name) is not None}
+
+
+def polled(story: Story) -> Iterator[str]:
+    """Who polls never goes back: an answer is not behind what an earlier one had, whichever API gives it."""
+    for one, next_one in pairwise(story.polls):
+        if not story.losses and next_one["version"] < one["version"]:
+            yield f"version {next_one['version']} was told after {one['version']}"
+    for last in story.polls[-1:]:
+        if not last["done"] or last["status"] != story.job["status"]:
+            yield f"the last answer said {last['status']}, and the job {story.job['status']}"
+
+
 def recorded(story: Story) -> Iterator[str]:
     """SQL knows how it ended."""
     for name in ("done", "status", "attempt", "result"):
@@ -175,6 +211,33 @@ def explained(story: Story) -> Iterator[str]:
 
 
 # --- what the witness saw ------------------------------------------------------------------------
+
+
+def digested(story: Story) -> Iterator[str]:
+    """Every piece of output is what its run said, in its order; the result is what a run that ended came to."""
+    for who, events in _tellings(story):
+        for event in events:
+            if event["type"] == "output" and not _is_right(event["data"]):
+                yield f"the output at {event['seq']} of {who} is not what its run said: {event['data']}"
+    beats: dict[str, list[int]] = {}
+    for event in story.history:
+        if event["type"] == "output":
+            beats.setdefault(event["data"]["run"], []).append(event["data"]["beat"])
+    for token, said in beats.items():
+        if not story.losses and said != list(range(len(said))):
+            yield f"run {token} is told with the beats {said}"
+    if story.job["status"] != "succeeded":
+        return
+    result = story.job["result"]
+    came = [run for run in story.runs if run.digest == result]
+    if not came:
+        yield f"the result {result!r} is that of no run: {[run.digest for run in story.runs]}"
+    elif not story.losses and digest(came[0].token, len(beats.get(came[0].token, ()))) != result:
+        yield f"run {came[0].token} said more than the {len(beats.get(came[0].token, ()))} beats that are told"
+
+
+def _is_right(said: Wire) -> bool:
+    return bool(said.get("digest") == digest(said["run"], said["beat"] + 1))
 
 
 def claimed(story: Story) -> Iterator[str]:
@@ -245,8 +308,8 @@ LAWS: Mapping[str, Law] = {
     law.__name__: law
     for law in (
         *(one_end, dense, legal, counted, fenced, due),
-        *(folded, followed, recorded, explained),
-        *(claimed, alone, leased, spared, obeyed),
+        *(folded, followed, unambiguous, polled, recorded, explained),
+        *(digested, claimed, alone, leased, spared, obeyed),
     )
 }
 

@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +16,12 @@ import httpx2
 from milepost.client import AsyncClient, ClientError
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound
-from milepost.events import Event, Gap, to_wire
 from milepost.log import JobLog
+from milepost.log.keys import GENERATION
 from milepost.redis import connect
 from tests.faults.house import HEARTBEAT_SECONDS, LEASE_SECONDS, House
 from tests.faults.laws import breaches
+from tests.faults.readers import Reader, Submitted, by_client
 from tests.faults.story import Cancel, Story
 from tests.faults.witness import Run
 from tests.support.process import Process
@@ -30,51 +31,32 @@ END_SECONDS = 45.0
 """So long every job has to reach its end after the last thing that was done to the house."""
 
 SUCCEEDS = frozenset({"succeeded"})
-
-
-@dataclass
-class Submitted:
-    """A job of this round, and what its reader was sent so far."""
-
-    id: str
-    name: str
-    allowed: frozenset[str]
-    spared: bool
-    not_before: float | None
-    seen: list[dict[str, Any]] = field(default_factory=list)
-    cancels: list[Cancel] = field(default_factory=list)
-
-    @property
-    def status(self) -> str:
-        """The latest status that the reader knows."""
-        for event in reversed(self.seen):
-            if event["type"] == "snapshot":
-                return str(event["job"]["status"])
-            if event["type"] in {"status", "end"}:
-                return str(event["status"])
-        return ""
-
-    def was(self, status: str) -> bool:
-        return any(event.get("status") == status for event in self.seen)
+RECORDED_SECONDS = 15.0
 
 
 class Round:
     """What a scenario works with. `chance` is seeded: the same round draws the same faults and moments."""
 
-    def __init__(self, house: House, name: str, chance: random.Random) -> None:
-        self.house, self.name, self.chance = house, name, chance
+    def __init__(self, house: House, name: str, chance: random.Random, *, long: bool = False) -> None:
+        self.house, self.name, self.chance, self.long = house, name, chance, long
         self.jobs: list[Submitted] = []
-        self._client = house.client()
+        self.client = house.client()
+        self.http = httpx2.AsyncClient(timeout=20, trust_env=False, verify=False)
         self._readers: list[asyncio.Task[None]] = []
         self._redis = connect(house.redis.url)
         self._log = JobLog(self._redis)
         self._losses_before = len(house.losses)
 
-    async def aclose(self) -> None:
+    async def depart(self) -> None:
+        """Let all readers and clients go: what the APIs held for them, they have no reason to hold any more."""
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
-        await self._client.aclose()
+        await self.client.aclose()
+        await self.http.aclose()
+
+    async def aclose(self) -> None:
+        await self.depart()
         await self._redis.aclose()
 
     # What a scenario says.
@@ -87,9 +69,10 @@ class Round:
         spared: bool = False,
         options: dict[str, Any] | None = None,
         client: AsyncClient | None = None,
+        reader: Reader = by_client,
         **params: Any,
     ) -> Submitted:
-        """Submit a job, repeating it until it is accepted, and follow it to its end."""
+        """Submit a job, repeating it until it is accepted, and follow it to its end, as `reader` does."""
         options = {"max_attempts": 4, "tags": [self.name], **(options or {})}
         name = f"{self.name}#{len(self.jobs) + 1}"
         job = Submitted("", name, frozenset(allowed), spared, None)
@@ -100,12 +83,16 @@ class Round:
         params = {"job": name, **params}
 
         async def accepted() -> str:
-            found = await (client or self._client).submit(task, params, idempotency_key=key, **options)
+            found = await (client or self.client).submit(task, params, idempotency_key=key, **options)
             return found.id
 
         job.id = await eventually(accepted, f"{name} is accepted", ignoring=(ClientError,))
-        self._readers.append(asyncio.create_task(self._read(job)))
+        self.follow(job, reader)
         return job
+
+    def follow(self, job: Submitted, reader: Reader) -> None:
+        """Let one more reader follow a job that was accepted."""
+        self._readers.append(asyncio.create_task(reader(self, job)))
 
     async def mixed(self, count: int, shortest: float, longest: float, **options: Any) -> list[Submitted]:
         """Submit so many jobs of random length, async and in threads."""
@@ -127,6 +114,10 @@ class Round:
         found = await eventually(lambda: self.house.runs().get(job.name), f"{job.name} has begun")
         return found[-1]
 
+    async def generation(self) -> str:
+        """Return the generation of Redis's memory: its scripts are known by it."""
+        return str((await self._redis.get(GENERATION)).decode())
+
     async def holder(self, job: Submitted) -> Process:
         """Wait until it runs somewhere and return the worker."""
 
@@ -142,7 +133,7 @@ class Round:
         """Cancel it, and remember the answer."""
 
         async def answered() -> str:
-            return await self._client.cancel(job.id)
+            return await self.client.cancel(job.id)
 
         answer = await eventually(answered, f"{job.name} is cancelled", ignoring=(ClientError,))
         job.cancels.append(Cancel(answer, time.time()))
@@ -175,6 +166,7 @@ class Round:
                 job=await self._get(f"/v1/jobs/{job.id}"),
                 record=records.get(job.id, {}),
                 runs=tuple(runs.get(job.name, ())),
+                polls=tuple(job.polls),
                 cancels=tuple(job.cancels),
                 hurt=hurts,
                 losses=losses,
@@ -188,26 +180,21 @@ class Round:
         ]
 
     async def leftovers(self) -> list[str]:
-        """Return what Redis still holds of deliveries and leases, once it had time to forget them."""
+        """Return what is still held for jobs and readers that are gone, once there was time to let go of it."""
         left: list[str] = []
 
         async def none() -> bool:
             keys = [key async for key in self._redis.scan_iter("arq:*")]
             keys += [key async for key in self._redis.scan_iter("mp:queue:*")]
-            left[:] = [raw.decode() for raw in (*keys, *await self._redis.zrange("mp:leases", 0, -1))]
+            keys += await self._redis.zrange("mp:leases", 0, -1)
+            left[:] = [raw.decode() for raw in keys] + await self.house.excess()
             return not left
 
         try:
             await eventually(none, "nothing is left", deadline=15)
         except AssertionError:
-            return left
+            return [f"leftovers: {key}" for key in left]
         return []
-
-    async def _read(self, job: Submitted) -> None:
-        async with aclosing(self._client.follow(job.id)) as events:
-            async for event in events:
-                if isinstance(event, Event | Gap):
-                    job.seen.append(json.loads(json.dumps(to_wire(event))))
 
     async def _settled(self) -> None:
         """Wait for the end as GET tells it: Redis may have forgotten one that the reader saw."""
@@ -243,7 +230,9 @@ class Round:
             return all(records.get(job.id, {}).get("done") for job in self.jobs)
 
         try:
-            await eventually(all_done, "all ends are recorded", deadline=10, ignoring=(httpx2.HTTPError,))
+            await eventually(
+                all_done, "all ends are recorded", deadline=RECORDED_SECONDS, ignoring=(httpx2.HTTPError,)
+            )
         except AssertionError:
             return  # the law of the records says which, with all that is known of the job
 
@@ -253,7 +242,7 @@ class Round:
 
     async def _get(self, path: str, **params: Any) -> Any:
         async def answer() -> Any:
-            reply = await self.house.stack.http.get(f"{self.house.stack.url}{path}", params=params)
+            reply = await self.house.stack.http.get(f"{self.house.url}{path}", params=params)
             return reply.json() if reply.status_code == 200 else None
 
         return await eventually(answer, f"GET {path}", ignoring=(httpx2.HTTPError,))
@@ -310,12 +299,19 @@ async def lag_measured(verdict: Verdict) -> AsyncIterator[None]:
 
 
 async def play(
-    house: House, scenario: str, number: int, fault: Callable[[Round], Awaitable[None]], seed: int
+    house: House,
+    scenario: str,
+    number: int,
+    fault: Callable[[Round], Awaitable[None]],
+    seed: int,
+    *,
+    long: bool = False,
 ) -> Verdict:
-    """Play one round and judge it. The house is whole again afterwards."""
+    """Play one round and judge it. The house is whole again afterwards. `long`: outages may last as in life."""
     verdict = Verdict(scenario, number)
     began = time.monotonic()
-    playing = Round(house, f"{scenario}-{number}", random.Random(f"{seed}/{scenario}/{number}"))
+    chance = random.Random(f"{seed}/{scenario}/{number}")
+    playing = Round(house, f"{scenario}-{number}", chance, long=long)
     try:
         async with lag_measured(verdict):
             try:
@@ -324,13 +320,13 @@ async def play(
                 await house.repair()
             await playing.ended()
             verdict.stories = await playing.stories()
+            await playing.depart()
             left = await playing.leftovers()
     finally:
         await playing.aclose()
         house.witness.forget(job.name for job in playing.jobs)
     verdict.seconds = time.monotonic() - began
-    found = {story.name: breaches(story) for story in verdict.stories} | {
-        "house": [f"leftovers: {key}" for key in left] + house.fallen()
-    }
+    found = {story.name: breaches(story) for story in verdict.stories}
+    found["house"] = left + house.fallen() + house.bugs()
     verdict.breaches = {name: broken for name, broken in found.items() if broken}
     return verdict

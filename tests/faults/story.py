@@ -60,6 +60,8 @@ class Story:
     record: Wire
     """The job as the list of jobs has it, which reads SQL for what is done."""
     runs: Sequence[Run] = ()
+    polls: Sequence[Wire] = ()
+    """Every answer that somebody got who polled, in order; the last one was given when all was over."""
     cancels: Sequence[Cancel] = ()
     hurt: Sequence[Hurt] = ()
     losses: Sequence[float] = ()

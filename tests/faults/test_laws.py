@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +14,12 @@ import pytest
 from milepost.job import NO_PROGRESS
 from tests.faults.laws import FOREVER, LAWS, breaches
 from tests.faults.story import Cancel, Hurt, Story
-from tests.faults.witness import Run, Witness, runs_of
+from tests.faults.witness import Run, Witness, digest, runs_of
 
 JOB_ID, EPOCH = "0190aaaa-0000-7000-8000-000000000001", "k3v9x2ab"
 START = 1_900_000_000.0
 FIRST, SECOND = 101, 202  # pids
+RESULT = digest(f"run-{SECOND}", 1)
 LOST = {"code": "worker_lost", "message": "Silent.", "type": None, "attempt": 1, "retryable": True}
 NOTHING = NO_PROGRESS.to_wire()
 GAP = {"type": "gap", "job_id": JOB_ID, "requested": f"{EPOCH}-3", "reason": "epoch"}
@@ -39,12 +40,12 @@ def status(seq: int, when: float, to: str, before: str | None, attempt: int, **m
 
 
 def output(seq: int, when: float, pid: int, attempt: int) -> dict[str, Any]:
-    data = {"pid": pid, "run": f"run-{pid}", "beat": 0}
+    data = {"pid": pid, "run": f"run-{pid}", "beat": 0, "digest": digest(f"run-{pid}", 1)}
     return event(seq, "output", when, attempt=attempt, index=0, data=data)
 
 
 def end(seq: int, when: float, to: str = "succeeded", attempt: int = 2, **more: Any) -> dict[str, Any]:
-    fields = {"result": "token", "result_omitted": False, "error": None} | more
+    fields = {"result": RESULT, "result_omitted": False, "error": None} | more
     return event(seq, "end", when, status=to, attempt=attempt, progress=NOTHING, **fields)
 
 
@@ -59,7 +60,7 @@ def job(version: int, **changes: Any) -> dict[str, Any]:
         "attempt": 2,
         "max_attempts": 3,
         "progress": NOTHING,
-        "result": "token",
+        "result": RESULT,
         "error": None,
         "created_at": at(0),
         "started_at": at(1),
@@ -95,10 +96,15 @@ def good() -> Story:
         record=job(8),
         runs=(
             Run("a", "run-101", FIRST, START + 1.1),
-            Run("a", "run-202", SECOND, START + 6.1, START + 8.9),
+            Run("a", "run-202", SECOND, START + 6.1, START + 8.9, digest=RESULT),
         ),
+        polls=(poll(1, "queued"), poll(7, "running"), poll(8, "succeeded")),
         hurt=(Hurt(FIRST, START + 3, FOREVER),),
     )
+
+
+def poll(version: int, status: str) -> dict[str, Any]:
+    return {"version": version, "status": status, "done": status == "succeeded"}
 
 
 def changed(story: Story, seq: int, **fields: Any) -> Story:
@@ -120,6 +126,24 @@ def seen(story: Story, *events: dict[str, Any]) -> Story:
 
 def runs(story: Story, *runs: Run) -> Story:
     return replace(story, runs=tuple(runs))
+
+
+def lost(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event of an epoch that is no part of the history."""
+    return {**event, "cursor": f"another-{event['seq']}"}
+
+
+def said(run: str, beat: int) -> dict[str, Any]:
+    return {"pid": SECOND, "run": run, "beat": beat, "digest": digest(run, beat + 1)}
+
+
+def with_result(story: Story, result: str) -> Story:
+    """The run, the log and the record agree on it, and some of what the run said is missing."""
+    ended = replace(story.runs[1], digest=result)
+    finished = job(8, result=result)
+    return replace(
+        changed(story, 8, result=result), job=finished, record=finished, runs=(story.runs[0], ended)
+    )
 
 
 HEALTHY = (Run("a", "run-101", FIRST, START + 1.1, START + 8), good().runs[1])
@@ -150,9 +174,19 @@ SPOILT: list[tuple[str, Callable[[Story], Story]]] = [
     ("followed", lambda s: replace(s, seen=[*s.seen[:3], GAP, *s.seen[3:]])),
     ("followed", lambda s: replace(s, seen=list(s.history))),
     ("followed", lambda s: replace(s, seen=[*s.seen[:2], output(3, 2, SECOND, 1), *s.seen[3:]])),
+    ("unambiguous", lambda s: replace(s, seen=[*s.seen[:2], output(3, 2, SECOND, 1), *s.seen[3:]])),
+    ("unambiguous", lambda s: replace(s, seen=[*s.seen[:-2], lost(s.seen[-2]), s.seen[-1]])),
+    ("unambiguous", lambda s: replace(s, losses=(START + 2,), seen=[*s.seen[:-1], end(8, 9, "failed")])),
+    ("polled", lambda s: replace(s, polls=(*s.polls[:2], poll(6, "running"), s.polls[2]))),
+    ("polled", lambda s: replace(s, polls=s.polls[:2])),
+    ("polled", lambda s: replace(s, polls=(poll(8, "failed") | {"done": True},))),
     ("recorded", lambda s: replace(s, record=job(8, status="failed"))),
     ("recorded", lambda s: replace(s, record=job(8, done=False))),
     ("explained", lambda s: replace(s, allowed=frozenset({"cancelled"}))),
+    ("digested", lambda s: changed(s, 7, data=s.history[6]["data"] | {"digest": "another"})),
+    ("digested", lambda s: changed(s, 7, data=said("run-202", 1))),
+    ("digested", lambda s: runs(s, s.runs[0], replace(s.runs[1], digest=digest("run-202", 2)))),
+    ("digested", lambda s: with_result(s, digest("run-202", 2))),
     ("claimed", lambda s: runs(s, *s.runs, Run("a", "third", SECOND, START + 8))),
     ("claimed", lambda s: runs(s, Run("a", "early", FIRST, START + 0.5), s.runs[1])),
     ("claimed", lambda s: runs(s, Run("a", "stranger", 303, START + 1.1), s.runs[1])),
@@ -217,11 +251,11 @@ def test_the_witness_pairs_what_a_run_said() -> None:
         {"what": "start", "job": "a", "run": "1", "pid": 7, "t": 1.0},
         {"what": "start", "job": "a", "run": "2", "pid": 8, "t": 2.0},
         {"what": "start", "job": "b", "run": "3", "pid": 8, "t": 2.5},
-        {"what": "stop", "job": "a", "run": "2", "pid": 8, "t": 3.0},
+        {"what": "stop", "job": "a", "run": "2", "pid": 8, "t": 3.0, "digest": "d"},
         {"what": "exit", "job": "b", "run": "3", "pid": 8, "t": 4.0},
     ]
     assert runs_of(lines) == {
-        "a": [Run("a", "1", 7, 1.0), Run("a", "2", 8, 2.0, 3.0)],
+        "a": [Run("a", "1", 7, 1.0), Run("a", "2", 8, 2.0, 3.0, digest="d")],
         "b": [Run("b", "3", 8, 2.5, 4.0, exits=True)],
     }
 

@@ -7,6 +7,7 @@ which a wrong wall clock does not touch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -21,6 +22,19 @@ What = Literal["start", "stop", "exit", "gone"]
 """`exit`: the run ends its own worker; `gone`: the process that was started for it."""
 
 
+def digest(token: str, beats: int) -> str:
+    """Return what a run's digest is after so many beats: each one follows from all before it."""
+    running = token
+    for beat in range(beats):
+        running = after(running, beat)
+    return running
+
+
+def after(running: str, beat: int) -> str:
+    """Return the digest that follows `running`."""
+    return hashlib.sha256(f"{running}/{beat}".encode()).hexdigest()[:32]
+
+
 def worker_pid() -> int:
     """Return the process id of the worker that this code runs for."""
     return int(os.environ[WORKER_VARIABLE])
@@ -31,7 +45,7 @@ class Run:
     """One run of a task's function: of which job (by the name the test gave it), of which worker, from when.
 
     Seconds. `ended` is None where it never said so: it still runs, or its process died. `exits`: it announced
-    that it would end its own process.
+    that it would end its own process. `digest` is what it came to in the end, if it ended.
     """
 
     job: str
@@ -40,6 +54,7 @@ class Run:
     started: float
     ended: float | None = None
     exits: bool = False
+    digest: str = ""
 
     def moved(self, seconds: float) -> Run:
         """Return the run by another clock, which is so far ahead."""
@@ -47,9 +62,10 @@ class Run:
         return replace(self, started=self.started + seconds, ended=ended)
 
 
-def say(what: What, job: str, token: str) -> None:
+def say(what: What, job: str, token: str, come_to: str = "") -> None:
     """Append one line, from inside a task."""
     line = {"what": what, "job": job, "run": token, "pid": worker_pid(), "t": time.monotonic()}
+    line |= {"digest": come_to} if come_to else {}
     file = os.open(os.environ[PATH_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(file, json.dumps(line).encode() + b"\n")
@@ -74,7 +90,8 @@ def _take(runs: dict[str, Run], line: Mapping[str, Any]) -> None:
     if line["what"] == "start":
         runs[token] = Run(line["job"], token, line["pid"], at)
     elif token in runs:  # not of a job that has been judged
-        runs[token] = replace(runs[token], ended=at, exits=line["what"] == "exit")
+        come_to = line.get("digest", "")
+        runs[token] = replace(runs[token], ended=at, exits=line["what"] == "exit", digest=come_to)
 
 
 def _by_job(runs: Mapping[str, Run]) -> dict[str, list[Run]]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from milepost_api.caretaker import LULL_SECONDS, Caretaker, StartDeadlines
+from milepost_api.caretaker import Caretaker, Leases, Patience, StartDeadlines
+from milepost_api.caretaker.patience import LULL_SECONDS
 from milepost_api.lookup import Lookup
 from milepost_api.records import JobRecord, JobStore, new_job, open_engines, schema
 from milepost_api.roster import Roster
 from redis.asyncio import Redis
 
+from milepost.background import end
 from milepost.log import Catalogue, JobLog, NewJob
 from milepost.log.housekeeping import Turn
 from milepost.times import utc_now
 from tests.support.api import COUNT, Hand
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 LEASE, SILENCE = 12.0, 6.0
@@ -35,8 +39,19 @@ def joblog(redis: Redis) -> JobLog:
     return JobLog(redis)
 
 
-def caretaker(joblog: JobLog, redis: Redis, clock: Clock) -> Caretaker:
-    return Caretaker(joblog, redis, lease_seconds=LEASE, silence_seconds=SILENCE, clock=clock)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def patience(clock: Clock) -> Patience:
+    return Patience(LEASE, clock)
+
+
+@pytest.fixture
+def leases(joblog: JobLog, patience: Patience) -> Leases:
+    return Leases(joblog, patience, lease_seconds=LEASE, silence_seconds=SILENCE)
 
 
 async def running(joblog: JobLog, job_id: str, *, max_attempts: int, left_ms: int, redis: Redis) -> Hand:
@@ -57,7 +72,7 @@ async def status(joblog: JobLog, job_id: str) -> tuple[str, bool]:
 
 
 async def test_lost_leases_are_retried_or_ended_and_silent_ones_are_told(
-    joblog: JobLog, redis: Redis
+    joblog: JobLog, redis: Redis, leases: Leases
 ) -> None:
     """Attempts left: retrying. None left: failed. Silent but within its lease: stalled. Heard: nothing."""
     await running(joblog, "again", max_attempts=2, left_ms=-1000, redis=redis)
@@ -65,7 +80,7 @@ async def test_lost_leases_are_retried_or_ended_and_silent_ones_are_told(
     await running(joblog, "silent", max_attempts=2, left_ms=3000, redis=redis)
     await running(joblog, "heard", max_attempts=2, left_ms=12_000, redis=redis)
 
-    await caretaker(joblog, redis, Clock()).round()
+    await leases.round()
 
     assert await status(joblog, "again") == ("retrying", False)
     assert await status(joblog, "over") == ("failed", False)
@@ -76,64 +91,119 @@ async def test_lost_leases_are_retried_or_ended_and_silent_ones_are_told(
     assert error.code == "worker_lost"
 
 
-async def test_hundreds_of_lost_leases_are_dealt_with_in_one_round(joblog: JobLog, redis: Redis) -> None:
+async def test_hundreds_of_lost_leases_are_dealt_with_in_one_round(
+    joblog: JobLog, redis: Redis, leases: Leases
+) -> None:
     """A whole fleet that dies at once is not mourned at a hundred a second."""
     for number in range(250):
         await running(joblog, f"job{number}", max_attempts=1, left_ms=-1000, redis=redis)
-    await caretaker(joblog, redis, Clock()).round()
+    await leases.round()
     assert await redis.zcard("mp:leases") == 0
 
 
-async def test_one_caretaker_acts_at_a_time_and_a_dead_one_is_replaced(joblog: JobLog, redis: Redis) -> None:
+class Counting:
+    """A chore that counts its rounds, and does what it is told to in the first of them."""
+
+    every_seconds = 0.0
+
+    def __init__(self, name: str, first: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.name, self.rounds, self._first = name, 0, first
+
+    async def round(self) -> None:
+        self.rounds += 1
+        if self._first is not None and self.rounds == 1:
+            await self._first()
+
+
+async def test_one_caretaker_acts_at_a_time_and_a_dead_one_is_replaced(
+    redis: Redis, patience: Patience
+) -> None:
     """Whoever has the turn keeps it while it renews; when it is gone, the next one takes over."""
     holder = Turn(redis, seconds=60)
     assert await holder.take_or_keep()
     assert await holder.take_or_keep()
-    await running(joblog, "a", max_attempts=1, left_ms=-1000, redis=redis)
-    second = caretaker(joblog, redis, Clock())
+    chore = Counting("chore")
+    second = Caretaker(redis, [chore], patience)
 
-    await second.round()
-    assert (await status(joblog, "a"))[0] == "running"
+    await second.look()
+    assert not second.acts
 
     await redis.delete("mp:caretaker")  # what the end of its time does
-    await second.round()
-    assert (await status(joblog, "a"))[0] == "failed"
+    running = asyncio.create_task(second.run())
+    await eventually(lambda: chore.rounds > 1, "the chores are done")
     assert not await holder.take_or_keep()
     await holder.give_up()
     assert await redis.exists("mp:caretaker")
 
+    await end(running)
+    assert not second.acts
+    assert await holder.take_or_keep(), "who leaves gives the turn up"
 
-async def test_a_pause_of_redis_costs_no_attempt(joblog: JobLog, redis: Redis) -> None:
+
+async def test_who_has_lost_the_turn_ends_its_chores(redis: Redis, patience: Patience) -> None:
+    """A process that was frozen wakes up and finds another at work."""
+    chore = Counting("chore")
+    taker = Caretaker(redis, [chore], patience)
+    await taker.look()
+    await eventually(lambda: chore.rounds > 1, "the chores are done")
+    await redis.delete("mp:caretaker")
+    assert await Turn(redis, seconds=60).take_or_keep()
+    await taker.look()
+    assert not taker.acts
+    done = chore.rounds
+    await asyncio.sleep(0)
+    assert chore.rounds == done
+
+
+async def test_a_chore_that_fails_or_hangs_holds_up_no_other(redis: Redis, patience: Patience) -> None:
+    """Each fails alone, and is tried again."""
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    broken, hanging, well = Counting("broken", fail), Counting("hanging", hang), Counting("well")
+    running = asyncio.create_task(Caretaker(redis, [broken, hanging, well], patience).run())
+    await eventually(lambda: well.rounds > 5 and broken.rounds > 2, "two of them are done again and again")
+    assert hanging.rounds == 1
+    await end(running)
+
+
+async def test_a_pause_of_redis_costs_no_attempt(
+    joblog: JobLog, redis: Redis, leases: Leases, patience: Patience, clock: Clock
+) -> None:
     """After a lull every worker has one whole lease to be heard; who is not heard then is lost."""
-    clock = Clock()
-    taker = caretaker(joblog, redis, clock)
-    await taker.round()
+    patience.heard()
     await running(joblog, "a", max_attempts=1, left_ms=-1000, redis=redis)
 
     clock.now += LULL_SECONDS + 10  # nobody could say anything for so long
-    await taker.round()
+    await leases.round()  # its own answer is the first that comes
     assert await status(joblog, "a") == ("running", False)
 
     elapsed = 0.0
     while elapsed < LEASE:
         clock.now += 1
         elapsed += 1
-        await taker.round()
+        patience.heard()
+        await leases.round()
         assert ((await status(joblog, "a"))[0] == "running") == (elapsed < LEASE)
 
 
-async def test_a_redis_that_has_just_started_is_given_a_lease(joblog: JobLog, redis: Redis) -> None:
+async def test_a_redis_that_has_just_started_is_given_a_lease(
+    joblog: JobLog, redis: Redis, leases: Leases, patience: Patience, clock: Clock
+) -> None:
     """A restart of everything: workers need a moment to be heard again."""
-    clock = Clock()
-    taker = caretaker(joblog, redis, clock)
     await running(joblog, "a", max_attempts=1, left_ms=-1000, redis=redis)
-    taker._patience.began(uptime_seconds=2)
+    patience.began(uptime_seconds=2)
 
     for _ in range(10):
-        await taker.round()
+        patience.heard()
+        await leases.round()
         assert (await status(joblog, "a"))[0] == "running"
         clock.now += 1
-    await taker.round()
+    await leases.round()
     assert (await status(joblog, "a"))[0] == "failed"
 
 

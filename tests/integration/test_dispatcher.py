@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from milepost_api import dispatcher as module
-from milepost_api.dispatcher import Dispatcher
+from milepost_api.caretaker import Dispatcher
+from milepost_api.caretaker import dispatch as module
 from milepost_api.recorder import Recorder
 from milepost_api.records import JobRecord, JobStore, open_engines, schema
 from redis.asyncio import Redis
@@ -92,6 +92,122 @@ async def test_after_a_flush_every_open_job_comes_back_at_once(
     await dispatcher.round()
 
     assert dict(zip(ids, await there(joblog, *ids), strict=True)) == {one: one != "job4" for one in ids}
+
+
+async def begun(store: JobStore, joblog: JobLog, redis: Redis, job_id: str, *, max_attempts: int) -> Hand:
+    """Accept a job, begin it, and let the records know."""
+    created = utc_now() - timedelta(seconds=60)
+    await store.insert(
+        JobRecord(id=job_id, task=COUNT.name, params="{}", created_at=created, max_attempts=max_attempts)
+    )
+    await Dispatcher(store, joblog, redis, Lifecycle(redis, "c")).round()
+    hand = Hand(joblog)
+    await hand.begin(job_id)
+    await record_all(store, joblog, redis)
+    return hand
+
+
+async def test_what_was_running_when_redis_was_flushed_goes_on_or_ends(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """Attempts left: the next one, with the code `lost`. None left: failed, one end, in the records as well."""
+    old = await begun(store, joblog, redis, "again", max_attempts=2)
+    await begun(store, joblog, redis, "over", max_attempts=1)
+    before = {one: await store.get(one) for one in ("again", "over")}
+    await redis.flushall()
+
+    await dispatcher.round()
+    await dispatcher.round()
+
+    again, over = await joblog.read("again"), await joblog.read("over")
+    assert (again.job.status, again.job.attempt) == ("retrying", 1)
+    assert (over.job.status, over.job.attempt, over.cursor.seq) == ("failed", 1, 1)
+    assert [(one.job.error and (one.job.error.code, one.job.error.retryable)) for one in (again, over)] == [
+        ("lost", True),
+        ("lost", False),
+    ]
+    assert old._reports is not None
+    assert await joblog.call(old._reports.renew(1000)) == b"refused"
+    second = Hand(joblog)
+    assert (await second.begin("again")).attempt == 2
+    await second.succeed()
+    await record_all(store, joblog, redis)
+    for job_id, status, attempt in (("again", "succeeded", 2), ("over", "failed", 1)):
+        record, was = await store.get(job_id), before[job_id]
+        assert record is not None
+        assert was is not None
+        assert (record.status, record.done, record.attempt) == (status, True, attempt)
+        assert record.started_at == was.started_at is not None
+        assert record.epoch != was.epoch
+
+
+async def test_who_takes_over_in_the_middle_of_a_recovery_finishes_it(
+    store: JobStore, joblog: JobLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process dies when half of the jobs are back: the next one brings the other half at once."""
+    monkeypatch.setattr(module, "PAGE", 3)
+    ids = [f"job{number}" for number in range(9)]
+    await accept(store, *ids)
+    await store.mark_dispatched(ids, utc_now())
+    first = Dispatcher(store, joblog, redis, Lifecycle(redis, "c"))
+    page = first._one_page
+
+    async def dies(after: str) -> object:
+        if after == "job5":
+            raise ConnectionResetError
+        return await page(after)
+
+    monkeypatch.setattr(first, "_one_page", dies)
+    with pytest.raises(ConnectionResetError):
+        await first.round()
+    assert (await there(joblog, *ids)).count(True) == 6
+
+    second = Dispatcher(store, joblog, redis, Lifecycle(redis, "d"))
+    await second.round()
+    assert all(await there(joblog, *ids))
+    await redis.delete("mp:{job0}:state", "mp:{job8}:state")
+    await second.round()  # that was all: a page at a time again
+    assert await there(joblog, "job0", "job8") == [True, False]
+
+
+async def test_a_second_flush_in_the_middle_of_a_recovery_begins_it_again(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was back is lost again, and comes back again, in the next round."""
+    monkeypatch.setattr(module, "PAGE", 3)
+    ids = [f"job{number}" for number in range(6)]
+    await accept(store, *ids)
+    await store.mark_dispatched(ids, utc_now())
+    page = dispatcher._one_page
+
+    async def flushed(after: str) -> object:
+        if after:
+            await redis.flushall()
+        return await page(after)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatcher, "_one_page", flushed)
+        await dispatcher.round()
+    assert not all(await there(joblog, *ids))
+    await dispatcher.round()
+    assert all(await there(joblog, *ids))
+
+
+async def test_a_job_too_young_to_be_brought_back_is_waited_for(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Its request may be about to hand it over. The recovery is not over before it is there."""
+    now = utc_now()
+    clock = [now]
+    dispatcher = Dispatcher(store, joblog, redis, Lifecycle(redis, "c"), now=lambda: clock[0])
+    record = JobRecord(id="a", task=COUNT.name, params="{}", created_at=now)
+    await store.insert(record)
+    await store.mark_dispatched(["a"], now)
+    await dispatcher.round()
+    assert await there(joblog, "a") == [False]
+    clock[0] += timedelta(seconds=3)
+    await dispatcher.round()
+    assert await there(joblog, "a") == [True]
 
 
 async def test_one_lost_job_is_found_in_time(

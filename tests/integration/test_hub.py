@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 
 import pytest
-from milepost_api.hub import AlreadyEnded, Hub, Wishes, subscribe
+from milepost_api.hub import AlreadyEnded, Hub, Wishes
 from milepost_api.hub.topic import RING_BYTES, RING_EVENTS, Topic
 from redis.asyncio import Redis
 
@@ -22,6 +22,7 @@ from tests.support.hub import (
     kinds,
     next_frames,
     seqs,
+    subscribe,
     value,
 )
 from tests.support.jobs import PlayedJob

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from milepost_api.hub import Times, subscribe
+from milepost_api.hub import Times
 from milepost_api.hub.reader import Reader
 from redis.asyncio import Redis
 
@@ -26,6 +26,7 @@ from tests.support.hub import (
     kinds,
     next_frames,
     seqs,
+    subscribe,
 )
 from tests.support.jobs import PlayedJob
 from tests.support.proxy import TcpProxy

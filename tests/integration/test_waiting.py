@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from milepost_api.caretaker import StartDeadlines
-from milepost_api.hub import Hub, Subscription, Wishes, subscribe
+from milepost_api.hub import Hub, Subscription, Wishes
 from milepost_api.hub.line import Line
 from milepost_api.roster import FRESH_SECONDS, Roster
 from redis.asyncio import Redis
@@ -21,7 +21,7 @@ from milepost.log import Catalogue, JobLog, WorkerInfo
 from milepost.log.keys import WORKERS
 from milepost.log.peek import peek_in_line
 from tests.support.api import COUNT, Api, Hand, announce, serving, settings
-from tests.support.hub import hub_on, kinds, next_frames, value
+from tests.support.hub import hub_on, kinds, next_frames, subscribe, value
 from tests.support.joblog import claimed, created
 from tests.support.jobs import PlayedJob
 from tests.support.redis import RedisServer

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
-from milepost_api.hub import Frame, Hub, Recalled, Subscription, Times, Wishes, open_hub, subscribe
+from milepost_api.hub import Frame, Hub, Recalled, Subscription, Times, Wishes, open_hub
+from milepost_api.hub import subscribe as subscribe_for
 from redis.asyncio import Redis
 
+from milepost.codec import dumps
 from milepost.job import Job
 from milepost.log import JobLog
 from milepost.log.keys import events_key, state_key
 from milepost.redis import connect_subscriber
+from milepost.tenants import DEFAULT_TENANT
 from tests.support.jobs import PlayedJob
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
@@ -27,7 +30,7 @@ class Records:
     def __init__(self, *known: Recalled) -> None:
         self.known = {recalled.job.id: recalled for recalled in known}
 
-    async def recall(self, job_id: str) -> Recalled | None:
+    async def recall(self, job_id: str, tenant: str | None = None) -> Recalled | None:
         return self.known.get(job_id)
 
 
@@ -42,6 +45,13 @@ async def hub_on(
     ):
         await eventually(lambda: hub.connected, "the hub listens")
         yield hub
+
+
+async def subscribe(
+    hub: Hub, job_id: str, cursor: str | None = None, wishes: Wishes | None = None
+) -> Subscription:
+    """Open a stream of a job of the default tenant."""
+    return await subscribe_for(hub, job_id, cursor, wishes, tenant=DEFAULT_TENANT)
 
 
 async def all_frames(subscription: Subscription) -> list[Frame]:
@@ -94,5 +104,5 @@ async def happen_unheard(redis: Redis, job: PlayedJob, seq: int, kind: str, **st
     event = {"type": kind, "job_id": job.id, "seq": seq, "cursor": f"{epoch}-{seq}", **state}
     async with redis.pipeline() as pipe:
         pipe.hset(state_key(job.id), mapping={"seq": seq, **state})
-        pipe.xadd(events_key(job.id), {"t": kind, "e": json.dumps(event)}, id=f"{seq}-0")
+        pipe.xadd(events_key(job.id), {"t": kind, "e": dumps(event)}, id=f"{seq}-0")
         await pipe.execute()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
@@ -18,10 +18,11 @@ from uuid import uuid4
 import asyncpg
 
 from tests.support.ports import free_port
-from tests.support.process import Process
+from tests.support.process import Process, alive, children
+from tests.support.wait import eventually_sync
 
 # fsync and friends guard against a power cut, which no test survives anyway.
-_FAST = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"]
+_FAST = ["fsync=off", "full_page_writes=off", "max_connections=200"]
 _ENVIRONMENT = {"LC_ALL": "C"}
 _INSTALL = "pginstall18"
 
@@ -30,20 +31,23 @@ class PostgresServer:
     """A server that listens on a free port of 127.0.0.1, its data in `folder`.
 
     PostgreSQL refuses to run as root: then it runs as nobody, who must be able to read the programs.
+    `survives_kill`: what was committed is there again after `kill` and `start`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, survives_kill: bool = False) -> None:
         self._folder, self._port = folder, free_port()
+        self._options = [] if survives_kill else ["synchronous_commit=off"]
         self._user = "nobody" if os.geteuid() == 0 else None
         self._copies: list[Path] = []
         self._process: Process | None = None
+        self._ready: list[str | Path] = []
         self.url = f"postgresql://app@127.0.0.1:{self._port}/postgres"
 
     def __enter__(self) -> Self:
         programs, data = self._readable_programs(), self._new_data_folder()
         self._initialise(programs, data)
         listen = ["-D", str(data), "-h", "127.0.0.1", "-p", str(self._port), "-k", ""]
-        options = [part for option in _FAST for part in ("-c", option)]
+        options = [part for option in (*_FAST, *self._options) for part in ("-c", option)]
         self._process = Process(
             "postgres",
             [programs / "postgres", *listen, *options],
@@ -51,25 +55,53 @@ class PostgresServer:
             env=_ENVIRONMENT,
             cwd=Path("/"),
             user=self._user,
-        ).start()
-        ready: list[str | Path] = [
-            programs / "pg_isready",
-            "-U",
-            "app",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self._port),
-            "-q",
-        ]
-        self._process.wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
-        return self
+        )
+        where = ["-h", "127.0.0.1", "-p", str(self._port)]
+        self._ready = [programs / "pg_isready", "-U", "app", *where, "-t", "1", "-q"]
+        return self.start()
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
+        if self._process is not None and self._process.alive:
+            self.resume()
             self._process.stop(signal.SIGINT)  # "fast": connected clients are cut off
         for copy in self._copies:
             shutil.rmtree(copy)
+
+    def start(self) -> Self:
+        """Start it, after `kill` on the data it had, and wait until it answers."""
+        self.process.start()
+        self.process.wait_until(self._answers)
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL to the server. What it had started for its clients notices and leaves."""
+        started = children(self.process.pid)
+        self.process.kill()
+        eventually_sync(lambda: not any(map(alive, started)), "postgres has left")
+
+    def pause(self) -> None:
+        """Freeze it: connections stay, new ones are accepted by the kernel, and nobody answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on. Fine if it was not paused."""
+        self._signal_all(signal.SIGCONT)
+
+    @property
+    def process(self) -> Process:
+        if self._process is None:
+            raise RuntimeError("PostgreSQL was never started")
+        return self._process
+
+    def _signal_all(self, number: int) -> None:
+        if self.process.alive:
+            # The server first: stopped, it starts nothing that would be missed here.
+            for pid in (self.process.pid, *children(self.process.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    def _answers(self) -> bool:
+        return subprocess.run(self._ready, check=False).returncode == 0
 
     def _initialise(self, programs: Path, data: Path) -> None:
         how = ["-U", "app", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]

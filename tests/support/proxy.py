@@ -73,13 +73,20 @@ class TcpProxy:
     """Forwards 127.0.0.1:`port` to a target, and does what it is told to the connections.
 
     `target` is a URL or `(host, port)`; `url` is the same URL through the proxy. Counts `connections`
-    (ever accepted) and `reply_bytes`. `delay_seconds` holds every piece of data back, both ways. With `tls` its
-    clients must speak TLS, the target hears plain text.
+    (ever accepted) and `reply_bytes`. `delay_seconds` holds every piece of data back, both ways. With `others`
+    connections go to all of them in turn, past those that refuse: what a load balancer does. With `tls` its
+    clients must speak TLS, the targets hear plain text.
     """
 
-    def __init__(self, target: str | tuple[str, int], *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        target: str | tuple[str, int],
+        *others: str | tuple[str, int],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._tls = tls
-        self._host, self._target_port, self._template = _endpoint(target)
+        self._template = _endpoint(target)[2]
+        self._targets = [_endpoint(one)[:2] for one in (target, *others)]
         self.port = 0
         self.delay_seconds = 0.0
         self.connections = 0
@@ -139,7 +146,7 @@ class TcpProxy:
 
     def retarget(self, target: str | tuple[str, int]) -> None:
         """Forward later connections there: what a load balancer does when a server leaves."""
-        self._host, self._target_port, _ = _endpoint(target)
+        self._targets = [_endpoint(target)[:2]]
 
     def blackhole(self) -> None:
         """Swallow everything from now on, both ways, and keep the connections open."""
@@ -167,12 +174,12 @@ class TcpProxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, client: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
-        try:
-            target, far = await asyncio.open_connection(self._host, self._target_port)
-        except OSError:
+        ends = await self._reach()
+        if ends is None:
             self.connections += 1
             near.transport.abort()
             return
+        target, far = ends
         link = _Link(self, near, far)
         self.connections += 1  # counted once it is there to be dropped
         self._links[link] = cast("asyncio.Task[Any]", asyncio.current_task())
@@ -182,6 +189,16 @@ class TcpProxy:
             del self._links[link]
             near.close()
             far.close()
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """Connect to the target whose turn it is, or to the next one that does not refuse."""
+        for _ in self._targets:
+            self._targets.append(self._targets.pop(0))
+            try:
+                return await asyncio.open_connection(*self._targets[-1])
+            except OSError:
+                continue
+        return None
 
 
 def _endpoint(target: str | tuple[str, int]) -> tuple[str, int, str]:

@@ -88,6 +88,7 @@ class RedisServer:
         self.resume()
         with self.client() as client:
             client.flushall()
+            client.script_flush()  # each test's loss of memory leaves a set of scripts behind
 
     def client(self) -> Redis:
         """Return a client for the test itself, which sees replies as bytes."""

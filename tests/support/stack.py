@@ -149,7 +149,8 @@ class Stack:
         return f"{self.url}/v1/jobs/{job_id}/status/stream"
 
     def _headers(self) -> dict[str, str]:
-        key = self._settings.get("MILEPOST_API_KEYS", "").partition(",")[0]
+        entry = self._settings.get("MILEPOST_API_KEYS", "").partition(",")[0]
+        key = entry.partition(":")[2] or entry
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     async def _listed(self, url: str, worker_id: str) -> None:

@@ -98,6 +98,7 @@ def jobs(draw: st.DrawFn) -> Job:
         expires_at=draw(maybe_at),
         batch_id=draw(st.none() | names),
         parent_id=draw(st.none() | names),
+        retry_of=draw(st.none() | names),
     )
 
 

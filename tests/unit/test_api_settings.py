@@ -21,7 +21,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_by_default_only_this_machine_is_served() -> None:
     """No setting at all: loopback, SQLite below the data directory."""
     settings = load(ApiSettings)
-    assert (settings.host, settings.port, settings.keys) == ("127.0.0.1", 8000, ())
+    assert (settings.host, settings.port, settings.keys) == ("127.0.0.1", 8000, {})
     assert settings.database == f"sqlite+aiosqlite:///{Path('.milepost').resolve()}/milepost.db"
 
 
@@ -47,12 +47,49 @@ def test_blank_keys_are_no_keys() -> None:
 
 def test_keys_come_from_text_and_file(tmp_path: Path) -> None:
     """Both at once, each key once."""
-    (tmp_path / "keys").write_text("two\n\nthree\n")
-    assert load(ApiSettings, api_keys="one, two", api_keys_file=tmp_path / "keys").keys == (
-        "one",
-        "two",
-        "three",
-    )
+    (tmp_path / "keys").write_text("two\n\nacme:three\n")
+    assert load(ApiSettings, api_keys="one, two", api_keys_file=tmp_path / "keys").keys == {
+        "one": "default",
+        "two": "default",
+        "three": "acme",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("acme:one, acme:two", {"one": "acme", "two": "acme"}),
+        ("a-1_b:one,one:two", {"one": "a-1_b", "two": "one"}),
+        ("acme:one,acme:one", {"one": "acme"}),
+        ("default:one,one", {"one": "default"}),
+        ("default:has:colons:", {"has:colons:": "default"}),
+    ],
+)
+def test_a_key_belongs_to_the_tenant_before_its_first_colon(text: str, keys: dict[str, str]) -> None:
+    """Several keys of one tenant may be valid at a time; what follows the first colon is the key, whatever it is."""
+    assert load(ApiSettings, api_keys=text).keys == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("acme:hunter2,globex:hunter2", "the tenants 'acme' and 'globex' are given the same key"),
+        ("hunter2, acme:hunter2", "the tenants 'default' and 'acme' are given the same key"),
+        ("Acme:hunter2", "names no tenant"),
+        (":hunter2", "names no tenant"),
+        ("hunter2hunter2!:x", "write a key that contains a colon as default:KEY"),
+        (f"{'a' * 65}:hunter2", "names no tenant"),
+        ("acme:", "the tenant 'acme' is given an empty key"),
+        ("acme:hunter2 hunter2", "plain ASCII without spaces"),
+    ],
+)
+def test_keys_that_do_not_say_whose_they_are_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    """A sentence at start, wherever they stand, that shows no key and no half of one."""
+    (tmp_path / "keys").write_text(text.replace(",", "\n"))
+    for given in ({"api_keys": text}, {"api_keys_file": tmp_path / "keys"}):
+        with pytest.raises(SettingsError, match=said) as refused:
+            load(ApiSettings, **given)
+        assert "hunter" not in str(refused.value)
 
 
 def test_secrets_are_not_shown() -> None:
@@ -75,11 +112,14 @@ def test_the_usual_names_of_a_database_are_understood(given: str, used: str) -> 
     assert load(ApiSettings, database_url=given).database == used
 
 
-def test_a_ring_opens_for_its_keys_only() -> None:
+def test_a_ring_knows_its_keys_only_and_whose_they_are() -> None:
     """By value, whole, and never when it is empty."""
-    ring = KeyRing(["one", "two"])
-    assert ring.opens(b"one")
-    assert ring.opens(b"two")
-    assert not ring.opens(b"on")
-    assert not ring.opens(b"")
-    assert not KeyRing([]).opens(b"")
+    ring = KeyRing({"one": "acme", "two": "globex"})
+    assert [ring.tenant(key) for key in (b"one", b"two", b"on", b"", b"acme:one")] == [
+        "acme",
+        "globex",
+        None,
+        None,
+        None,
+    ]
+    assert KeyRing({}).tenant(b"") is None

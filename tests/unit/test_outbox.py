@@ -51,14 +51,14 @@ def said(reports: list[Report]) -> list[Any]:
     """Return what the reports would tell: a count, a log's message, an output, or the action."""
     told: list[Any] = []
     for call, _ in reports:
-        if call.args[4] == "checkpoint":
-            told.append(("checkpoint", call.args[6]))
+        if call.args[3] == "checkpoint":
+            told.append(("checkpoint", call.args[5]))
             continue
-        if call.args[4] != "event":
-            told.append(call.args[4])
+        if call.args[3] != "event":
+            told.append(call.args[3])
             continue
-        body = json.loads(f"{{{call.args[7]}}}")
-        match call.args[6]:
+        body = json.loads(f"{{{call.args[6]}}}")
+        match call.args[5]:
             case "progress":
                 told.append(body["progress"]["current"])
             case "log":
@@ -173,7 +173,7 @@ def test_milestones_are_kept_beside_the_latest_progress(outbox: Outbox, clock: C
             pass
     reports = outbox.batch(clock.now)
     statuses = [
-        [step["status"] for step in json.loads(f"{{{call.args[7]}}}")["progress"]["steps"]]
+        [step["status"] for step in json.loads(f"{{{call.args[6]}}}")["progress"]["steps"]]
         for call, _ in reports
     ]
     assert statuses == [["running"], ["succeeded"], ["succeeded", "running"], ["succeeded", "succeeded"]]

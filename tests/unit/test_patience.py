@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from milepost_api.caretaker import LULL_SECONDS, Patience
+from milepost_api.caretaker.patience import LULL_SECONDS, Patience
 
 
 class Clock:

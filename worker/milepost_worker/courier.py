@@ -15,7 +15,9 @@ import structlog
 from redis import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from milepost.log import SCRIPTS, Call
+from milepost.log import Call
+from milepost.log.evaluate import renew
+from milepost.log.generation import TRIES, known_to
 from milepost.redis import UNREACHABLE, is_transient
 from milepost_worker.metrics import SILENT, Metrics
 from milepost_worker.outbox import Outbox, Report, size_of
@@ -158,20 +160,22 @@ class Courier(threading.Thread):
         return sent
 
     def _send(self, calls: Sequence[Call]) -> list[Any]:
-        replies = self._pipelined(calls)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            # Redis has restarted or its scripts were flushed. Reports are numbered, so sending all again is safe.
-            for name in ("report", "renew", "cover"):
-                self._redis.script_load(SCRIPTS[name].source)
+        for _ in range(TRIES - 1):
             replies = self._pipelined(calls)
-        return replies
+            if not any(isinstance(reply, NoScriptError) for reply in replies):
+                return replies
+            # Redis has restarted or another has taken over. Reports are numbered, so sending all again is safe.
+            renew(self._redis)
+        return self._pipelined(calls)
 
     def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
         # In one transaction: all of them meet the scripts or none. Otherwise another worker could load them between
         # two reports of a job, the second would be taken without the first, and the first come too late.
         pipe = self._redis.pipeline(transaction=True)
+        generation = known_to(self._redis)
         for call in calls:
-            pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *[_encoded(arg) for arg in call.args])
+            sha = call.script.of(generation).sha
+            pipe.evalsha(sha, len(call.keys), *call.keys, *[_encoded(arg) for arg in call.args])
         return list(pipe.execute(raise_on_error=False))
 
     def _hear(self, beats: Sequence[Outbox], replies: Sequence[Any], now: float) -> Iterator[Exception]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from milepost.codec import dumps, encode_frame, encode_retry
+from milepost.codec import Cursor, dumps, encode_frame, encode_retry
 from milepost.events import (
     Control,
     Ended,
@@ -48,20 +48,20 @@ class Frame:
         return self.kind == Progressed.type
 
 
-def durable(seq: int, kind: str, data: bytes, epoch: str) -> Frame:
+def durable(cursor: Cursor, kind: str, data: bytes) -> Frame:
     """Frame an event of the history."""
     place = NOWHERE if kind == StatusChanged.type else None
-    return Frame(seq, kind, data, encode_frame(kind, data, f"{epoch}-{seq}"), place)
+    return Frame(cursor.seq, kind, data, encode_frame(kind, data, str(cursor)), place)
 
 
-def snapshot(seq: int, epoch: str, data: dict[str, Any], job: Job) -> Frame:
-    """Frame a snapshot of `job`, whose `seq` is the last event that it includes (or the one before the end)."""
-    return replace(durable(seq, Snapshot.type, dumps(data).encode(), epoch), place=place_of(job))
+def snapshot(cursor: Cursor, data: dict[str, Any], job: Job) -> Frame:
+    """Frame a snapshot of `job`; `cursor` is of the last event that it includes (or the one before the end)."""
+    return replace(durable(cursor, Snapshot.type, dumps(data).encode()), place=place_of(job))
 
 
-def ended(seq: int, epoch: str, event: Event) -> Frame:
+def ended(cursor: Cursor, event: Event) -> Frame:
     """Frame an `end` that does not come from the history."""
-    return durable(seq, Ended.type, dumps(to_wire(event)).encode(), epoch)
+    return durable(cursor, Ended.type, dumps(to_wire(event)).encode())
 
 
 def control(event: Control) -> Frame:

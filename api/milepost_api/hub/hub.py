@@ -56,8 +56,11 @@ class Recalled:
 class Memory(Protocol):
     """What the hub asks when Redis does not know a job."""
 
-    async def recall(self, job_id: str) -> Recalled | None:
-        """Return the job's record; None when there is none. May bring an unfinished job (back) to Redis."""
+    async def recall(self, job_id: str, tenant: str | None = None) -> Recalled | None:
+        """Return the job's record; None when there is none, or none of `tenant`.
+
+        May bring an unfinished job (back) to Redis.
+        """
 
 
 class Hub:
@@ -118,6 +121,11 @@ class Hub:
             raise
         return topic
 
+    def owner(self, job_id: str) -> str | None:
+        """Return whose job it is, None when nobody watches it."""
+        topic = self._topics.get(_key(job_id))
+        return topic.tenant if topic else None
+
     def leave(self, topic: Topic) -> None:
         topic.readers -= 1
         if topic.readers == 0:
@@ -137,6 +145,7 @@ class Hub:
         except BaseException:
             self._forget(topic)
             raise
+        topic.tenant = view.tenant
         topic.start(view.cursor, done=view.job.done)
         if topic.suspect:
             self._fill(topic)
@@ -279,13 +288,16 @@ class Hub:
             topic.suspect = topic.suspect or view.more
 
     async def _vanished(self, topic: Topic) -> None:
-        """Redis lost a job that is being watched: its readers are told what SQL knows, or wait for it."""
+        """Redis has no job that is being watched: its readers are told what SQL knows, or wait for it, or leave."""
         try:
             recalled = await self.memory.recall(topic.job_id)
         except (StoreUnavailable, RedisError, *UNREACHABLE) as error:
             log.debug("hub.recall_failed", job_id=topic.job_id, error=str(error))
             return  # the reconciliation comes back to it
-        if recalled is not None and recalled.job.done and not topic.done:
+        if recalled is None:  # deleted; a job that gets the same id later is another one
+            self._forget(topic)
+            topic.vanish()
+        elif recalled.job.done and not topic.done:
             topic.start(recalled.cursor, done=True)
 
     # Tasks: whoever started one keeps it, sees how it ended, and can wait for it.
@@ -353,7 +365,7 @@ def snapshot_of(job: Job, cursor: Cursor, at: str, present: Callable[[Job], dict
         "at": at,
         "job": present(job),
     }
-    return snapshot(cursor.seq, cursor.epoch, data, job)
+    return snapshot(cursor, data, job)
 
 
 DEFAULT_TIMES = Times()

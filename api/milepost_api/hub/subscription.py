@@ -13,6 +13,7 @@ from milepost import times
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.events import Ended, Gap, Reconnect, Snapshot, end_of
+from milepost.ids import new_job_id
 from milepost.job import Job
 from milepost.log import View
 from milepost_api.hub.frames import Frame, Place, conflate, durable, ended, gap, reconnect
@@ -93,6 +94,8 @@ class Subscription:
         except (JobNotFound, StoreUnavailable) as error:
             log.info("stream.interrupted", reason=str(error))
             return self._goodbye("unavailable")
+        if self._topic and self._topic.gone and not frames:
+            return self._goodbye("deleted")
         if leaving and not self.finished:
             return [*frames, *self._goodbye("shutdown")]
         return frames
@@ -160,26 +163,38 @@ class Subscription:
 
 
 async def subscribe(
-    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes | None = None
+    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes | None = None, *, tenant: str
 ) -> Subscription:
     """Return the reader's subscription, with what it must be sent first already decided.
 
     `cursor_text` is what the client sent as its last event id, whatever that is. Raises `AlreadyEnded` when
-    it has the end, `JobNotFound` when neither Redis nor SQL has the job, `StoreUnavailable`.
+    it has the end, `JobNotFound` when neither Redis nor SQL has the job for this `tenant`, `StoreUnavailable`.
     """
     wishes = wishes or Wishes()
     cursor = Cursor.parse(cursor_text) if cursor_text else None
     try:
-        topic = await hub.watch(job_id)
-    except JobNotFound:
-        recalled = await hub.memory.recall(job_id)
+        return await _in_log(hub, job_id, cursor_text, wishes, tenant)
+    except JobNotFound:  # also of a job that is watched: Redis may have lost it this moment
+        recalled = await hub.memory.recall(job_id, tenant)
         if recalled is None:
             raise
         if recalled.job.done:
             return _remembered(hub, recalled, cursor, cursor_text, wishes)
-        topic = await _brought_back(hub, job_id)
     try:
-        first = await _opening(hub, topic, cursor, cursor_text)
+        # Recalling an accepted job that has not run brings it to Redis; one that was running takes a moment more.
+        return await _in_log(hub, job_id, cursor_text, wishes, tenant)
+    except JobNotFound:
+        raise StoreUnavailable(
+            "Redis has lost this job and it is being brought back; try again shortly."
+        ) from None
+
+
+async def _in_log(hub: Hub, job_id: str, text: str | None, wishes: Wishes, tenant: str) -> Subscription:
+    """Return the subscription to a job that is in the log. Raises `JobNotFound` when it is not."""
+    cursor = Cursor.parse(text) if text else None
+    topic = await _watched(hub, job_id, tenant)
+    try:
+        first = await _opening(hub, topic, cursor, text)
     except BaseException:
         hub.leave(topic)
         raise
@@ -187,14 +202,16 @@ async def subscribe(
     return Subscription(hub, topic, first, seq, wishes)
 
 
-async def _brought_back(hub: Hub, job_id: str) -> Topic:
-    """Recalling an accepted job that has not run brings it to Redis; one that was running takes a moment more."""
-    try:
-        return await hub.watch(job_id)
-    except JobNotFound:
-        raise StoreUnavailable(
-            "Redis has lost this job and it is being brought back; try again shortly."
-        ) from None
+async def _watched(hub: Hub, job_id: str, tenant: str) -> Topic:
+    """Watch the job. A topic is shared by all its readers, so each is looked at when it comes."""
+    # Where somebody else's job is watched already, one that is not there is asked for: neither how soon the answer
+    # comes, nor what it is while Redis is away, may tell.
+    known = hub.owner(job_id) in (None, tenant)
+    topic = await hub.watch(job_id if known else new_job_id())
+    if topic.tenant == tenant:
+        return topic
+    hub.leave(topic)
+    raise JobNotFound
 
 
 async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | None) -> list[Frame]:
@@ -217,7 +234,7 @@ async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | No
 
 
 def _framed(view: View) -> list[Frame]:
-    return [durable(entry.seq, entry.kind, entry.data, view.cursor.epoch) for entry in view.entries]
+    return [durable(entry.cursor, entry.kind, entry.data) for entry in view.entries]
 
 
 async def from_view(hub: Hub, view: View) -> list[Frame]:
@@ -240,7 +257,7 @@ def from_record(hub: Hub, recalled: Recalled) -> list[Frame]:
 def _end(job: Job, cursor: Cursor, at: str) -> Frame:
     """Frame the end of a job whose history is gone."""
     end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=at)
-    return ended(cursor.seq, cursor.epoch, end)
+    return ended(cursor, end)
 
 
 def _remembered(

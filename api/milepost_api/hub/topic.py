@@ -26,6 +26,8 @@ class Topic:
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
+        self.tenant: str | None = None
+        """Whose job it is, once that was read."""
         self.readers = 0
         self.epoch: str | None = None
         self.generation = 0
@@ -33,6 +35,8 @@ class Topic:
         """Why the present generation began, as a `gap` tells it."""
         self.floor = self.last = 0
         self.done = False
+        self.gone = False
+        """Neither Redis nor SQL has the job any more: it was deleted."""
         self.suspect = False
         """Something was heard that is not held: the history is to be read."""
         self.may_wait = True
@@ -73,15 +77,19 @@ class Topic:
             return True
         if cursor.seq != self.last + 1 or data is None:
             return False
-        self._append(durable(cursor.seq, kind, data, cursor.epoch))
+        self._append(durable(cursor, kind, data))
         self.wake()
         return True
 
     def fill(self, epoch: str, entries: Sequence[Entry]) -> None:
-        """Take events read from the history."""
+        """Take events read from the history after `cursor`, which is of `epoch` now.
+
+        Another epoch means that the history branched no earlier than where this topic stood: it goes on.
+        """
+        self.epoch = epoch
         for entry in entries:
-            if epoch == self.epoch and entry.seq == self.last + 1:
-                self._append(durable(entry.seq, entry.kind, entry.data, epoch))
+            if entry.seq == self.last + 1:
+                self._append(durable(entry.cursor, entry.kind, entry.data))
         self.wake()
 
     def stands(self, frame: Frame | None) -> None:
@@ -97,6 +105,11 @@ class Topic:
         if seq < self.floor:
             return None
         return list(islice(self._ring, seq - self.floor, None))
+
+    def vanish(self) -> None:
+        """There is no such job any more, and nothing more to come."""
+        self.gone = True
+        self.wake()
 
     def wake(self) -> None:
         """Everybody who waits looks again."""

@@ -10,6 +10,7 @@ from milepost.events import Ended, Event, StatusChanged, from_wire
 from milepost.job import Status
 from milepost.log.lifecycle import Outcome
 from milepost.times import parse
+from milepost_api.records.standing import Standing
 from milepost_api.records.table import JobRecord
 
 NO_OUTCOME = Outcome(result=None, traceback=None, expires_at=None)
@@ -29,7 +30,9 @@ def lifecycle_event(wire: Mapping[str, Any] | None) -> StatusChanged | Ended | N
     return event if Cursor.parse(event.cursor) else None
 
 
-def advance(record: JobRecord, event: StatusChanged | Ended, outcome: Outcome = NO_OUTCOME) -> None:
+def advance(
+    record: Standing | JobRecord, event: StatusChanged | Ended, outcome: Outcome = NO_OUTCOME
+) -> None:
     """Apply one event, if it is news."""
     cursor = Cursor.parse(event.cursor)
     if cursor is None or record.done:
@@ -38,8 +41,8 @@ def advance(record: JobRecord, event: StatusChanged | Ended, outcome: Outcome = 
     if not _is_news(record, cursor, event):
         _start_late(record, cursor, event)
         return
-    if record.epoch != cursor.epoch:
-        record.started_at = None  # another history: the job was begun anew
+    if record.epoch != cursor.epoch and event.attempt == 0:
+        record.started_at = None  # another history, and in it nobody has begun the job yet
     record.epoch, record.version, record.updated_at = cursor.epoch, cursor.seq, parse(event.at)
     record.status, record.attempt = str(event.status), event.attempt
     record.error = event.error.to_wire() if event.error else None
@@ -50,28 +53,28 @@ def advance(record: JobRecord, event: StatusChanged | Ended, outcome: Outcome = 
         _start_late(record, cursor, event)
 
 
-def is_forgotten(record: JobRecord, event: StatusChanged | Ended) -> bool:
+def is_forgotten(record: Standing | JobRecord, event: StatusChanged | Ended) -> bool:
     """Whether the log has forgotten the job's end: the job goes on after it."""
     if not isinstance(event, StatusChanged) or not record.done or record.finished_at is None:
         return False
     return parse(event.at) > record.finished_at
 
 
-def _is_news(record: JobRecord, cursor: Cursor, event: Event) -> bool:
+def _is_news(record: Standing | JobRecord, cursor: Cursor, event: Event) -> bool:
     if record.epoch == cursor.epoch:
         return cursor.seq > record.version
     # Two histories of one job (Redis lost the first): their numbers do not compare, their times do.
     return record.updated_at is None or parse(event.at) >= record.updated_at
 
 
-def _start_late(record: JobRecord, cursor: Cursor, event: StatusChanged | Ended) -> None:
+def _start_late(record: Standing | JobRecord, cursor: Cursor, event: StatusChanged | Ended) -> None:
     """The first `running` tells when the job began, even when two recorders took its events out of order."""
     if event.status == Status.RUNNING and record.epoch == cursor.epoch:
         began = parse(event.at)
         record.started_at = min(record.started_at, began) if record.started_at else began
 
 
-def _end(record: JobRecord, event: Ended, outcome: Outcome) -> None:
+def _end(record: Standing | JobRecord, event: Ended, outcome: Outcome) -> None:
     record.done, record.run_at = True, None
     record.finished_at = parse(event.finished_at or event.at)
     record.progress = event.progress.to_wire()

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from milepost.events import INLINE_RESULT_BYTES
-from milepost.job import Job
+from milepost.job import ErrorCode, Job, JobError, Status
 from milepost.log import NewJob
 from milepost.times import rfc3339
 from milepost_api.records.table import JobRecord
+
+BEGUN = frozenset({Status.RUNNING, Status.RETRYING})
 
 
 def job_of(record: JobRecord) -> Job:
@@ -35,13 +37,17 @@ def job_of(record: JobRecord) -> Job:
             "error": record.error,
             "batch_id": record.batch_id,
             "parent_id": record.parent_id,
+            "retry_of": record.retry_of,
             **_moments(record),
         }
     )
 
 
 def new_job(record: JobRecord) -> NewJob:
-    """Return what the log needs of a record, at submit time or when the dispatcher brings it later."""
+    """Return what the log needs of a record, at submit time or when it has lost the job.
+
+    A job that was begun is not begun anew: its attempts count.
+    """
     return NewJob(
         id=record.id,
         task=record.task,
@@ -56,7 +62,23 @@ def new_job(record: JobRecord) -> NewJob:
         due_ms=None if record.run_at is None else round(record.run_at.timestamp() * 1000),
         batch_id=record.batch_id,
         parent_id=record.parent_id,
+        attempt=record.attempt,
+        error=_last_error(record),
+        started_at=rfc3339(record.started_at) if record.started_at else None,
+        retry_of=record.retry_of,
+        tenant=record.tenant,
     )
+
+
+def _last_error(record: JobRecord) -> JobError | None:
+    if record.status == Status.RETRYING and record.error:
+        return JobError.from_wire(record.error)  # the attempt had failed before Redis lost its successor
+    if record.status not in BEGUN:
+        return None
+    left = record.attempt < record.max_attempts
+    follows = "another attempt follows" if left else "no attempts are left"
+    message = f"Redis lost this job while it was {record.status}; {follows}."
+    return JobError(code=ErrorCode.LOST, message=message, attempt=record.attempt, retryable=left)
 
 
 def _moments(record: JobRecord) -> Mapping[str, str | None]:

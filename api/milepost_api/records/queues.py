@@ -25,7 +25,7 @@ class QueueCounts:
     oldest: datetime | None
 
 
-def counts_query(now: datetime) -> Select[Any]:
+def queues_query(now: datetime) -> Select[Any]:
     """Return the query that counts them, a row for each queue that has any."""
     running = _jobs.status == Status.RUNNING.value
     due = or_(_jobs.run_at.is_(None), _jobs.run_at <= now)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, UniqueConstraint, event, text
 from sqlmodel import Field, SQLModel
 
 from milepost.job import Status
+from milepost.tenants import DEFAULT_TENANT
+from milepost_api.records.order import sort_key
+from milepost_api.records.searchable import searchable
 from milepost_api.records.types import JsonText, UTCDateTime, id_text
 
 NAMES = {
@@ -18,10 +21,11 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-DEFAULT_TENANT = "default"
-"""Whose jobs they are where keys name no tenant, or where there are no keys."""
-
 SQLModel.metadata.naming_convention = NAMES  # migrations can drop only what has a name
+
+
+def _key_of_row(context: Any) -> int:
+    return sort_key(context.get_current_parameters()["created_at"])
 
 
 class JobRecord(SQLModel, table=True):
@@ -29,10 +33,16 @@ class JobRecord(SQLModel, table=True):
 
     The first half is what was asked for and never changes. The second half is what the recorder learned
     from the log: `version` is the `seq` of the last event applied, within `epoch`; `updated_at` its time.
+
+    `sort_key` is the place in every list (see `records.order`), `search` the text it is found by; both are filled in
+    when the record is written.
     """
 
     __tablename__ = "jobs"
-    __table_args__ = (UniqueConstraint("tenant", "idempotency_key", name="uq_jobs_tenant_idempotency_key"),)
+    __table_args__ = (
+        UniqueConstraint("tenant", "idempotency_key", name="uq_jobs_tenant_idempotency_key"),
+        UniqueConstraint("sort_key", name="uq_jobs_sort_key"),
+    )
 
     id: str = Field(sa_column=Column(id_text(), primary_key=True))
     task: str = Field(max_length=200)
@@ -45,9 +55,10 @@ class JobRecord(SQLModel, table=True):
     max_attempts: int = 1
     timeout_seconds: float | None = None
     start_timeout_seconds: float | None = None
-    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False, index=True))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+    sort_key: int = Field(default=None, sa_column=Column(BigInteger, nullable=False, default=_key_of_row))
     start_by: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
-    batch_id: str | None = Field(default=None, max_length=64, index=True)
+    batch_id: str | None = Field(default=None, max_length=64)
     parent_id: str | None = Field(default=None, max_length=64, index=True)
     retry_of: str | None = Field(default=None, sa_column=Column(id_text()))
     tenant: str = Field(
@@ -67,26 +78,74 @@ class JobRecord(SQLModel, table=True):
     traceback: str | None = Field(default=None, sa_column=Column(Text))
     run_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     started_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
-    finished_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
+    finished_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime, index=True))
     expires_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     dispatched_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     updated_at: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
+    search: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
 
 
 class TagRecord(SQLModel, table=True):
-    """Which jobs carry a tag: an index, so that looking one up reads no other job."""
+    """One tag of a job, with what lists are filtered by beside it, so that a page is read from the index alone.
+
+    The database keeps `status` level with that of the job (see `records.derived`); the rest never changes.
+    """
 
     __tablename__ = "job_tags"
 
-    tag: str = Field(primary_key=True, max_length=128)
     job_id: str = Field(
         sa_column=Column(id_text(), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    )
+    tag: str = Field(primary_key=True, max_length=128)
+    tenant: str = Field(max_length=64)
+    status: str = Field(max_length=16)
+    task: str = Field(max_length=200)
+    queue: str = Field(max_length=64)
+    sort_key: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+def tag_records(record: JobRecord) -> list[TagRecord]:
+    """Return the rows of a job's tags, once the job has its sort key."""
+    copied: dict[str, Any] = {
+        name: getattr(record, name) for name in ("tenant", "status", "task", "queue", "sort_key")
+    }
+    return [TagRecord(job_id=record.id, tag=tag, **copied) for tag in dict.fromkeys(record.tags)]
+
+
+@event.listens_for(JobRecord, "before_insert")
+def _keep_searchable(_mapper: Any, _connection: Any, record: JobRecord) -> None:
+    # What the end of the job adds is written with it (see `records.standing`).
+    record.search = searchable(
+        job_id=record.id,
+        task=record.task,
+        batch=record.batch_id,
+        tags=record.tags,
+        metadata=record.meta,
+        progress=record.progress,
+        error=record.error,
     )
 
 
 _jobs = SQLModel.metadata.tables["jobs"].c
-for _name in ("status", "task", "queue"):
-    Index(f"ix_jobs_{_name}", _jobs[_name], _jobs.id)  # a filtered page is read in the order of its ids
+_tags = SQLModel.metadata.tables["job_tags"].c
+# What a list is filtered by, then its order. A list of several statuses is merged from one of each (see
+# `records.listing`), so that every list reads a page from its index and nothing else, however rare what it asks for.
+for _name, _columns in (
+    ("status", (_jobs.status,)),
+    ("task", (_jobs.task, _jobs.status)),
+    ("queue", (_jobs.queue, _jobs.status)),
+    ("task_queue", (_jobs.task, _jobs.queue, _jobs.status)),
+):
+    Index(f"ix_jobs_{_name}", _jobs.tenant, *_columns, _jobs.sort_key)
+# Other filters on a batch or a tag are answered from these indexes as well: from the columns behind the order.
+Index(
+    "ix_jobs_batch_id",
+    *(_jobs.tenant, _jobs.batch_id, _jobs.status, _jobs.sort_key, _jobs.task, _jobs.queue),
+    sqlite_where=text("batch_id IS NOT NULL"),
+    postgresql_where=text("batch_id IS NOT NULL"),
+)
+Index("ix_job_tags_tag", _tags.tenant, _tags.tag, _tags.status, _tags.sort_key, _tags.queue)
+Index("ix_job_tags_task", _tags.tenant, _tags.tag, _tags.task, _tags.status, _tags.sort_key, _tags.queue)
 # Small partial indexes: the dispatcher and the caretaker look every second, among the jobs not done only.
 # Each condition is spelled as SQLAlchemy spells it in queries: SQLite compares the texts.
 for _name, _column, _condition in (

@@ -1,9 +1,13 @@
-"""GET /v1/tasks, /v1/queues and /v1/workers: what can be asked for, what waits, and who is there."""
+"""GET /v1/tasks, /v1/queues and /v1/workers: what can be asked for, what waits, and who is there.
+
+These are facts of the installation, whoever asks: a job waits behind those of all tenants, for workers of all of them.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from fastapi import APIRouter
@@ -15,7 +19,7 @@ from milepost_api.lookup import redis_answers
 from milepost_api.records import QueueCounts
 from milepost_api.responses import JsonResponse
 from milepost_api.roster import takes_jobs
-from milepost_api.services import ServicesDep
+from milepost_api.services import ServicesDep, TenantDep
 
 router = APIRouter(tags=["operations"])
 
@@ -96,8 +100,17 @@ def _queue(counts: QueueCounts, workers: int, now: datetime) -> QueueEntry:
 @router.get(
     "/workers", summary="List workers", response_class=JsonResponse, responses={200: {"model": WorkerList}}
 )
-async def list_workers(services: ServicesDep) -> Response:
-    """List the workers that are there at this moment."""
+async def list_workers(services: ServicesDep, tenant: TenantDep) -> Response:
+    """List the workers that are there at this moment; other tenants' jobs that they run are not named."""
     async with redis_answers(services.settings.redis_answer_seconds):
         workers = await services.catalogue.workers()
-    return JsonResponse({"items": [asdict(worker) for worker in workers]})
+        running = [one.id for worker in workers for one in worker.running if one.id is not None]
+        owners = await services.log.tenants(running)
+    own = {job_id for job_id, owner in zip(running, owners, strict=True) if owner == tenant}
+    return JsonResponse({"items": [asdict(_shown(worker, own)) for worker in workers]})
+
+
+def _shown(worker: WorkerInfo, own: Collection[str]) -> WorkerInfo:
+    """Return the worker as those see it whose jobs are `own`: busy with the others, too."""
+    running = [one if one.id in own else replace(one, id=None) for one in worker.running]
+    return replace(worker, running=running)

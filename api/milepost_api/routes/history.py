@@ -19,7 +19,7 @@ from milepost_api.lookup import Found, redis_answers
 from milepost_api.problems import Problem, describe
 from milepost_api.responses import JsonResponse
 from milepost_api.routes.status import CursorText
-from milepost_api.services import JobId, Services, ServicesDep
+from milepost_api.services import JobId, Services, ServicesDep, TenantDep
 from milepost_api.views import retry_after_seconds
 
 router = APIRouter(tags=["jobs"])
@@ -48,9 +48,9 @@ class EventPage:
         **describe("job-not-found", "not-ready", "no-result", "expired"),
     },
 )
-async def get_job_result(job_id: JobId, services: ServicesDep) -> Response:
+async def get_job_result(job_id: JobId, services: ServicesDep, tenant: TenantDep) -> Response:
     """Return what the task returned, of any size."""
-    seen = await services.lookup.find(job_id)
+    seen = await services.lookup.find(job_id, tenant)
     if not seen.job.done:
         wait = retry_after_seconds(seen.job, utc_now())
         raise Problem(
@@ -61,7 +61,7 @@ async def get_job_result(job_id: JobId, services: ServicesDep) -> Response:
         )
     if seen.job.status != Status.SUCCEEDED:
         raise _no_result(seen)
-    result = await _result(services, seen)
+    result = await _result(services, seen, tenant)
     if result is None:
         raise Problem("expired", "The job succeeded, but its result is no longer kept.")
     return Response(result, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
@@ -78,12 +78,12 @@ def _no_result(seen: Found) -> Problem:
     )
 
 
-async def _result(services: Services, seen: Found) -> bytes | None:
+async def _result(services: Services, seen: Found, tenant: str) -> bytes | None:
     if seen.live:
         async with redis_answers(services.settings.redis_answer_seconds):
             if (result := await services.log.result(seen.job.id)) is not None:
                 return result
-    record = await services.store.get(seen.job.id)
+    record = await services.store.find(seen.job.id, tenant)
     return record.result.encode() if record and record.result is not None else None
 
 
@@ -96,27 +96,28 @@ async def _result(services: Services, seen: Found) -> bytes | None:
 async def list_job_events(
     job_id: JobId,
     services: ServicesDep,
+    tenant: TenantDep,
     after: Annotated[CursorText | None, Query(description="From the beginning if not given.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
     """Return the same events as the stream, as a page of JSON."""
     try:
         async with redis_answers(services.settings.redis_answer_seconds):
-            view = await _view(services, job_id, after)
+            view = await _view(services, job_id, tenant, after)
     except JobNotFound:
-        return await _without_log(services, job_id, after)
+        return await _without_log(services, job_id, tenant, after)
     return JsonResponse(_gap_page(view) if view.gap else _page(view, after, limit))
 
 
-async def _view(services: Services, job_id: str, after: str | None) -> View:
+async def _view(services: Services, job_id: str, tenant: str, after: str | None) -> View:
     here = Cursor.parse(after) if after else None
     if here is None:
-        here = Cursor((await services.log.read(job_id)).cursor.epoch, 0)
-    return await services.log.read(job_id, here)
+        here = Cursor((await services.log.read(job_id, tenant=tenant)).cursor.epoch, 0)
+    return await services.log.read(job_id, here, tenant=tenant)
 
 
-async def _without_log(services: Services, job_id: str, after: str | None) -> Response:
-    record = await services.store.get(job_id)
+async def _without_log(services: Services, job_id: str, tenant: str, after: str | None) -> Response:
+    record = await services.store.find(job_id, tenant)
     if record is None:
         raise JobNotFound
     if record.done:

@@ -1,38 +1,23 @@
-"""GET /v1/jobs, GET /v1/jobs/{id}, POST /v1/jobs/{id}/cancel."""
+"""GET and DELETE /v1/jobs/{id}, POST /v1/jobs/{id}/cancel and /retry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query
-from pydantic import AwareDatetime
-from pydantic import StringConstraints as Text
+from fastapi import APIRouter, Header
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from milepost.errors import JobNotFound
-from milepost.ids import JOB_ID
-from milepost.job import Status
 from milepost.times import utc_now
-from milepost_api.lookup import redis_answers
+from milepost_api import actions
 from milepost_api.problems import describe
-from milepost_api.records import JobFilter, new_job
 from milepost_api.responses import JsonResponse
-from milepost_api.services import JobId, RootPath, Services, ServicesDep
+from milepost_api.routes.submit import ACCEPTED, REFUSED, IdempotencyKey, Prefer, answer
+from milepost_api.services import JobId, RootPath, ServicesDep, TenantDep
 from milepost_api.views import JobResource, job_wire, retry_after_seconds
 
 router = APIRouter(tags=["jobs"])
-
-Word = Annotated[str, Text(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-PageCursor = Annotated[str, Text(pattern=f"^{JOB_ID.pattern}$")]
-
-
-@dataclass(frozen=True, slots=True)
-class JobPage:
-    """One page of jobs; `next_cursor` asks for the next one and is null on the last."""
-
-    items: list[JobResource]
-    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,47 +28,12 @@ class Cancellation:
     outcome: Literal["cancelled", "requested", "already_done"]
 
 
-@router.get(
-    "/jobs",
-    summary="List jobs",
-    response_class=JsonResponse,
-    responses={200: {"model": JobPage}, **describe("invalid-request")},
-)
-async def list_jobs(
-    services: ServicesDep,
-    root_path: RootPath,
-    status: Annotated[list[Status] | None, Query(description="May be given several times.")] = None,
-    task: Word | None = None,
-    queue: Word | None = None,
-    tag: Word | None = None,
-    created_after: AwareDatetime | None = None,
-    created_before: AwareDatetime | None = None,
-    q: Annotated[
-        Word | None, Query(description="Text in task, tags, metadata or error; or a whole id.")
-    ] = None,
-    order: Literal["newest", "oldest"] = "newest",
-    limit: Annotated[int, Query(ge=1, description="At most MILEPOST_PAGE_LIMIT_ITEMS are given.")] = 50,
-    cursor: PageCursor | None = None,
-) -> Response:
-    """List jobs, newest first. Jobs that are not done show their state of this moment."""
-    most = min(limit, services.settings.page_limit_items)
-    wanted = JobFilter(
-        statuses=tuple(status or ()),
-        task=task,
-        queue=queue,
-        tag=tag,
-        created_after=created_after,
-        created_before=created_before,
-        text=q,
-        oldest_first=order == "oldest",
-        after_id=cursor,
-    )
-    records = await services.store.page(wanted, limit=most + 1)  # one more tells whether a page follows
-    jobs = await services.lookup.overlay(records[:most])
-    # The records are a moment behind: a job that has left the wanted status since is not shown.
-    shown = [job for job in jobs if not status or job.status in status]
-    following = records[most - 1].id if len(records) > most else None
-    return JsonResponse({"items": [job_wire(root_path, job) for job in shown], "next_cursor": following})
+class Retry(BaseModel):
+    """How to do a job again. It is as it was submitted, but for its delay."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allow_unknown_task: bool = False
 
 
 @router.get(
@@ -99,11 +49,12 @@ async def list_jobs(
 async def get_job(
     job_id: JobId,
     services: ServicesDep,
+    tenant: TenantDep,
     root_path: RootPath,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return the whole job; never behind an event that was already seen."""
-    seen = await services.lookup.find(job_id)
+    seen = await services.lookup.find(job_id, tenant)
     headers = {"ETag": seen.etag}
     if not seen.job.done:
         headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
@@ -118,25 +69,59 @@ async def get_job(
     response_class=JsonResponse,
     responses={200: {"model": Cancellation}, **describe("job-not-found")},
 )
-async def cancel_job(job_id: JobId, services: ServicesDep) -> Response:
+async def cancel_job(job_id: JobId, services: ServicesDep, tenant: TenantDep) -> Response:
     """Cancel a waiting job at once, or ask the worker of a running one to stop. May be repeated."""
-    return JsonResponse({"id": job_id, "outcome": await _cancel(services, job_id)})
+    return JsonResponse({"id": job_id, "outcome": await actions.cancel(services, job_id, tenant)})
 
 
-async def _cancel(services: Services, job_id: str) -> str:
-    async with redis_answers(services.settings.redis_answer_seconds):
-        try:
-            return await services.log.cancel(job_id)
-        except JobNotFound:
-            pass  # accepted and not there yet, forgotten there, or never heard of: the records know
-    record = await services.store.get(job_id)
-    if record is None:
-        raise JobNotFound
-    if record.done:
-        return "already_done"
-    async with redis_answers(services.settings.redis_answer_seconds):
-        await services.log.create(new_job(record))  # so that its history has its end, like every other
-        return await services.log.cancel(job_id)
+@router.post(
+    "/jobs/{job_id}/retry",
+    summary="Do a job again",
+    response_class=JsonResponse,
+    status_code=202,
+    responses={
+        **ACCEPTED,
+        **describe("job-not-found", "not-ready", *REFUSED, "idempotency-mismatch"),
+    },
+)
+async def retry_job(
+    job_id: JobId,
+    services: ServicesDep,
+    tenant: TenantDep,
+    root_path: RootPath,
+    how: Retry | None = None,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Submit what a finished job did as a new job, to be run at once; `retry_of` says which job it does again.
+
+    With an `Idempotency-Key` the same may be sent again: it answers with the new job of the first time.
+    """
+    accepted = await services.desk.again(
+        job_id,
+        lambda: actions.finished(services, job_id, tenant),
+        utc_now(),
+        tenant=tenant,
+        key=idempotency_key,
+        unknown_allowed=how is not None and how.allow_unknown_task,
+    )
+    return await answer(services, root_path, accepted, prefer)
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    summary="Delete a job",
+    response_class=Response,
+    status_code=204,
+    responses={
+        204: {"description": "It is gone, with its history and its result."},
+        **describe("job-not-found", "not-ready"),
+    },
+)
+async def delete_job(job_id: JobId, services: ServicesDep, tenant: TenantDep) -> Response:
+    """Forget a finished job, its history and its result. Its idempotency key and its id may be used again."""
+    await actions.delete(services, job_id, tenant)
+    return Response(status_code=204)
 
 
 def _matches(header: str | None, etag: str) -> bool:

@@ -16,7 +16,7 @@ from milepost_api.hub import place_of
 from milepost_api.lookup import Found
 from milepost_api.problems import describe
 from milepost_api.responses import JsonResponse
-from milepost_api.services import JobId, ServicesDep
+from milepost_api.services import JobId, ServicesDep, TenantDep
 from milepost_api.views import retry_after_seconds
 from milepost_api.waiting import wait_for_change
 
@@ -58,6 +58,7 @@ CursorText = Annotated[str, AfterValidator(_a_cursor)]
 async def get_job_status(
     job_id: JobId,
     services: ServicesDep,
+    tenant: TenantDep,
     wait: Annotated[
         float,
         Query(ge=0, allow_inf_nan=False, description="Seconds to wait for news; at most a minute."),
@@ -69,12 +70,12 @@ async def get_job_status(
     With `wait` the answer comes when the job has moved past `after` (without `after`: past where it is now),
     when it stands elsewhere in its queue, when it is done, or after that many seconds, whatever it is by then.
     """
-    seen = await services.lookup.find(job_id)
+    seen = await services.lookup.find(job_id, tenant)
     seconds = min(wait, services.settings.long_poll_seconds_max)
     known = Cursor.parse(after) if after else seen.cursor
     if seconds and not seen.job.done and seen.cursor == known:
         await wait_for_change(services.hub, job_id, known, seconds, place=place_of(seen.job))
-        seen = await services.lookup.find(job_id)
+        seen = await services.lookup.find(job_id, tenant)
     headers = {} if seen.job.done else {"Retry-After": str(retry_after_seconds(seen.job, utc_now()))}
     return JsonResponse(_wire(seen), headers=headers)
 

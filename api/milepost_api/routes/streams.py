@@ -13,7 +13,7 @@ from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
 from milepost_api.hub import AlreadyEnded, Wishes, reconnect, subscribe
 from milepost_api.problems import Problem, describe
-from milepost_api.services import JobId, ServicesDep
+from milepost_api.services import JobId, ServicesDep, TenantDep
 from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, accepts
 
 router = APIRouter(tags=["jobs"])
@@ -33,6 +33,7 @@ async def stream_job_status(
     request: Request,
     job_id: JobId,
     services: ServicesDep,
+    tenant: TenantDep,
     accept: Annotated[str, Header()] = "",
     last_event_id: Annotated[str | None, Header()] = None,
     query_last_event_id: Annotated[str | None, Query(alias="last_event_id")] = None,
@@ -47,8 +48,9 @@ async def stream_job_status(
     # it saw in the query. The header wins: it is newer.
     cursor = last_event_id or query_last_event_id
     kinds = None if events is None else frozenset(part.strip() for part in events.split(","))
+    wishes = Wishes(kinds, min_interval_ms / 1000)
     try:
-        subscription = await subscribe(services.hub, job_id, cursor, Wishes(kinds, min_interval_ms / 1000))
+        subscription = await subscribe(services.hub, job_id, cursor, wishes, tenant=tenant)
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
     except (StoreUnavailable, *UNREACHABLE):

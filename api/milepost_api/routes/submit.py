@@ -1,19 +1,22 @@
-"""POST /v1/jobs: accept a job."""
+"""POST /v1/jobs and PUT /v1/jobs/{id}: accept a job."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Depends, Header
 from starlette.responses import Response
 
+from milepost.ids import JOB_ID, is_job_id
 from milepost.times import utc_now
+from milepost_api.desk import Accepted
 from milepost_api.lookup import Found
 from milepost_api.prefer import wait_seconds
-from milepost_api.problems import describe
+from milepost_api.problems import Problem, describe
+from milepost_api.records import JobRecord
 from milepost_api.responses import JsonResponse
-from milepost_api.services import RootPath, Services, ServicesDep
+from milepost_api.services import RootPath, Services, ServicesDep, TenantDep
 from milepost_api.submit import Submission
 from milepost_api.views import JobResource, job_wire, retry_after_seconds, urls_of
 from milepost_api.waiting import wait_for_change
@@ -22,6 +25,34 @@ router = APIRouter(tags=["jobs"])
 IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Plain ASCII.")
 ]
+Prefer = Annotated[list[str] | None, Header(description="`wait=N`: answer when done, for N seconds.")]
+
+RESERVED_IDS = frozenset({"counts", "cancel", "retry", "delete"})
+"""What stands in the place of an id in other addresses."""
+
+
+def chosen_id(job_id: str) -> str:
+    """Return an id that a client has chosen. Raises `Problem` for what can be none."""
+    if is_job_id(job_id) and job_id not in RESERVED_IDS:
+        return job_id
+    reserved = ", ".join(sorted(RESERVED_IDS))
+    detail = f"An id is 1 to 64 of letters, digits, _ and - ({JOB_ID.pattern}), and none of {reserved}."
+    raise Problem("invalid-request", detail, errors=[{"in": "path", "path": "job_id", "detail": detail}])
+
+
+ChosenId = Annotated[str, Depends(chosen_id)]
+
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": JobResource,
+        "description": "Accepted and committed: the job reaches an end, whatever dies.",
+    },
+    200: {"model": JobResource, "description": "Done already, within the time of `Prefer: wait=N`."},
+}
+REFUSED = (
+    *("bad-request", "too-large", "unsupported-media-type"),
+    *("invalid-request", "unknown-task", "invalid-params"),
+)
 
 
 @router.post(
@@ -29,38 +60,53 @@ IdempotencyKey = Annotated[
     summary="Submit a job",
     response_class=JsonResponse,
     status_code=202,
-    responses={
-        202: {
-            "model": JobResource,
-            "description": "Accepted and committed: the job reaches an end, whatever dies.",
-        },
-        200: {"model": JobResource, "description": "Done already, within the time of `Prefer: wait=N`."},
-        **describe(
-            "bad-request",
-            "too-large",
-            "unsupported-media-type",
-            "invalid-request",
-            "unknown-task",
-            "invalid-params",
-            "idempotency-mismatch",
-        ),
-    },
+    responses={**ACCEPTED, **describe(*REFUSED, "idempotency-mismatch")},
 )
 async def submit_job(
     submission: Submission,
     services: ServicesDep,
+    tenant: TenantDep,
     root_path: RootPath,
     idempotency_key: IdempotencyKey = None,
-    prefer: Annotated[
-        list[str] | None, Header(description="`wait=N`: answer when done, for N seconds.")
-    ] = None,
+    prefer: Prefer = None,
 ) -> Response:
     """Commit a job and hand it to the workers.
 
     With an `Idempotency-Key` the same submission may be sent again: it answers with the job of the first,
     and `Idempotency-Replayed: true`.
     """
-    accepted = await services.desk.accept(submission, utc_now(), idempotency_key)
+    accepted = await services.desk.accept(submission, utc_now(), tenant=tenant, key=idempotency_key)
+    return await answer(services, root_path, accepted, prefer)
+
+
+@router.put(
+    "/jobs/{job_id}",
+    summary="Submit a job under an id of your own",
+    response_class=JsonResponse,
+    status_code=202,
+    responses={**ACCEPTED, **describe(*REFUSED, "id-taken")},
+)
+async def put_job(
+    submission: Submission,
+    job_id: ChosenId,
+    services: ServicesDep,
+    tenant: TenantDep,
+    root_path: RootPath,
+    prefer: Prefer = None,
+) -> Response:
+    """Commit a job under this id and hand it to the workers; the same may be sent again.
+
+    It then answers as the first time, with `Idempotency-Replayed: true`: the id is the key, and an `Idempotency-Key`
+    is not looked at.
+    """
+    accepted = await services.desk.accept(submission, utc_now(), tenant=tenant, job_id=job_id)
+    return await answer(services, root_path, accepted, prefer)
+
+
+async def answer(
+    services: Services, root_path: str, accepted: Accepted, prefer: list[str] | None
+) -> JsonResponse:
+    """Answer with an accepted job, at once or when it is done."""
     record, replayed = accepted.record, accepted.replayed
     seconds = wait_seconds(prefer or (), services.settings.long_poll_seconds_max)
     headers = {"Location": urls_of(root_path, record.id)["self"]}
@@ -70,7 +116,7 @@ async def submit_job(
         headers["Preference-Applied"] = f"wait={seconds:g}"
     waited = seconds is not None or replayed
     seen = (
-        await _outcome(services, record.id, seconds or 0)
+        await _outcome(services, record, seconds or 0)
         if waited
         else await services.lookup.accepted(record, accepted.position)
     )
@@ -80,11 +126,11 @@ async def submit_job(
     return JsonResponse(job_wire(root_path, seen.job), 202, headers)
 
 
-async def _outcome(services: Services, job_id: str, seconds: float) -> Found:
+async def _outcome(services: Services, record: JobRecord, seconds: float) -> Found:
     """Return the job when it is done, or as it is after `seconds`."""
     deadline = asyncio.get_running_loop().time() + seconds
-    seen = await services.lookup.find(job_id)
+    seen = await services.lookup.find(record.id, record.tenant)
     while not seen.job.done and (left := deadline - asyncio.get_running_loop().time()) > 0:
-        await wait_for_change(services.hub, job_id, seen.cursor, left)
-        seen = await services.lookup.find(job_id)
+        await wait_for_change(services.hub, record.id, seen.cursor, left)
+        seen = await services.lookup.find(record.id, record.tenant)
     return seen

@@ -1,7 +1,8 @@
--- Cancel: at once while nobody runs the job; otherwise its worker is asked. ARGV: id, history limit, retention in ms, error.
-local status, attempt, requested, worker = unpack(redis.call('HMGET', STATE, 'status', 'attempt', 'cancel_requested',
-  'worker'))
-if not status then return 'gone' end
+-- Cancel: at once while nobody runs the job; otherwise its worker is asked. ARGV: id, history limit, retention in ms, error,
+-- whose job it must be ('': anybody's), whose it is if it does not say.
+local status, attempt, requested, worker, tenant = unpack(redis.call('HMGET', STATE, 'status', 'attempt',
+  'cancel_requested', 'worker', 'tenant'))
+if not status or (ARGV[5] ~= '' and ARGV[5] ~= (tenant or ARGV[6])) then return 'gone' end
 if is_done(status) then return 'already_done' end
 if status ~= 'running' then
   withdraw()

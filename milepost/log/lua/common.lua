@@ -1,4 +1,4 @@
--- Every script begins with this text. KEYS[1] is the state hash of a job, KEYS[2] its stream of events; both share the
+-- Every script begins with this text, after the check of GENERATION (see generation.py). KEYS[1] is the state hash of a job, KEYS[2] its stream of events; both share the
 -- hash tag {job id} (take.lua, which is about many jobs, sets these names for each). Time is Redis's own: hosts with wrong clocks cannot disorder a history.
 local STATE, EVENTS = KEYS[1], KEYS[2]
 local ID = ARGV[1]
@@ -34,11 +34,28 @@ local function text(value) -- a JSON string from text that needs no escapes, or 
   return value and value ~= '' and '"' .. value .. '"' or 'null'
 end
 
+-- What follows is not what readers may have seen follow: the history branches. Cursors of the epochs before are good for
+-- as far as this history goes with theirs.
+local BRANCHES = 4
+local function branch(epoch, seq, branches)
+  local kept, count = epoch .. '-' .. seq, 1
+  for one in string.gmatch(branches or '', '%S+') do
+    if count < BRANCHES then kept, count = kept .. ' ' .. one, count + 1 end
+  end
+  epoch = string.sub(redis.sha1hex(ID .. ' ' .. kept .. ' ' .. clock[1] .. ' ' .. clock[2]), 1, 10)
+  redis.call('HSET', STATE, 'epoch', epoch, 'generation', GENERATION, 'branches', kept)
+  return epoch
+end
+
 -- The one place where a job's history grows: number it, remember it, tell who listens.
 -- `body` is the inside of a JSON object; `fields` are state fields, where the value @at means now.
 local function append(kind, body, fields, history_limit)
+  local epoch, generation, last, branches = unpack(redis.call('HMGET', STATE, 'epoch', 'generation', 'seq', 'branches'))
+  if generation ~= GENERATION then -- Redis may have lost events after the last one that it has of this job
+    epoch = branch(epoch, last or '0', branches)
+  end
   local seq = redis.call('HINCRBY', STATE, 'seq', 1)
-  local cursor = redis.call('HGET', STATE, 'epoch') .. '-' .. seq
+  local cursor = epoch .. '-' .. seq
   local event = '{"type":"' .. kind .. '","job_id":"' .. ID .. '","seq":' .. seq .. ',"cursor":"' .. cursor
     .. '","at":"' .. AT .. '",' .. body .. '}'
   for i = 2, #fields, 2 do
@@ -49,7 +66,9 @@ local function append(kind, body, fields, history_limit)
   redis.call('HSET', STATE, unpack(fields))
   redis.call('XADD', EVENTS, 'MAXLEN', '~', history_limit, seq .. '-0', 't', kind, 'e', event)
   if kind == 'status' or kind == 'end' then
-    redis.call('XADD', LIFECYCLE, 'MAXLEN', '~', LIFECYCLE_EVENTS, '*', 'e', event)
+    -- With the moment of the job: an event that is recorded late must not be taken for one of a later job of the same id.
+    redis.call('XADD', LIFECYCLE, 'MAXLEN', '~', LIFECYCLE_EVENTS, '*', 'e', event, 'c',
+      redis.call('HGET', STATE, 'created_at') or '')
   end
   local message = cursor .. ' ' .. kind
   if #event <= PUSH_BYTES then message = message .. ' ' .. event end

@@ -1,17 +1,30 @@
 -- Begin the history of an accepted job and hand it to arq. Idempotent: a job that is there stays as it is.
--- ARGV: id, epoch, delay in ms, due in ms since 1970 (0: by the delay), history limit, then state fields.
+-- ARGV: id, epoch, delay in ms, due in ms since 1970 (0: by the delay), history limit, retention in ms, attempts used up,
+-- what became of the last one (an error as JSON, or ''), then state fields.
+-- The last two are of jobs that Redis has lost: what was begun goes on with its next attempt, or ends when there is none.
 if redis.call('EXISTS', STATE) == 1 then
   return { 'exists', redis.call('HGET', STATE, 'seq') }
 end
-local history_limit = ARGV[5]
+for i = 9, #ARGV do -- whoever brings it has read its record before that was deleted (see forget.lua)
+  if ARGV[i] == 'created_at' and redis.call('GET', 'mp:{' .. ID .. '}:forgotten') == ARGV[i + 1] then
+    return { 'forgotten' }
+  end
+end
+local history_limit, attempt, error = ARGV[5], tonumber(ARGV[7]), ARGV[8]
 local due = tonumber(ARGV[4])
 if due == 0 then due = NOW + tonumber(ARGV[3]) end
 due = math.max(due, NOW)
 local later = due > NOW
-local fields = { 'id', ID, 'epoch', ARGV[2], 'fence', 0, 'reports', 0 }
-for i = 6, #ARGV do fields[#fields + 1] = ARGV[i] end
+local fields = { 'id', ID, 'epoch', ARGV[2], 'generation', GENERATION, 'fence', 0, 'reports', 0, 'attempt', attempt }
+for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', STATE, unpack(fields))
-append_status({ status = later and 'scheduled' or 'queued', attempt = 0, run_at = later and rfc3339(due) or nil }, {},
-  history_limit)
+redis.call('UNLINK', EVENTS) -- its state was lost, or evicted, alone: what is left is another history
+if error ~= '' and attempt >= tonumber(redis.call('HGET', STATE, 'max_attempts')) then
+  finish_without_result('failed', error, history_limit, tonumber(ARGV[6]))
+  return { 'created', '1' }
+end
+local change = { status = later and 'scheduled' or 'queued', attempt = attempt, run_at = later and rfc3339(due) or nil }
+if error ~= '' then change = { status = 'retrying', attempt = attempt, run_at = rfc3339(due), error = error } end
+append_status(change, {}, history_limit)
 deliver(due)
 return { 'created', '1', position(ID, NOW) }

@@ -1,13 +1,17 @@
 -- Snapshot and history after a cursor, of one moment.
 -- ARGV: id, epoch or '', seq, most entries, most bytes of them (the entry that reaches it is the last), then state fields.
 local state = redis.call('HMGET', STATE, unpack(ARGV, 6))
-local epoch, seq = unpack(redis.call('HMGET', STATE, 'epoch', 'seq'))
+local epoch, seq, branches = unpack(redis.call('HMGET', STATE, 'epoch', 'seq', 'branches'))
 if not epoch then return {} end
 local first = redis.call('XRANGE', EVENTS, '-', '+', 'COUNT', 1)
 local oldest = first[1] and string.match(first[1][1], '^%d+') or tostring(seq + 1) -- a stream that is gone holds nothing
 local entries = {}
 local after, most, room = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if ARGV[2] == epoch and after < tonumber(seq) and tonumber(oldest) <= after + 1 then
+local known = ARGV[2] == epoch -- or of an epoch from which this history branched, not before that place
+for before, at in string.gmatch(branches or '', '(%w+)-(%d+)') do
+  known = known or (ARGV[2] == before and after <= tonumber(at))
+end
+if known and after < tonumber(seq) and tonumber(oldest) <= after + 1 then
   local step = 32 -- few at a time: each may be megabytes long
   repeat
     local page = redis.call('XRANGE', EVENTS, string.format('%.0f-0', after + 1), '+', 'COUNT', math.min(step, most))
@@ -19,4 +23,4 @@ if ARGV[2] == epoch and after < tonumber(seq) and tonumber(oldest) <= after + 1 
     after = after + #page
   until room <= 0 or most <= 0 or #page < step
 end
-return { epoch, seq, oldest, AT, state, entries, position(ID, NOW) }
+return { epoch, seq, oldest, AT, state, entries, known and 1 or 0, position(ID, NOW) }

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from tests.faults.kinds import PLAIN, Kind
 from tests.faults.rounds import Round
-from tests.faults.scenarios import clocks, deploys, jobs, network, servers, storm, workers
+from tests.faults.scenarios import (
+    clocks,
+    databases,
+    deploys,
+    disks,
+    jobs,
+    killed,
+    network,
+    servers,
+    storm,
+    workers,
+    working,
+)
+from tests.faults.scenarios.killed import KILLED_AT
 
 Scenario = Callable[[Round], Awaitable[None]]
 
+_MODULES = (workers, deploys, jobs, servers, network, clocks, storm, killed, working, disks, databases)
+
 SCENARIOS: dict[str, Scenario] = {
-    scenario.__name__.rstrip("_"): scenario
-    for module in (workers, deploys, jobs, servers, network, clocks, storm)
+    scenario.__name__.rstrip("_"): scenario for module in _MODULES for scenario in module.SCENARIOS
+}
+
+HOUSES: dict[str, Kind] = {
+    scenario.__name__.rstrip("_"): getattr(module, "HOUSE", PLAIN)
+    for module in _MODULES
     for scenario in module.SCENARIOS
 }
+"""In which kind of house each is played."""
+
+__all__ = ["HOUSES", "KILLED_AT", "SCENARIOS", "Scenario"]

@@ -15,7 +15,7 @@ async def _eats(r: Round, script: str) -> None:
     if script != "create":
         await r.mixed(1, 0.5, 1.0, options=wired, allowed=allowed, spared=True)
         await r.moment()
-    proxy.eat_reply_to(SCRIPTS[script].sha.encode())
+    proxy.eat_reply_to(SCRIPTS[script].of(await r.generation()).sha.encode())
     jobs = await r.mixed(3, 0.5, 1.0, options=wired, allowed=allowed, spared=True)
     if script == "cancel":
         await r.cancel(jobs[0])

@@ -1,0 +1,75 @@
+"""Which generation of its memory a Redis is in, so that what it lost is never taken for what it has.
+
+A Redis that restarts may come back without what it had acknowledged last, and a replica that takes over may never
+have had it. Readers have seen those events; others would get their numbers. So every history must branch there:
+`append` in common.lua begins a new epoch for a job whose last event is of another generation.
+
+How the change is noticed: a server process knows the scripts that were loaded into it; they are neither replicated
+nor kept over a restart (Redis 7.0; https://redis.io/docs/latest/develop/programmability/eval-intro/). The text of our
+scripts names the generation. Whoever meets a memory of unknown past gets NOSCRIPT before anything is written, however
+many servers take over from one another. Who finds that the memory names a generation whose scripts it does not know
+begins the next one, named after the last and the server process: all who do so at the same time begin the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from milepost.log.keys import GENERATION
+from milepost.log.scripts import SCRIPTS, Loaded, Script
+
+Commands = tuple[tuple[str | int, ...], ...]
+"""Commands that are sent in one round trip; their replies come as a list."""
+
+TRIES = 5
+"""How often a call is repeated: each failure but the first means that Redis has changed hands in between."""
+
+MARK = Script("mark", "return 1\n")
+"""Loaded after all the others: where it is known, they are, whatever version of Milepost has loaded them."""
+
+_SWAP = """\
+if redis.call('GET', KEYS[1]) == (ARGV[1] ~= '' and ARGV[1]) then redis.call('SET', KEYS[1], ARGV[2]) end
+return redis.call('GET', KEYS[1])
+"""
+
+_known: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+
+def known_to(client: Any) -> str:
+    """Return the generation that this client works in, "" before it has asked."""
+    return _known.get(client, "")
+
+
+def remember(client: Any, generation: str) -> None:
+    _known[client] = generation
+
+
+def find(known: str) -> Generator[Commands, list[Any], str]:
+    """Return the generation to work in, after NOSCRIPT in the one that was `known`. Sends commands, takes replies."""
+    [named, server] = yield (("GET", GENERATION), ("INFO", "server"))
+    current = named.decode() if named else ""
+    if current and current != known:
+        return current  # somebody else has begun it
+    if current:
+        [there] = yield (("SCRIPT EXISTS", MARK.of(current).sha),)
+        if there[0]:  # another version of Milepost has loaded its scripts: the same memory, other texts
+            yield _loading(current)
+            return current
+    following = _after(current, str(server["run_id"]))
+    yield _loading(following)
+    # Named last: whoever reads the name finds the scripts.
+    [sha] = yield (("SCRIPT LOAD", _SWAP),)
+    [agreed] = yield (("EVALSHA", sha, 1, GENERATION, current, following),)
+    return str(agreed.decode())
+
+
+def _loading(generation: str) -> Commands:
+    scripts: list[Loaded] = [script.of(generation) for script in (*SCRIPTS.values(), MARK)]
+    return tuple(("SCRIPT LOAD", script.source) for script in scripts)
+
+
+def _after(generation: str, run_id: str) -> str:
+    return hashlib.sha1(f"{generation}/{run_id}".encode(), usedforsecurity=False).hexdigest()[:10]
