@@ -108,7 +108,8 @@ async def test_a_failover_costs_no_job(
 
     async def begun() -> bool:
         seen = [await running.job(job["id"]) for job in jobs]
-        return sum(job["status"] == "running" and job["progress"]["current"] > 2 for job in seen) == SLOTS
+        running_now = [job for job in seen if job["status"] == "running" and job["progress"]["current"] > 2]
+        return len(running_now) == SLOTS
 
     await eventually(begun, "all slots are taken and the rest waits")
     await loss(sentinels, running)
