@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from annotated_types import Ge
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from milepost.errors import SettingsError
@@ -23,7 +23,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", allow_inf_nan=False)
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)  # it may hold passwords
     lease_seconds: Annotated[float, Ge(1)] = 12  # a worker silent for so long has lost its jobs
     silence_seconds: Annotated[float, Ge(0.5)] = 6  # after so long readers are told `stalled`
     history_limit_events: Annotated[int, Ge(10)] = 2000  # per job: minutes of progress at ten a second

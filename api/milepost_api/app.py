@@ -12,9 +12,9 @@ from fastapi import APIRouter, FastAPI
 from milepost.background import end
 from milepost.ids import new_job_id
 from milepost.log import Catalogue, JobLog
+from milepost.log.fitness import Fitness
 from milepost.log.lifecycle import Lifecycle
 from milepost.redis import connect, connect_subscriber
-from milepost.redis.fitness import Fitness
 from milepost.upkeep import kept_running
 from milepost_api import openapi, problems
 from milepost_api.auth import Auth, KeyRing

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from starlette.routing import compile_path
 from milepost import errors
 from milepost.errors import MilepostError
 from milepost.problems import PROBLEM_TYPES, problem
+from milepost.redis import is_transient
 from milepost_api.responses import dumps_bytes
 
 MEDIA_TYPE = "application/problem+json"
@@ -74,6 +75,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _mapped)
     for kind in _AWAY:
         app.add_exception_handler(kind, _redis_away)
+    app.add_exception_handler(ResponseError, _redis_refuses)
 
 
 def describe(*names: str) -> dict[int | str, dict[str, Any]]:
@@ -99,6 +101,12 @@ async def _given(request: Request, error: Exception) -> Response:
 async def _mapped(request: Request, error: Exception) -> Response:
     name = next(name for kind, name in PROBLEM_OF.items() if isinstance(error, kind))
     return ProblemResponse(name, str(error))
+
+
+async def _redis_refuses(request: Request, error: Exception) -> Response:
+    if not is_transient(error):
+        raise error
+    return await _redis_away(request, error)  # it is cut off from its replicas, or cannot write to its disk
 
 
 async def _redis_away(request: Request, error: Exception) -> Response:

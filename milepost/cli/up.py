@@ -31,7 +31,7 @@ def up(modules: tuple[str, ...], no_color: bool, quiet: bool) -> int:
     \b
     MILEPOST_PORT          where to listen (8000; 0: any free port)
     MILEPOST_DATA_DIR      what is kept (.milepost)
-    MILEPOST_REDIS_URL     a running Redis to use instead of an own one
+    MILEPOST_REDIS_URL     a running Redis, or its Sentinels, to use instead of an own one
     MILEPOST_REDIS_SERVER  the Redis or Valkey program to start
     """  # noqa: D301 -- \b is for click: what follows is not to be rewrapped
     import asyncio
@@ -63,6 +63,10 @@ def _plan(modules: tuple[str, ...]) -> Plan:
         _port(env),
         env.get("MILEPOST_REDIS_URL", ""),
     )
+    if redis_url:
+        from milepost.redis import check_url
+
+        check_url(redis_url)
     check_port(host, port)
     return Plan(
         host=host,

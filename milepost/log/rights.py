@@ -5,7 +5,7 @@ Without it a right that is missing shows up as a command that fails again and ag
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ EXAMPLES = (
     "TIME",
     "MULTI",
     "EXEC",
+    "WATCH mp:x",
+    "UNWATCH",
     "EVALSHA x 0",
     "SCRIPT LOAD x",
     "SCRIPT EXISTS x",
@@ -27,6 +29,7 @@ EXAMPLES = (
     "SET mp:x 1",
     "EXISTS mp:x",
     "DEL mp:x",
+    "UNLINK mp:x",
     "PEXPIRE mp:x 1",
     "HSET mp:x a 1",
     "HGET mp:x a",
@@ -88,11 +91,11 @@ def acl_rules() -> list[str]:
     ]
 
 
-async def refused_calls(redis: Redis) -> list[str]:
-    """Return those of `EXAMPLES` that our user may not call, none of which is made.
+async def refused_calls(redis: Redis, calls: Sequence[str] = EXAMPLES) -> list[str]:
+    """Return those of these calls that our user may not make; none is made.
 
     Raises `NoPermissionError` when not even this question may be asked.
     """
     sha = await redis.script_load(_SOURCE)
-    answer = await cast("Awaitable[list[bytes | str]]", redis.evalsha(sha, 0, *EXAMPLES))
+    answer = await cast("Awaitable[list[bytes | str]]", redis.evalsha(sha, 0, *calls))
     return [call.decode() if isinstance(call, bytes) else str(call) for call in answer]

@@ -51,9 +51,7 @@ def parse(url: str) -> Address:
     user, at, hosts = location.rpartition("@")
     service, _, database = path.strip("/").partition("/")
     if not service:
-        raise ValueError(
-            f"it does not say which service the Sentinels shall name the master of: {SENTINEL_EXAMPLE}"
-        )
+        raise ValueError("it does not say which service the Sentinels shall name the master of")
     options = dict(parse_qsl(query, keep_blank_values=True))
     username, password = options.pop("sentinel_username", None), options.pop("sentinel_password", None)
     plain = f"{_SCHEMES[scheme]}://{user}{at}master/{database or 0}"
@@ -92,8 +90,9 @@ def check_url(url: str) -> None:
             raise ValueError(f"{database!r} is no number of a database")  # redis-py would quietly take 0
     except (ValueError, TypeError) as error:
         why = str(error).partition("\n")[0].removesuffix(".")
+        example = SENTINEL_EXAMPLE if "+sentinel://" in url.lower() else EXAMPLE
         raise SettingsError(
-            f"MILEPOST_REDIS_URL is no address of a Redis ({why}): write {EXAMPLE}."
+            f"MILEPOST_REDIS_URL is no address of a Redis ({why}): write {example}."
         ) from None
     for option in _FILES:
         path = pool.connection_kwargs.get(option)

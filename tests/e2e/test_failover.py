@@ -108,7 +108,8 @@ async def test_a_failover_costs_no_job(
 
     async def begun() -> bool:
         seen = [await running.job(job["id"]) for job in jobs]
-        return sum(job["status"] == "running" and job["progress"]["current"] > 2 for job in seen) == SLOTS
+        running_now = [job for job in seen if job["status"] == "running" and job["progress"]["current"] > 2]
+        return len(running_now) == SLOTS
 
     await eventually(begun, "all slots are taken and the rest waits")
     await loss(sentinels, running)
@@ -126,3 +127,23 @@ async def test_a_failover_costs_no_job(
     for process in (*running.apis, *running.workers):
         process.check_alive()
         assert "Traceback" not in process.output(), process.name
+
+
+async def test_a_master_that_is_cut_off_takes_nothing_and_loses_nothing(
+    stack: Start, redis_server: RedisServer
+) -> None:
+    """With `min-replicas-to-write` it refuses what it could lose: 503, and it is done when it can be."""
+    running = await stack(modules=("tests.support.tasks.played",), settings=SETTINGS)
+    job = await running.submit("test.count", steps=1000, delay_seconds=0.1)
+    cancel = f"/v1/jobs/{job['id']}/cancel"
+    with redis_server.client() as admin:
+        admin.config_set("min-replicas-to-write", 1)
+        try:
+            reply = await running.http.post(cancel)
+            assert (reply.status_code, reply.headers["Retry-After"]) == (503, "2"), reply.text
+            accepted = await running.submit("test.count", steps=1, delay_seconds=0)
+        finally:
+            admin.config_set("min-replicas-to-write", 0)
+    assert (await running.http.post(cancel)).is_success
+    ends = await asyncio.gather(*(followed(running.stream_url(one["id"])) for one in (job, accepted)))
+    assert [events[-1]["status"] for events in ends] == ["cancelled", "succeeded"]

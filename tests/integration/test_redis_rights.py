@@ -51,7 +51,8 @@ def test_the_documented_rights_are_those_that_are_asked_for() -> None:
 
 def test_what_the_scripts_call_is_among_the_rights() -> None:
     """A script that calls another command must ask for it at the start."""
-    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "milepost/log/lua").glob("*.lua"))
+    files = [*(ROOT / "milepost/log").glob("*.py"), *(ROOT / "milepost/log/lua").glob("*.lua")]
+    sources = "\n".join(path.read_text("utf-8") for path in files)
     called = {name.lower() for name in re.findall(r"redis\.p?call\(\s*['\"](\w+)['\"]", sources)}
     assert "xadd" in called
     assert called - {command_of(example) for example in EXAMPLES} == set()

@@ -13,8 +13,8 @@ from arq.connections import ArqRedis
 
 from milepost.background import end
 from milepost.log import Call, Catalogue, Claim, JobLog, RunningJob
+from milepost.log.fitness import Fitness
 from milepost.redis import connect, connect_subscriber, connect_sync
-from milepost.redis.fitness import Fitness
 from milepost.tasks import Task
 from milepost.upkeep import ended, kept_running
 from milepost_worker.announcer import Announcer

@@ -11,7 +11,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from milepost.redis.trouble import UNREACHABLE
+from milepost.log.rights import refused_calls
+from milepost.redis import UNREACHABLE
 
 log = structlog.get_logger("milepost.redis")
 
@@ -118,8 +119,13 @@ class Fitness:
 
 
 async def _saves(redis: Redis) -> str | None:
-    """Return what `save` is set to, None where that is nobody's business: a managed Redis, a user without the right."""
+    """Return what `save` is set to, None where that is nobody's business: a managed Redis, a user without the right.
+
+    Whether we may is asked first: a refusal would stand in the ACL log of the server, every time.
+    """
     try:
+        if await refused_calls(redis, ("CONFIG GET save",)):
+            return None
         return str((await redis.config_get("save")).get("save", ""))
     except UNREACHABLE:
         raise
