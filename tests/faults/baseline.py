@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 REDIS_CONNECTIONS = 20  # of one API: its subscription, its background work, its pool
 HTTP_CONNECTIONS = 2  # to one API: the suite's own client keeps some alive
-FILES = 40  # of one API that are no connections: its log, its libraries, its pool for SQLite, three files each
+FILES = (
+    40  # of one API that are no connections: its log, its libraries, its pool for SQLite, three files each
+)
 DATABASE_CONNECTIONS = 5  # of one API: SQLAlchemy's pool
 OPEN = "SELECT id FROM jobs WHERE NOT done"
 

@@ -189,7 +189,9 @@ def shorten(module: ModuleType, where: str, value: float) -> None:
         defaults[names.index(keyword)] = value
         thing.__defaults__ = tuple(defaults)
     else:
-        raise LookupError(f"{place} has no keyword {keyword} any more; see SHORTENED in tests/faults/doom.py.")
+        raise LookupError(
+            f"{place} has no keyword {keyword} any more; see SHORTENED in tests/faults/doom.py."
+        )
 
 
 def _with_defaults(function: Any) -> list[str]:

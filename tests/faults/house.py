@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from milepost.client import AsyncClient
 from milepost.client.backoff import Backoff
 from tests.faults.baseline import excess
-from tests.faults.doom import FOLDER_VARIABLE, SPACE, disarm
+from tests.faults.doom import FOLDER_VARIABLE, FULL, SPACE, disarm
 from tests.faults.kinds import APART, PLAIN, Kind
 from tests.faults.laws import FOREVER
 from tests.faults.postgres import Postgres
@@ -66,6 +66,7 @@ class House:
         self._frozen: dict[int, float] = {}
         self._fallen: list[str] = []
         self._front: TcpProxy | None = None
+        self._full: list[int] = []
         self._read: dict[Process, int] = {}
         self._exit = AsyncExitStack()
 
@@ -215,6 +216,18 @@ class House:
                 self._note(api)
                 api.start()
 
+    def fill_disks(self) -> None:
+        """Let the kernel refuse whatever the APIs write to a file from now on, their logs included."""
+        for api in self.stack.apis:
+            api.send(FULL)
+            self._full.append(api.pid)
+
+    def free_disks(self) -> None:
+        for api in self.stack.apis:
+            if api.alive and api.pid in self._full:
+                api.send(SPACE)
+        self._full.clear()
+
     def _note(self, api: Process) -> None:
         if api.returncode != -signal.SIGKILL:
             self._fallen.append(f"{api.name} left by itself with {api.returncode}: {_last_line(api)}")
@@ -264,8 +277,7 @@ class House:
         for api in self.stack.apis:
             if api.alive:
                 api.resume()
-                if self.kind.doomed:
-                    api.send(SPACE)
+        self.free_disks()
         self.revive_apis()
         for api in self.stack.apis:
             await self.stack.wait_for_api(api)
@@ -277,7 +289,9 @@ class House:
     def _bury(self) -> None:
         for worker in [worker for worker in self.crew if not worker.alive]:
             self.crew.remove(worker)
-            self._fallen.append(f"{worker.name} left by itself with {worker.returncode}: {_last_line(worker)}")
+            self._fallen.append(
+                f"{worker.name} left by itself with {worker.returncode}: {_last_line(worker)}"
+            )
 
     def fallen(self) -> list[str]:
         """Return which workers have left although nobody had told them to, since the last time this was asked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 AGAIN_SECONDS = 0.2
 POLL_SECONDS = 5
-CONTROL = frozenset({"ping", "reconnect"})
 
 
 @dataclass
@@ -49,7 +48,7 @@ class Submitted:
         return any(event.get("status") == status for event in self.seen)
 
 
-Reader = Callable[["Round", Submitted], Awaitable[None]]
+Reader = Callable[["Round", Submitted], Coroutine[Any, Any, None]]
 
 
 async def by_client(r: Round, job: Submitted) -> None:
@@ -93,7 +92,7 @@ async def by_line(r: Round, job: Submitted) -> None:
         headers = {"Accept": "application/x-ndjson"} | ({"Last-Event-ID": cursor} if cursor else {})
         try:
             async for event in _lines(r, f"/v1/jobs/{job.id}/status/stream", headers):
-                if event["type"] not in CONTROL and "seq" in event or event["type"] == "gap":
+                if "seq" in event or event["type"] == "gap":
                     job.seen.append(event)
                     cursor = event.get("cursor", cursor)
         except httpx2.HTTPError:

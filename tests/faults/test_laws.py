@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,9 +128,9 @@ def runs(story: Story, *runs: Run) -> Story:
     return replace(story, runs=tuple(runs))
 
 
-def lost(event: dict[str, Any]) -> dict[str, Any]:
+def lost(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return an event of an epoch that is no part of the history."""
-    return event | {"cursor": f"another-{event['seq']}"}
+    return {**event, "cursor": f"another-{event['seq']}"}
 
 
 def said(run: str, beat: int) -> dict[str, Any]:
@@ -141,7 +141,9 @@ def with_result(story: Story, result: str) -> Story:
     """The run, the log and the record agree on it, and some of what the run said is missing."""
     ended = replace(story.runs[1], digest=result)
     finished = job(8, result=result)
-    return replace(changed(story, 8, result=result), job=finished, record=finished, runs=(story.runs[0], ended))
+    return replace(
+        changed(story, 8, result=result), job=finished, record=finished, runs=(story.runs[0], ended)
+    )
 
 
 HEALTHY = (Run("a", "run-101", FIRST, START + 1.1, START + 8), good().runs[1])

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.faults.readers import by_client, by_line, by_polling, in_pieces, late
-from tests.faults.rounds import SUCCEEDS, Round, Submitted
+from tests.faults.readers import Submitted, by_client, by_line, by_polling, in_pieces, late
+from tests.faults.rounds import SUCCEEDS, Round
 
 JOBS = 50
 AT_ONCE = 6  # submissions; the others wait their turn, so that they come for as long as the fault lasts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import closing
 
 import pytest
 from milepost_api.hub import Recalled, Times
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Job, Status
-from milepost.log import JobLog
+from milepost.log import JobLog, NewJob, many
 from milepost.log.keys import events_key, state_key
 from tests.support.hub import (
     PATIENT,
@@ -27,7 +28,7 @@ from tests.support.hub import (
     subscribe,
     value,
 )
-from tests.support.jobs import PlayedJob
+from tests.support.jobs import AT, PlayedJob
 from tests.support.redis import RedisServer
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
@@ -188,3 +189,43 @@ async def test_a_stream_whose_job_vanishes_says_goodbye(
         await redis.delete(state_key(job.id), events_key(job.id))
         topic.start(Cursor("zzzzzzzz", 1), done=False)
         assert kinds(await all_frames(subscription)) == ["reconnect"]
+
+
+async def test_readers_that_missed_the_end_of_a_job_hear_that_it_was_deleted(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """At once, without anybody looking again; and a later job of the same id has nothing to do with it."""
+    job = await PlayedJob.running(joblog)
+    async with hub_on(redis_server.url, joblog) as hub:
+        with closing(await subscribe(hub, job.id)) as one, closing(await subscribe(hub, job.id)) as other:
+            await next_frames(one)
+            await next_frames(other)
+            await happen_unheard(redis, job, 3, "end", status="succeeded")
+            assert await many.forget(joblog, {job.id: AT}) == ["forgotten"]
+            for reader in (one, other):
+                [last] = await all_frames(reader)
+                assert (last.kind, value(last)["reason"]) == ("reconnect", "deleted")
+        with pytest.raises(JobNotFound):
+            await subscribe(hub, job.id)
+        await joblog.create(NewJob(id=job.id, task="played", created_at="2026-11-21T03:30:00.001Z"))
+        with closing(await subscribe(hub, job.id)) as later:
+            assert kinds(await next_frames(later)) == ["snapshot"]
+
+
+async def test_a_job_that_is_watched_and_lost_is_no_unknown_job(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """Its topic is there from other readers, and Redis has forgotten the job a moment ago: 404 would be wrong."""
+    job = await PlayedJob.running(joblog)
+    running = Job(id=job.id, task="played", status=Status.RUNNING, version=2)
+    records = Records(Recalled(running, Cursor("abcd1234", 2)))
+    async with hub_on(redis_server.url, joblog, records, PATIENT) as hub:
+        first = await subscribe(hub, job.id, None)
+        await next_frames(first)
+        await redis.delete(state_key(job.id), events_key(job.id))
+        with pytest.raises(StoreUnavailable):
+            await subscribe(hub, job.id, None)
+        ended = Job(id=job.id, task="played", status=Status.SUCCEEDED, done=True, version=9)
+        records.known[job.id] = Recalled(ended, Cursor("abcd1234", 9))
+        assert kinds(await frames_of(hub, job.id)) == ["snapshot", "end"]
+        first.close()

@@ -173,16 +173,28 @@ async def subscribe(
     wishes = wishes or Wishes()
     cursor = Cursor.parse(cursor_text) if cursor_text else None
     try:
-        topic = await _watched(hub, job_id, tenant)
-    except JobNotFound:
+        return await _in_log(hub, job_id, cursor_text, wishes, tenant)
+    except JobNotFound:  # also of a job that is watched: Redis may have lost it this moment
         recalled = await hub.memory.recall(job_id, tenant)
         if recalled is None:
             raise
         if recalled.job.done:
             return _remembered(hub, recalled, cursor, cursor_text, wishes)
-        topic = await _brought_back(hub, job_id, tenant)
     try:
-        first = await _opening(hub, topic, cursor, cursor_text)
+        # Recalling an accepted job that has not run brings it to Redis; one that was running takes a moment more.
+        return await _in_log(hub, job_id, cursor_text, wishes, tenant)
+    except JobNotFound:
+        raise StoreUnavailable(
+            "Redis has lost this job and it is being brought back; try again shortly."
+        ) from None
+
+
+async def _in_log(hub: Hub, job_id: str, text: str | None, wishes: Wishes, tenant: str) -> Subscription:
+    """Return the subscription to a job that is in the log. Raises `JobNotFound` when it is not."""
+    cursor = Cursor.parse(text) if text else None
+    topic = await _watched(hub, job_id, tenant)
+    try:
+        first = await _opening(hub, topic, cursor, text)
     except BaseException:
         hub.leave(topic)
         raise
@@ -200,16 +212,6 @@ async def _watched(hub: Hub, job_id: str, tenant: str) -> Topic:
         return topic
     hub.leave(topic)
     raise JobNotFound
-
-
-async def _brought_back(hub: Hub, job_id: str, tenant: str) -> Topic:
-    """Recalling an accepted job that has not run brings it to Redis; one that was running takes a moment more."""
-    try:
-        return await _watched(hub, job_id, tenant)
-    except JobNotFound:
-        raise StoreUnavailable(
-            "Redis has lost this job and it is being brought back; try again shortly."
-        ) from None
 
 
 async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | None) -> list[Frame]:

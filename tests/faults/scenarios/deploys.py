@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from tests.faults.rounds import Round, Submitted
+from tests.faults.readers import Submitted
+from tests.faults.rounds import Round
 from tests.support.process import Process
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import httpx2
 
-from tests.faults.doom import FULL, SPACE
 from tests.faults.kinds import PAIR
 from tests.faults.rounds import Round
 from tests.faults.work import at_work
@@ -19,13 +18,13 @@ async def disk_full(r: Round) -> None:
     async with at_work(r):
         await r.moment(0.5, 1.0)
         accepted = [job for job in r.jobs if job.id]
-        for api in r.house.stack.apis:
-            api.send(FULL)
-        await r.until(lambda: all(job.status in DONE for job in accepted), "what was accepted ends for its readers")
+        r.house.fill_disks()
+        await r.until(
+            lambda: all(job.status in DONE for job in accepted), "what was accepted ends for its readers"
+        )
         for url in r.house.stack.urls:
             await _refused(r, url)
-        for api in r.house.stack.apis:
-            api.send(SPACE)
+        r.house.free_disks()
 
 
 async def _refused(r: Round, url: str) -> None:
