@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import hotloop, pickup, queues, recorder, streams
+from benchmarks import hotloop, pickup, queues, recorder, recovery, streams
 from benchmarks.processes import CLIENT_CORE, free_port, pin, wait_for_port
 from benchmarks.streams import Row, Shape
 from milepost.launch.binary import find_server
@@ -23,7 +23,7 @@ SHAPES = {
     "fanout-max": Shape("one job -> 1,000 streams, as fast as it goes", 1, 1000, 1000, 2000),
     "many": Shape("1,000 jobs x 1 stream, 1,000 events/s", 1000, 1000, 5000, 1000),
 }
-ROWS = (*SHAPES, "pickup", "queues", "hotloop", "recorder")
+ROWS = (*SHAPES, "pickup", "queues", "hotloop", "recorder", "recovery")
 
 
 @contextmanager
@@ -125,6 +125,17 @@ def show_recorder(url: str, directory: str) -> None:
         )
 
 
+def show_recovery(url: str, directory: str) -> None:
+    """Measure the way back after a flush and print it."""
+    found = recovery.measure(url, directory)
+    print(f"\n{recovery.JOBS:,} open jobs in SQLite, Redis flushed -> all are there again")
+    print(
+        f"  {found.jobs:,} jobs in {found.seconds:.1f} s ({found.jobs / found.seconds:,.0f}/s), CPU {found.cpu / found.jobs * 1e6:.0f} us each"
+        f"   Redis's slowest command {found.slowest * 1e3:.1f} ms ({found.slowest_command})   another client waits"
+        f" {found.median_wait * 1e3:.1f} ms (median), {found.longest_wait * 1e3:.1f} ms at most"
+    )
+
+
 def main() -> None:
     """Parse the rows wanted and measure them, one after the other."""
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
@@ -151,6 +162,8 @@ def main() -> None:
                 show_hotloop()
             elif row == "recorder":
                 show_recorder(url, directory)
+            elif row == "recovery":
+                show_recovery(url, directory)
             else:
                 show_streams(row, url, directory)
 
