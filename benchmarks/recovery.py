@@ -29,7 +29,10 @@ JOBS = 20_000
 
 @dataclass(frozen=True)
 class Recovery:
-    """Seconds; `cpu` those of this process. `slowest` is the longest command of Redis's own SLOWLOG; waits are those of another client's pings."""
+    """Seconds; `cpu` those of this process. `slowest` is the longest command of Redis's own SLOWLOG, the waits are those
+
+    of another client's pings.
+    """
 
     jobs: int
     seconds: float
