@@ -29,10 +29,7 @@ JOBS = 20_000
 
 @dataclass(frozen=True)
 class Recovery:
-    """Seconds; `cpu` those of this process. `slowest` is the longest command of Redis's own SLOWLOG, the waits are those
-
-    of another client's pings.
-    """
+    """Seconds; `cpu` of this process, `slowest` by Redis's own SLOWLOG, waits of another client's pings."""
 
     jobs: int
     seconds: float
