@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import hotloop, lists, pickup, queues, recorder, streams, submit
+from benchmarks import hotloop, lists, pickup, queues, recorder, recovery, streams, submit
 from benchmarks.processes import CLIENT_CORE, free_port, pin, wait_for_port
 from benchmarks.streams import Row, Shape
 from milepost.launch.binary import find_server
@@ -23,7 +23,7 @@ SHAPES = {
     "fanout-max": Shape("one job -> 1,000 streams, as fast as it goes", 1, 1000, 1000, 2000),
     "many": Shape("1,000 jobs x 1 stream, 1,000 events/s", 1000, 1000, 5000, 1000),
 }
-ROWS = (*SHAPES, "pickup", "queues", "hotloop", "recorder", "submit", "lists")
+ROWS = (*SHAPES, "pickup", "queues", "hotloop", "recorder", "recovery", "submit", "lists")
 
 
 @contextmanager
@@ -138,6 +138,18 @@ def show_lists(directory: str) -> None:
             )
 
 
+def show_recovery(url: str, directory: str) -> None:
+    """Measure the way back after a flush and print it."""
+    found = recovery.measure(url, directory)
+    print(f"\n{recovery.JOBS:,} open jobs in SQLite, Redis flushed -> all are there again")
+    print(
+        f"  {found.jobs:,} jobs in {found.seconds:.1f} s ({found.jobs / found.seconds:,.0f}/s),"
+        f" CPU {found.cpu / found.jobs * 1e6:.0f} us each"
+        f"   Redis's slowest command {found.slowest * 1e3:.1f} ms ({found.slowest_command})   another client waits"
+        f" {found.median_wait * 1e3:.1f} ms (median), {found.longest_wait * 1e3:.1f} ms at most"
+    )
+
+
 def show_submit(url: str, directory: str) -> None:
     """Measure who accepts jobs how fast and print it."""
     print(f"\n{submit.SUBMISSIONS:,} submissions, {submit.AT_ONCE} at once, to one process on one core")
@@ -181,6 +193,8 @@ def main() -> None:
                 show_submit(url, directory)
             elif row == "recorder":
                 show_recorder(url, directory)
+            elif row == "recovery":
+                show_recovery(url, directory)
             else:
                 show_streams(row, url, directory)
 

@@ -16,7 +16,7 @@ async def prepare(settings: ApiSettings) -> None:
 
     Raises `SettingsError` when somebody has to do something first, `StoreUnavailable`.
     """
-    async with open_engines(settings.database, statement_seconds=None) as engines:
+    async with open_engines(settings.database, patient=True) as engines:
         if engines.reader.dialect.name != "sqlite":
             await schema.require_current(engines)  # replicas start together; a migration is a step of its own
             return
@@ -29,7 +29,7 @@ async def prepare(settings: ApiSettings) -> None:
 
 async def upgrade(settings: ApiSettings) -> schema.Upgraded:
     """Bring the database to the version of this code. Raises `SettingsError`, `StoreUnavailable`."""
-    async with open_engines(settings.database, statement_seconds=None) as engines:
+    async with open_engines(settings.database, patient=True) as engines:
         return await schema.upgrade(engines)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from milepost_api import recorder as recorder_module
+from milepost_api.caretaker import Dispatcher
 from milepost_api.recorder import Recorder
 from milepost_api.records import JobRecord, JobStore, new_job, open_engines, schema
 from redis.asyncio import Redis
@@ -16,6 +19,7 @@ from redis.asyncio import Redis
 from milepost.errors import StoreUnavailable
 from milepost.job import ErrorCode, JobError
 from milepost.log import JobLog
+from milepost.log import lifecycle as lifecycle_module
 from milepost.log.lifecycle import Lifecycle
 from milepost.times import utc_now
 from tests.support.api import COUNT, Hand
@@ -267,3 +271,60 @@ async def test_a_result_that_redis_lost_is_taken_from_the_event(
     await redis.flushall()
     await Recorder(lifecycle, store, joblog).record(entries)
     assert json.loads((await get(store, "a")).result or "") == {"rows": 3}
+
+
+async def test_what_was_trimmed_before_it_was_recorded_is_found_by_the_dispatcher(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """The stream is full: the oldest events are gone, given out or not. The recorder goes on, the ends are recorded."""
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    for job_id in ("given", "waiting", "kept"):
+        await accepted(store, joblog, job_id)
+        await Hand(joblog).run(job_id, f'"{job_id}"')
+        if job_id == "given":
+            assert len(await lifecycle.fresh(3, wait_ms=1)) == 3
+    await redis.xtrim("mp:lifecycle", maxlen=2, approximate=False)
+    recorder = Recorder(lifecycle, store, joblog)
+    while owed := await lifecycle.owed(10):
+        await recorder.record(owed)
+    await everything(recorder, lifecycle)
+    assert [(await get(store, one)).done for one in ("given", "waiting", "kept")] == [False, False, True]
+
+    await Dispatcher(store, joblog, redis, lifecycle).round()
+
+    records = [await get(store, one) for one in ("given", "waiting", "kept")]
+    assert [record.result for record in records] == ['"given"', '"waiting"', '"kept"']
+    assert {record.status for record in records} == {"succeeded"}
+
+
+async def test_a_batch_is_bounded_in_number_and_size(
+    store: JobStore, joblog: JobLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much waits: so many events, so many bytes of them, so many bytes of large results at once."""
+    monkeypatch.setattr(lifecycle_module, "PAGE_ENTRIES", 10)
+    monkeypatch.setattr(lifecycle_module, "PAGE_BYTES", 20_000)
+    monkeypatch.setattr(recorder_module, "RESULT_BYTES", 50_000)
+    ids = [f"job{number:02}" for number in range(12)]
+    for job_id in ids:
+        await accepted(store, joblog, job_id)
+        await Hand(joblog).run(job_id, f'"{"x" * 20_000}"')  # too large for its event
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    batches, fetched = [], []
+    outcomes = Lifecycle.outcomes
+
+    async def counted(self: Lifecycle, job_ids: Sequence[str], *, large: Collection[str]) -> Any:
+        fetched.append(len(large))
+        return await outcomes(self, job_ids, large=large)
+
+    monkeypatch.setattr(Lifecycle, "outcomes", counted)
+    recorder = Recorder(lifecycle, store, joblog)
+    while entries := await lifecycle.fresh(25, wait_ms=1):
+        batches.append(entries)
+        await recorder.record(entries)
+    assert sum(map(len, batches)) == 36
+    assert max(map(len, batches)) <= 25
+    assert all(sum(entry.size for entry in batch[:-10]) < 20_000 for batch in batches)
+    assert (sum(fetched), max(fetched)) == (12, 2)
+    assert {len((await get(store, one)).result or "") for one in ids} == {20_002}

@@ -123,3 +123,13 @@ def test_a_ring_knows_its_keys_only_and_whose_they_are() -> None:
         None,
     ]
     assert KeyRing({}).tenant(b"") is None
+
+
+def test_records_are_kept_at_least_as_long_as_redis_keeps_jobs() -> None:
+    """0 and nothing mean for ever; less than Redis keeps them is refused with both numbers."""
+    for given in (0, "", " "):
+        assert load(ApiSettings, history_retention_days=given).history_retention_days == 0
+    assert load(ApiSettings, history_retention_days="1").history_retention_days == 1
+    with pytest.raises(SettingsError, match=r"0\.5 \(43200 s\).*86400"):
+        load(ApiSettings, history_retention_days=0.5)
+    assert load(ApiSettings, history_retention_days=0.5, redis_retention_seconds=3600).history_retention_days

@@ -21,7 +21,7 @@ from milepost.errors import StoreUnavailable
 
 SQLITE_BUSY_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
-STATEMENT_SECONDS = 30.0
+STATEMENT_SECONDS = 10.0  # PostgreSQL has answered by then, or a request says 503; all take milliseconds
 
 logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG it logs whatever is stored, secrets included
 
@@ -35,19 +35,17 @@ class Engines:
 
 
 @asynccontextmanager
-async def open_engines(
-    url: str, *, statement_seconds: float | None = STATEMENT_SECONDS
-) -> AsyncIterator[Engines]:
+async def open_engines(url: str, *, patient: bool = False) -> AsyncIterator[Engines]:
     """Open the database for as long as the block lasts. No connection is made yet.
 
-    On PostgreSQL a statement may take so long; None: as long as it takes, for migrations.
+    `patient`: a statement may take as long as it takes, as those of migrations do.
     """
     if make_url(url).get_backend_name() == "sqlite":
         # SQLite has one writer at a time. One connection makes the writers of this process stand in line;
         # many would poll the lock, and the unlucky one waits for seconds.
         engines = Engines(_sqlite(url, "BEGIN"), _sqlite(url, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0))
     else:
-        both = _postgres(url, statement_seconds)
+        both = _postgres(url, None if patient else STATEMENT_SECONDS)
         engines = Engines(both, both)
     try:
         yield engines
