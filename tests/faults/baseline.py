@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 REDIS_CONNECTIONS = 20  # of one API: its subscription, its background work, its pool
 HTTP_CONNECTIONS = 2  # to one API: the suite's own client keeps some alive
-FILES = 40  # of one API that are no connections: its log, its libraries, its pool for SQLite, three files each
+FILES = (
+    40  # of one API that are no connections: its log, its libraries, its pool for SQLite, three files each
+)
 DATABASE_CONNECTIONS = 5  # of one API: SQLAlchemy's pool
 OPEN = "SELECT id FROM jobs WHERE NOT done"
 
@@ -48,7 +50,7 @@ def _held(house: House, api: Process) -> Iterator[str]:
 
 
 def _what(house: House, connection: Any) -> str:
-    if connection.raddr.port in {house.proxy.port, house.redis.port}:
+    if connection.raddr.port in house.redis_ports:
         return "redis"
     return "http" if any(url.endswith(f":{connection.laddr.port}") for url in house.stack.urls) else "other"
 
@@ -68,7 +70,7 @@ def _in_redis(house: House) -> Iterator[str]:
 
 async def _in_sql(house: House) -> list[str]:
     if house.postgres is None:
-        opened = await asyncio.to_thread(_sqlite_rows, house.database_url)
+        opened = await asyncio.to_thread(_sqlite_rows, house.database_url.replace("+aiosqlite", ""))
         states: list[str] = []
     else:
         opened = [row["id"] for row in await house.postgres.ask(OPEN, house.postgres.records)]

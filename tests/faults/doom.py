@@ -35,6 +35,8 @@ SHORTENED: Mapping[str, float] = {
     "milepost_api.recorder:LOOK_SECONDS": 1.0,
     "milepost_api.recorder:Recorder.__init__(dead_ms)": 3000,
     "milepost_api.hub.hub:Times.__init__(linger)": 2.0,
+    "milepost_api.caretaker.retention:Retention.every_seconds": 1.0,
+    "milepost_api.caretaker.retention:BATCH": 3,
     "milepost.upkeep:LONGEST_PAUSE_SECONDS": 1.0,
 }
 
@@ -189,7 +191,9 @@ def shorten(module: ModuleType, where: str, value: float) -> None:
         defaults[names.index(keyword)] = value
         thing.__defaults__ = tuple(defaults)
     else:
-        raise LookupError(f"{place} has no keyword {keyword} any more; see SHORTENED in tests/faults/doom.py.")
+        raise LookupError(
+            f"{place} has no keyword {keyword} any more; see SHORTENED in tests/faults/doom.py."
+        )
 
 
 def _with_defaults(function: Any) -> list[str]:

@@ -60,7 +60,9 @@ def counted(story: Story) -> Iterator[str]:
     for last, event in _steps(story):
         claimed = event["status"] == "running" and event.get("previous") != "running"
         handed_back = event["status"] == "queued" and event.get("previous") == "running"
-        expected = (last["attempt"] if last else 0) + claimed - handed_back
+        # A history that Redis has lost begins again with the attempts that the records know of.
+        used = last["attempt"] if last else event["attempt"] - claimed if story.losses else 0
+        expected = used + claimed - handed_back
         if event["attempt"] != expected:
             yield f"{event['status']} at {event['seq']} is of attempt {event['attempt']}, not {expected}"
         if event["attempt"] > most:

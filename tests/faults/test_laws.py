@@ -141,7 +141,9 @@ def with_result(story: Story, result: str) -> Story:
     """The run, the log and the record agree on it, and some of what the run said is missing."""
     ended = replace(story.runs[1], digest=result)
     finished = job(8, result=result)
-    return replace(changed(story, 8, result=result), job=finished, record=finished, runs=(story.runs[0], ended))
+    return replace(
+        changed(story, 8, result=result), job=finished, record=finished, runs=(story.runs[0], ended)
+    )
 
 
 HEALTHY = (Run("a", "run-101", FIRST, START + 1.1, START + 8), good().runs[1])

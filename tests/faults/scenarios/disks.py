@@ -19,7 +19,9 @@ async def disk_full(r: Round) -> None:
         await r.moment(0.5, 1.0)
         accepted = [job for job in r.jobs if job.id]
         r.house.fill_disks()
-        await r.until(lambda: all(job.status in DONE for job in accepted), "what was accepted ends for its readers")
+        await r.until(
+            lambda: all(job.status in DONE for job in accepted), "what was accepted ends for its readers"
+        )
         for url in r.house.stack.urls:
             await _refused(r, url)
         r.house.free_disks()

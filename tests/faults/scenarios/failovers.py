@@ -1,4 +1,4 @@
-"""Redis fails over to its replica under load: what the new master has not heard of has not happened, and readers know."""
+"""Redis fails over to its replica under load: what the new master has not heard is lost, and readers hear of it."""
 
 from __future__ import annotations
 

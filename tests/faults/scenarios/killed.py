@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from tests.faults.doom import arm, is_armed
@@ -9,8 +10,10 @@ from tests.faults.house import LEASE_SECONDS
 from tests.faults.kinds import PAIR
 from tests.faults.rounds import Round
 from tests.faults.work import at_work
+from tests.support.wait import eventually
 
 HOUSE = PAIR
+OLD = 4  # jobs, which are more than one batch there
 LOST = frozenset({"succeeded", "failed:worker_lost"})
 
 
@@ -76,12 +79,29 @@ async def api_killed_streaming(r: Round) -> None:
             await _die_at(r, "stream-end", most=4)
 
 
+async def api_killed_retaining(r: Round) -> None:
+    """While records of long ago are removed: the old ones go, all of them, and no other."""
+    async with at_work(r):
+        for number, point in enumerate(KILLED_AT["api_killed_retaining"]):
+            old = [
+                await r.client.submit("f.work", {"job": f"{r.name}#old-{number}-{one}", "seconds": 0.05})
+                for one in range(OLD)
+            ]
+            for job in old:
+                await r.client.wait(job.id)
+            dying = asyncio.create_task(_die_at(r, point))
+            await eventually(lambda: r.house.age([job.id for job in old]), "they are recorded, and aged")  # noqa: B023
+            await dying
+            await eventually(lambda: r.house.have_gone([job.id for job in old]), "they are removed")  # noqa: B023
+
+
 KILLED_AT: Mapping[str, tuple[str, ...]] = {
     "api_killed_submitting": ("submit-uncommitted", "submit-committed", "submit-created"),
     "api_killed_dispatching": ("submit-committed", "dispatch-found", "dispatch-created", "dispatch-marked"),
     "api_killed_recording": ("record-read", "record-uncommitted", "record-committed", "record-acknowledged"),
     "api_killed_caretaking": ("expire-found", "expire-ended", "lapse-found", "lapse-taken"),
-    "api_killed_recovering": ("recover-noticed", "recover-bringing"),
+    "api_killed_recovering": ("recover-noticed", "recover-bringing", "recover-brought"),
+    "api_killed_retaining": ("retain-uncommitted", "retain-committed"),
     "api_killed_streaming": ("stream-end",),
 }
 
@@ -91,5 +111,6 @@ SCENARIOS = (
     api_killed_recording,
     api_killed_caretaking,
     api_killed_recovering,
+    api_killed_retaining,
     api_killed_streaming,
 )
