@@ -21,13 +21,9 @@ class Kind:
     doomed: bool = False
     postgres: bool = False
     sentinels: bool = False
-    sqlite: bool = False
-    """The records are in SQLite, whatever else was asked for."""
 
 
 PLAIN = Kind("plain")
 PAIR = Kind("pair", apis=2, crew=("default", "wired,default", APART), doomed=True)
-SENTINELS = Kind(
-    "sentinels", apis=2, crew=("default", "wired,default", APART), doomed=True, sentinels=True
-)
+SENTINELS = Kind("sentinels", apis=2, crew=("default", "wired,default", APART), doomed=True, sentinels=True)
 POSTGRES = Kind("postgres", apis=2, crew=("default", "wired,default", APART), doomed=True, postgres=True)

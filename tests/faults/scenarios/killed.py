@@ -33,10 +33,10 @@ async def api_killed_submitting(r: Round) -> None:
 
 
 async def api_killed_dispatching(r: Round) -> None:
-    """Twice in a row: after a commit, and by who brings the job to Redis in its place."""
+    """After a commit, and again and again while the job is brought to Redis in its place."""
     async with at_work(r, watched=False):
-        for point in KILLED_AT["api_killed_dispatching"][1:]:
-            await _die_at(r, "submit-committed", point)
+        await _die_at(r, "submit-committed", "dispatch-found", "dispatch-created")
+        await _die_at(r, "submit-committed", "dispatch-marked")
 
 
 async def api_killed_recording(r: Round) -> None:
