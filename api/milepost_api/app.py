@@ -39,7 +39,7 @@ from milepost_api.records import JobStore, open_engines
 from milepost_api.requests import RequestId
 from milepost_api.revival import Revival
 from milepost_api.roster import Roster
-from milepost_api.routes import catalogue, health, history, jobs, listing, status, streams, submit
+from milepost_api.routes import bulk, catalogue, health, history, jobs, listing, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
 from milepost_api.views import job_wire
@@ -56,7 +56,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     problems.install(app)
     v1 = APIRouter(prefix="/v1", responses=problems.describe("unauthorized", "internal", "unavailable"))
-    for module in (submit, listing, jobs, status, streams, history, catalogue):
+    for module in (submit, listing, bulk, jobs, status, streams, history, catalogue):
         v1.include_router(module.router)
     app.include_router(v1)
     app.include_router(health.router)

@@ -16,7 +16,7 @@ from milepost.logs import configure_logs
 from milepost.settings import load
 from milepost_api.settings import ApiSettings
 
-EXIT_REFUSED = 2  # a setting, or an old schema: somebody has to do something
+EXIT_REFUSED = 2  # a setting, or the schema: somebody has to do something
 EXIT_UNREACHABLE = 4  # the database: it may come, start again
 USAGE = """\
 Usage: milepost api          serve (settings: MILEPOST_HOST, MILEPOST_PORT, MILEPOST_DATABASE_URL, ...)
@@ -27,8 +27,8 @@ Usage: milepost api          serve (settings: MILEPOST_HOST, MILEPOST_PORT, MILE
 def main(argv: Sequence[str] | None = None, **given: Any) -> int:
     """Run the API, or one of the `db` commands. `given` settings win over the environment.
 
-    Returns the exit code: 0, 1 if the server could not start, 2 for a wrong setting, an old schema or an
-    unknown command, 4 if the database cannot be reached, 130 after Ctrl-C.
+    Returns the exit code: 0, 1 if the server could not start, 2 for a wrong setting, a schema that is not
+    this version's or an unknown command, 4 if the database cannot be reached, 130 after Ctrl-C.
     """
     commands: dict[tuple[str, ...], Callable[[ApiSettings], int]] = {
         (): run,
@@ -64,19 +64,31 @@ def run(settings: ApiSettings) -> int:
 
 
 def db_upgrade(settings: ApiSettings) -> int:
-    """Bring the database to the version of this code. Raises `StoreUnavailable`."""
+    """Bring the database to the version of this code. Raises `SettingsError`, `StoreUnavailable`."""
     from milepost_api import database
+    from milepost_api.records.revisions import head
 
-    print(f"The database is at revision {asyncio.run(database.upgrade(settings))}.")
+    done = asyncio.run(database.upgrade(settings))
+    if not done.migrations:
+        print(f"The database is at revision {head()} already; nothing was done.")
+        return 0
+    if done.backup:
+        print(f"Copied to {done.backup} first.")
+    was = f"was at revision {done.before}" if done.before else "was empty"
+    print(f"The database {was} and is at revision {head()} now. Done:")
+    print("\n".join(f"  {migration}" for migration in done.migrations))
     return 0
 
 
 def db_current(settings: ApiSettings) -> int:
-    """Print the revision of the database and the one this code needs. Raises `StoreUnavailable`."""
+    """Print the revision of the database and the one this code needs. Raises `SettingsError`, `StoreUnavailable`."""
     from milepost_api import database
+    from milepost_api.records.revisions import head
 
-    found, needed = asyncio.run(database.versions(settings))
-    print(f"database: {found or 'empty'}\nneeded:   {needed}")
+    found = asyncio.run(database.look(settings))
+    print(f"database: {found.revision or 'none'} ({found.fitness})\nneeded:   {head()}")
+    if found.refusal:
+        print(found.refusal)
     return 0
 
 

@@ -42,6 +42,11 @@ class Problem(MilepostError):
         super().__init__(detail)
         self.name, self.headers, self.extra = name, dict(headers or {}), extra
 
+    @property
+    def uri(self) -> str:
+        """Return its `type`."""
+        return PROBLEM_TYPES[self.name].uri
+
 
 class ProblemResponse(Response):
     """One problem document."""

@@ -40,29 +40,30 @@ class Services:
     hub: Hub
 
 
-def services_of(request: Request) -> Services:
+# Coroutines, though they wait for nothing: FastAPI runs plain functions in threads, one after the other.
+
+
+async def services_of(request: Request) -> Services:
     return cast("Services", request.app.state.services)
 
 
-def root_of(request: Request) -> str:
+async def tenant_of(request: Request) -> str:
+    """Return for whom the request is: its jobs are all that it may see or change."""
+    return cast("str", request.scope[TENANT])
+
+
+async def root_of(request: Request) -> str:
     """Return the path below which the app is served, "" at the root."""
     return str(request.scope.get("root_path", ""))
 
 
-RootPath = Annotated[str, Depends(root_of)]
-
-
-def known_form(job_id: str) -> str:
+async def known_form(job_id: str) -> str:
     if not is_job_id(job_id):
         raise JobNotFound  # no job can have such an id
     return job_id
 
 
-def tenant_of(request: Request) -> str:
-    """Return for whom the request is: its jobs are all that it may see or change."""
-    return cast("str", request.scope[TENANT])
-
-
 ServicesDep = Annotated[Services, Depends(services_of)]
 TenantDep = Annotated[str, Depends(tenant_of)]
+RootPath = Annotated[str, Depends(root_of)]
 JobId = Annotated[str, Depends(known_form)]

@@ -54,6 +54,12 @@ class ApiSettings(Settings):
         scheme, _, rest = self.database_url.partition("://")
         return f"{_SCHEMES[scheme]}://{rest}"
 
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of the records, None where they are in PostgreSQL."""
+        scheme, _, rest = self.database.partition(":///")
+        return Path(rest) if scheme.startswith("sqlite") else None
+
     @model_validator(mode="after")  # of the whole, not of the field: its sentence would show the password
     def _a_database_that_stays(self) -> Self:
         scheme, _, rest = self.database_url.partition("://")

@@ -28,7 +28,6 @@ EXAMPLES = (
     "EXISTS mp:x",
     "DEL mp:x",
     "PEXPIRE mp:x 1",
-    "PTTL mp:x",
     "HSET mp:x a 1",
     "HGET mp:x a",
     "HMGET mp:x a",

@@ -19,6 +19,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from milepost.background import end
 from milepost.redis.address import Address
 from milepost.redis.trouble import MasterMoved, NoMaster, refusal, words
 
@@ -86,8 +87,7 @@ class Sentinels:
         """End the listening, and every connection to a Sentinel."""
         listening, self._listening = self._listening, None
         if listening is not None:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await end(listening)
         for client in self._clients:
             await client.aclose()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from milepost_api.records import Engines, JobFilter, JobRecord, JobStore, KeyTaken, open_engines, schema
+from milepost_api.records.revisions import Fitness
 from sqlalchemy import text
 
 from milepost.errors import SettingsError, StoreUnavailable
@@ -46,12 +47,12 @@ def record(job_id: str, **fields: Any) -> JobRecord:
 
 async def test_migrations_lead_to_the_tables_in_code_and_back(engines: Engines) -> None:
     """Upgrading an empty database gives what the code says; downgrading leaves nothing."""
-    assert await schema.current(engines) is None
+    assert (await schema.look(engines)).fitness == Fitness.EMPTY
     await schema.upgrade(engines)
     await schema.check(engines)
-    assert await schema.current(engines) == schema.head()
+    assert (await schema.look(engines)).fitness == Fitness.CURRENT
     await schema.downgrade(engines, "base")
-    assert await schema.current(engines) is None
+    assert (await schema.look(engines)).fitness == Fitness.EMPTY
 
 
 async def test_migrations_keep_what_is_there(engines: Engines) -> None:
@@ -174,4 +175,4 @@ async def test_a_database_that_is_not_there_is_said_to_be() -> None:
         with pytest.raises(StoreUnavailable):
             await JobStore(engines).get("a")
         with pytest.raises(StoreUnavailable):
-            await schema.current(engines)
+            await schema.look(engines)

@@ -11,12 +11,13 @@ from milepost_api.database import upgrade
 from redis.asyncio import Redis
 
 from milepost.ids import new_job_id
-from milepost.log import Catalogue, RunningJob, WorkerInfo
+from milepost.log import RunningJob
 from milepost.log.keys import state_key
 from tests.support.api import COUNT, Api, Hand, announce, settings
 from tests.support.joblog import state_of
 from tests.support.redis import RedisServer
 from tests.support.tenants import KEYS, Tenants, caller, serving_tenants
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 SUBMISSION = {"task": COUNT.name, "params": {"steps": 3}}
@@ -32,9 +33,7 @@ async def tenants(
     tmp_path: Path, redis_server: RedisServer, redis: Redis, database: str
 ) -> AsyncIterator[Tenants]:
     await announce(redis)
-    wanted = settings(
-        tmp_path, redis_server.url, api_keys=KEYS, database_url=database, redis_answer_seconds=1
-    )
+    wanted = settings(tmp_path, redis_server.url, api_keys=KEYS, database_url=database)
     await upgrade(wanted)
     async with serving_tenants(wanted) as running:
         yield running
@@ -81,6 +80,20 @@ async def test_a_live_job_from_before_there_were_tenants_is_the_default_tenants(
     assert "event: end" in stream.text
 
 
+async def test_a_job_that_redis_has_lost_comes_back_to_its_tenant(tenants: Tenants, redis: Redis) -> None:
+    """The record knows whose it is; nobody else finds it on its way back."""
+    job_id = (await tenants.acme.submit())["id"]
+    await redis.flushall()
+    await announce(redis)
+
+    assert (await tenants.globex.http.get(f"/v1/jobs/{job_id}/status/stream")).status_code == 404
+    assert (await tenants.globex.http.post(f"/v1/jobs/{job_id}/cancel")).status_code == 404
+    await eventually(lambda: redis.exists(state_key(job_id)), "the job is back")
+    assert await state_of(redis, job_id, "tenant") == "acme"
+    assert (await tenants.acme.get(f"/v1/jobs/{job_id}"))["status"] == "queued"
+    assert (await tenants.globex.http.get(f"/v1/jobs/{job_id}")).status_code == 404
+
+
 async def test_an_idempotency_key_is_one_tenants(tenants: Tenants) -> None:
     """Two tenants under the same key, at the same time and many times: two jobs, and each gets its own again."""
     key = {"idempotency-key": "order-1"}
@@ -124,21 +137,11 @@ async def test_a_worker_is_seen_to_be_busy_with_jobs_that_are_not_named(
 ) -> None:
     """Each tenant sees which of its own jobs run where; of the others', that something runs."""
     ids = [(await one.submit())["id"] for one in (tenants.acme, tenants.globex)]
-    info = WorkerInfo(
-        id="w2",
-        host="h",
-        pid=1,
-        version="0",
-        queues=["default"],
-        tasks=[COUNT.name],
-        concurrency=3,
-        started_at="2026-01-01T00:00:00.000Z",
-        running=[RunningJob(id=job_id, task=COUNT.name) for job_id in (*ids, new_job_id())],
-    )
-    await Catalogue(redis).announce(info, (), ttl_seconds=600)
+    running = [RunningJob(id=job_id, task=COUNT.name) for job_id in (*ids, new_job_id())]
+    await announce(redis, running=running)
 
     async def seen(by: Api) -> list[str | None]:
-        [_, worker] = (await by.get("/v1/workers"))["items"]
+        [worker] = (await by.get("/v1/workers"))["items"]
         return [one["id"] for one in worker["running"]]
 
     assert await seen(tenants.acme) == [ids[0], None, None]
@@ -156,10 +159,13 @@ async def test_without_redis_too_nothing_tells_that_a_job_is_there(
     async with acme.http.stream("GET", f"/v1/jobs/{watched}/status/stream") as stream:
         assert stream.status_code == 200
         redis_server.stop()
-        answers = [
-            await globex.http.get(f"/v1/jobs/{job_id}{path}", headers={"accept": "application/x-ndjson"})
-            for job_id in (new_job_id(), watched, done)
-        ]
+        lines = {"accept": "application/x-ndjson"}
+        answers = await asyncio.gather(
+            *(
+                globex.http.get(f"/v1/jobs/{job_id}{path}", headers=lines)
+                for job_id in (new_job_id(), watched, done)
+            )
+        )
     statuses = [(answer.status_code, answer.json()["detail"]) for answer in answers]
     assert statuses[0][0] == 503
     assert statuses == [statuses[0]] * 3

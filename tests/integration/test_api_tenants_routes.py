@@ -14,6 +14,7 @@ from milepost_api.streaming import NDJSON
 from redis.asyncio import Redis
 
 from milepost.ids import new_job_id
+from milepost.log import RunningJob
 from milepost.log.keys import state_key
 from tests.support.api import COUNT, Api, Hand, announce, settings
 from tests.support.redis import RedisServer
@@ -58,6 +59,8 @@ async def jobs(tenants: Tenants, redis: Redis) -> dict[str, str]:
         if name in ("done", "forgotten"):
             await hand.succeed('"acme\'s result"')
     await forgotten(acme, redis, found["forgotten"])
+    running = [RunningJob(id=job_id, task=COUNT.name) for job_id in found.values()]
+    await announce(redis, running=running)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import closing
 
 import pytest
 from milepost_api.hub import Recalled, Times
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Job, Status
-from milepost.log import JobLog
+from milepost.log import JobLog, NewJob, many
 from milepost.log.keys import events_key, state_key
 from tests.support.hub import (
     PATIENT,
@@ -27,7 +28,7 @@ from tests.support.hub import (
     subscribe,
     value,
 )
-from tests.support.jobs import PlayedJob
+from tests.support.jobs import AT, PlayedJob
 from tests.support.redis import RedisServer
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
@@ -188,6 +189,27 @@ async def test_a_stream_whose_job_vanishes_says_goodbye(
         await redis.delete(state_key(job.id), events_key(job.id))
         topic.start(Cursor("zzzzzzzz", 1), done=False)
         assert kinds(await all_frames(subscription)) == ["reconnect"]
+
+
+async def test_readers_that_missed_the_end_of_a_job_hear_that_it_was_deleted(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """At once, without anybody looking again; and a later job of the same id has nothing to do with it."""
+    job = await PlayedJob.running(joblog)
+    async with hub_on(redis_server.url, joblog) as hub:
+        with closing(await subscribe(hub, job.id)) as one, closing(await subscribe(hub, job.id)) as other:
+            await next_frames(one)
+            await next_frames(other)
+            await happen_unheard(redis, job, 3, "end", status="succeeded")
+            assert await many.forget(joblog, {job.id: AT}) == ["forgotten"]
+            for reader in (one, other):
+                [last] = await all_frames(reader)
+                assert (last.kind, value(last)["reason"]) == ("reconnect", "deleted")
+        with pytest.raises(JobNotFound):
+            await subscribe(hub, job.id)
+        await joblog.create(NewJob(id=job.id, task="played", created_at="2026-11-21T03:30:00.001Z"))
+        with closing(await subscribe(hub, job.id)) as later:
+            assert kinds(await next_frames(later)) == ["snapshot"]
 
 
 async def test_a_job_that_is_watched_and_lost_is_no_unknown_job(

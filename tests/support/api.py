@@ -18,7 +18,7 @@ from milepost_api.settings import ApiSettings
 from redis.asyncio import Redis
 
 from milepost.job import NO_PROGRESS, JobError, Status
-from milepost.log import Catalogue, Claim, JobLog, ReportCalls, TaskInfo, WorkerInfo
+from milepost.log import Catalogue, Claim, JobLog, ReportCalls, RunningJob, TaskInfo, WorkerInfo
 from tests.support.joblog import claimed
 from tests.support.ports import free_port
 from tests.support.wait import eventually
@@ -88,7 +88,9 @@ async def serving(wanted: ApiSettings) -> AsyncIterator[Api]:
         await running
 
 
-async def announce(redis: Redis, *tasks: TaskInfo, worker: str = "w1") -> None:
+async def announce(
+    redis: Redis, *tasks: TaskInfo, worker: str = "w1", running: Sequence[RunningJob] = ()
+) -> None:
     """Say what a worker would say of itself."""
     offered = tasks or (COUNT,)
     info = WorkerInfo(
@@ -99,6 +101,7 @@ async def announce(redis: Redis, *tasks: TaskInfo, worker: str = "w1") -> None:
         queues=["default"],
         tasks=[task.name for task in offered],
         concurrency=1,
+        running=running,
         started_at="2026-01-01T00:00:00.000Z",
     )
     await Catalogue(redis).announce(info, offered, ttl_seconds=600)

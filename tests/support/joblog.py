@@ -20,7 +20,7 @@ from milepost.job import Job, JobError, Progress
 from milepost.log import Call, Claim, JobLog, Looks, NewJob, Taken, View
 from milepost.log.keys import LEASES, queue_key, state_key
 from tests.support.schemas import check_event
-from tests.support.wait import DEADLINE_SECONDS
+from tests.support.wait import DEADLINE_SECONDS, eventually
 
 CREATED_AT = "2026-11-21T03:30:00.000Z"
 LEASE_SECONDS, SILENCE_SECONDS = 12.0, 6.0
@@ -95,10 +95,8 @@ async def claim(
 
 
 async def claimed(log: JobLog, redis: Redis, job_id: str, worker: str = "w1", **given: Any) -> Claim:
-    """Do the same, and insist."""
-    found = await claim(log, redis, job_id, worker, **given)
-    assert found is not None, "the job does not wait"
-    return found
+    """Do the same, and insist: a dispatcher that sees the job on its way to its own line delivers it again."""
+    return await eventually(lambda: claim(log, redis, job_id, worker, **given), "the job waits")
 
 
 async def said(log: JobLog, *calls: Call) -> list[str]:

@@ -109,8 +109,11 @@ async def _take_indexes(connection: AsyncConnection) -> list[str]:
     if connection.dialect.name == "sqlite":
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
     else:
-        query = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname LIKE 'ix%'"
-    found = (await connection.execute(text(query))).tuples().all()
+        query = (
+            "SELECT indexname, indexdef FROM pg_indexes "
+            "WHERE schemaname = current_schema() AND indexname LIKE 'ix%'"
+        )
+    found = (await connection.execute(text(query))).all()
     for name, _ in found:
         await connection.exec_driver_sql(f"DROP INDEX {name}")
     return [statement for _, statement in found]

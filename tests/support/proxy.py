@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from types import TracebackType
 from typing import Any, Self, cast
@@ -73,10 +74,17 @@ class TcpProxy:
 
     `target` is a URL or `(host, port)`; `url` is the same URL through the proxy. Counts `connections`
     (ever accepted) and `reply_bytes`. `delay_seconds` holds every piece of data back, both ways. With `others`
-    connections go to all of them in turn, past those that refuse: what a load balancer does.
+    connections go to all of them in turn, past those that refuse: what a load balancer does. With `tls` its
+    clients must speak TLS, the targets hear plain text.
     """
 
-    def __init__(self, target: str | tuple[str, int], *others: str | tuple[str, int]) -> None:
+    def __init__(
+        self,
+        target: str | tuple[str, int],
+        *others: str | tuple[str, int],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self._template = _endpoint(target)[2]
         self._targets = [_endpoint(one)[:2] for one in (target, *others)]
         self.port = 0
@@ -162,7 +170,7 @@ class TcpProxy:
 
     async def accept(self) -> None:
         """Listen, on the same port as before."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, client: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asyncpg import PostgresError
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -33,14 +35,19 @@ class Engines:
 
 
 @asynccontextmanager
-async def open_engines(url: str) -> AsyncIterator[Engines]:
-    """Open the database for as long as the block lasts. No connection is made yet."""
+async def open_engines(
+    url: str, *, statement_seconds: float | None = STATEMENT_SECONDS
+) -> AsyncIterator[Engines]:
+    """Open the database for as long as the block lasts. No connection is made yet.
+
+    On PostgreSQL a statement may take so long; None: as long as it takes, for migrations.
+    """
     if make_url(url).get_backend_name() == "sqlite":
         # SQLite has one writer at a time. One connection makes the writers of this process stand in line;
         # many would poll the lock, and the unlucky one waits for seconds.
         engines = Engines(_sqlite(url, "BEGIN"), _sqlite(url, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0))
     else:
-        both = _postgres(url)
+        both = _postgres(url, statement_seconds)
         engines = Engines(both, both)
     try:
         yield engines
@@ -51,21 +58,47 @@ async def open_engines(url: str) -> AsyncIterator[Engines]:
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Raises `StoreUnavailable` for what the drivers raise when the database cannot be reached."""
+    """Raises `StoreUnavailable` for what the drivers raise when the database cannot do its work at the moment."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
-        # OSError: asyncpg's failure to connect arrives as it is, and its timeout is one of them.
-        raise StoreUnavailable("The database cannot be reached at the moment; try again shortly.") from error
+    except (SQLAlchemyError, PostgresError, OSError) as error:
+        if not is_away(error):
+            raise
+        raise StoreUnavailable(_sentence(error)) from error
 
 
-def _postgres(url: str) -> AsyncEngine:
+def is_away(error: Exception) -> bool:
+    """Whether the same may succeed later: the database is away, starting, full, or somebody was faster."""
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError):
+        return True  # OSError: a failure to connect arrives as it is, and asyncpg's timeouts are among them
+    state = _state(error)
+    return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
+
+
+_AWAY_CLASSES = ("08", "53", "57")
+"""SQLSTATE classes: connection exception, insufficient resources (connections, disk), operator intervention."""
+_AWAY_STATES = ("40001", "40P01", "55P03")
+"""Serialization failure, deadlock, lock not available (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+
+
+def _state(error: Exception) -> str:
+    return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
+
+
+def _sentence(error: Exception) -> str:
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_FULL or _state(error) == "53100":
+        return "The disk of the database is full; nothing can be accepted until there is room again."
+    return "The database cannot be reached at the moment; try again shortly."
+
+
+def _postgres(url: str, statement_seconds: float | None) -> AsyncEngine:
     return create_async_engine(
         url,
         hide_parameters=True,  # in errors: what was to be stored may hold secrets
         pool_pre_ping=True,
         pool_timeout=CONNECT_SECONDS,
-        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS},
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": statement_seconds},
     )
 
 

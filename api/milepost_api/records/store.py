@@ -47,6 +47,8 @@ class Outline:
     created_at: datetime
     status: str
     done: bool
+    sort_key: int
+    idempotency_key: str | None
 
 
 _OUTLINE = tuple(_jobs[field.name] for field in fields(Outline))
@@ -114,12 +116,21 @@ class JobStore:
             keys = await search.page_keys(session, wanted, limit)
             return list(await session.scalars(with_keys(wanted, keys)))
 
+    async def outlined(self, wanted: JobFilter, *, limit: int) -> list[Outline]:
+        """Return the same page without what may be large."""
+        async with self._read() as session:
+            if wanted.text is None:
+                query = page_query(wanted, limit)
+            else:
+                query = with_keys(wanted, await search.page_keys(session, wanted, limit))
+            return [Outline(*row) for row in await session.execute(query.with_only_columns(*_OUTLINE))]
+
     async def counts(self, wanted: JobFilter) -> JobCounts:
         """Count jobs by their status, as far as the records know it; of each status 10,000 at most."""
         async with self._read() as session:
             if wanted.text is not None:
                 return await search.counts(session, wanted)
-            rows = (await session.execute(counts_query(wanted))).tuples()
+            rows = await session.execute(counts_query(wanted))
             found: dict[str, int] = dict(rows.all())
         capped = frozenset(status for status, jobs in found.items() if jobs > COUNTED_MOST)
         return JobCounts({status: min(jobs, COUNTED_MOST) for status, jobs in found.items()}, capped)

@@ -16,7 +16,7 @@ from milepost_api.records import JobFilter
 from milepost_api.records.order import cursor_of, key_of
 from milepost_api.records.searchable import SHORTEST, folded
 from milepost_api.responses import JsonResponse
-from milepost_api.services import RootPath, ServicesDep
+from milepost_api.services import RootPath, ServicesDep, TenantDep
 from milepost_api.views import JobResource, job_wire
 
 router = APIRouter(tags=["jobs"])
@@ -58,7 +58,8 @@ class StatusCounts:
     capped: list[Status]
 
 
-def job_filter(
+async def job_filter(
+    tenant: TenantDep,
     status: Annotated[list[Status] | None, Query(description="May be given several times.")] = None,
     task: Word | None = None,
     queue: Word | None = None,
@@ -73,8 +74,9 @@ def job_filter(
         ),
     ] = None,
 ) -> JobFilter:
-    """Return what a request looks for."""
+    """Return what a request looks for: among the jobs of its tenant."""
     return JobFilter(
+        tenant=tenant,
         statuses=tuple(dict.fromkeys(status or ())),
         task=task,
         queue=queue,

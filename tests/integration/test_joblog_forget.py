@@ -1,0 +1,78 @@
+"""Forgetting a job that has ended: all of it, for good, and nothing of one that has not."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+
+from milepost.errors import JobNotFound
+from milepost.job import NO_PROGRESS, Status
+from milepost.log import JobLog, NewJob, many
+from tests.support.joblog import claimed, created, said
+from tests.support.redis import every_redis
+
+pytestmark = every_redis
+
+
+@pytest.fixture
+def log(redis: Redis) -> JobLog:
+    return JobLog(redis, retention_seconds=600)
+
+
+async def ended(log: JobLog, redis: Redis, job_id: str, result: str = "null") -> NewJob:
+    new = await created(log, id=job_id)
+    reports = log.reports(await claimed(log, redis, new.id))
+    assert await said(log, reports.end(Status.SUCCEEDED, NO_PROGRESS, result=result)) == ["ok"]
+    return new
+
+
+async def keys_of(redis: Redis, job_id: str) -> set[bytes]:
+    return {key async for key in redis.scan_iter(match=f"*{job_id}*")}
+
+
+async def test_nothing_of_a_forgotten_job_is_left(log: JobLog, redis: Redis) -> None:
+    """State, history and a large result go; a note that it is gone stays for two minutes."""
+    new = await ended(log, redis, "one", result='"' + "x" * 20_000 + '"')
+    assert await many.forget(log, {"one": new.created_at}) == ["forgotten"]
+    assert await keys_of(redis, "one") == {b"mp:{one}:forgotten"}
+    assert 0 < await redis.pttl("mp:{one}:forgotten") <= many.REMEMBERED_MS
+    with pytest.raises(JobNotFound):
+        await log.read("one")
+
+
+async def test_a_job_that_lives_is_not_forgotten(log: JobLog, redis: Redis) -> None:
+    """Waiting or running, it stays; among many, each is judged by itself."""
+    await created(log, id="waits")
+    await created(log, id="runs")
+    await claimed(log, redis, "runs")
+    done = await ended(log, redis, "done")
+    moments = {"waits": done.created_at, "done": done.created_at, "runs": done.created_at, "never": None}
+    assert await many.forget(log, moments) == ["living", "forgotten", "living", "gone"]
+    assert await many.statuses(redis, list(moments)) == ["queued", None, "running", None]
+
+
+async def test_whoever_has_read_its_record_before_cannot_bring_it_back(log: JobLog, redis: Redis) -> None:
+    """A dispatcher that is a moment late runs nothing twice."""
+    new = await ended(log, redis, "one")
+    await many.forget(log, {"one": new.created_at})
+    assert await log.create(new) is None
+    assert await many.statuses(redis, ["one"]) == [None]
+
+
+async def test_a_later_job_may_have_the_same_id(log: JobLog, redis: Redis) -> None:
+    """It is told from the forgotten one by when it was created."""
+    new = await ended(log, redis, "one")
+    await many.forget(log, {"one": new.created_at})
+    assert await log.create(NewJob(id="one", task="t", created_at="2026-11-21T03:30:00.001Z")) is not None
+
+
+async def test_many_are_cancelled_in_few_round_trips(log: JobLog, redis: Redis) -> None:
+    """Those that wait end, those that run are asked, and the rest is said to be what it is."""
+    ids = [(await created(log)).id for _ in range(2 * many.AT_ONCE + 1)]
+    await created(log, id="runs")
+    await claimed(log, redis, "runs")
+    await ended(log, redis, "done")
+    outcomes = await many.cancel(log, [*ids, "runs", "done", "never"], "default")
+    assert outcomes == ["cancelled"] * len(ids) + ["requested", "already_done", None]
+    assert await many.cancel(log, ["runs"], "somebody-else") == [None]
+    assert await many.statuses(redis, ids) == [Status.CANCELLED] * len(ids)
