@@ -11,21 +11,15 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from milepost_api import database
-from milepost_api.records import JobRecord, open_engines
-from milepost_api.settings import ApiSettings
 from redis.exceptions import RedisError
-from sqlalchemy import Table, select, update
 
 from milepost.client import AsyncClient
 from milepost.client.backoff import Backoff
-from milepost.times import utc_now
+from tests.faults import records
 from tests.faults.baseline import excess
 from tests.faults.doom import FOLDER_VARIABLE, FULL, SPACE, disarm
 from tests.faults.failover import AnyRedis, FailingOver
@@ -44,8 +38,6 @@ LEASE_SECONDS, SILENCE_SECONDS = 2.0, 1.0
 HEARTBEAT_SECONDS = min(LEASE_SECONDS / 4, SILENCE_SECONDS / 2)
 DRAIN_SECONDS, STOP_GRACE_SECONDS = 0.5, 0.4
 SKEWED, DOOMED = Path(__file__).with_name("skewed"), Path(__file__).with_name("doomed")
-RETENTION_DAYS = 1
-_JOBS: Table = JobRecord.__table__  # type: ignore[attr-defined]
 MODULES = {APART: ("tests.faults.tasks", "tests.faults.apart")}
 SETTINGS = {
     "MILEPOST_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -116,7 +108,7 @@ class House:
         """Make the records and return where they are."""
         if self.postgres is None:
             url = f"sqlite+aiosqlite:///{self.folder / 'milepost.db'}"
-            await database.upgrade(ApiSettings(database_url=url))  # several APIs start at the same time
+            await records.upgrade(url)  # several APIs start at the same time
             return url
         await self._open(self.postgres)
         return await self.postgres.new_database()
@@ -126,7 +118,7 @@ class House:
         return {
             FOLDER_VARIABLE: str(self.doom),
             "PYTHONPATH": path_from(DOOMED),
-            "MILEPOST_HISTORY_RETENTION_DAYS": str(RETENTION_DAYS),
+            "MILEPOST_HISTORY_RETENTION_DAYS": str(records.RETENTION_DAYS),
         }
 
     def _new_stack(self) -> Stack:
@@ -284,24 +276,6 @@ class House:
         api.kill()
         at = self.stack.apis.index(api)
         del self.stack.apis[at], self.stack.urls[at]
-
-    # The records.
-
-    async def age(self, job_ids: Sequence[str]) -> bool:
-        """Let these jobs have ended long ago, once all of them are recorded; says whether they are."""
-        before = utc_now() - timedelta(days=2 * RETENTION_DAYS)
-        ended = update(_JOBS).where(_JOBS.c.id.in_(job_ids), _JOBS.c.done).values(finished_at=before)
-        async with open_engines(self.database_url) as engines, engines.writer.connect() as connection:
-            if (await connection.execute(ended)).rowcount < len(job_ids):
-                return False  # and nothing is committed
-            await connection.commit()
-            return True
-
-    async def have_gone(self, job_ids: Sequence[str]) -> bool:
-        """Whether nothing of these jobs is left in SQL."""
-        async with open_engines(self.database_url) as engines, engines.reader.connect() as connection:
-            found = await connection.execute(select(_JOBS.c.id).where(_JOBS.c.id.in_(job_ids)))
-            return not found.all()
 
     # All of it.
 

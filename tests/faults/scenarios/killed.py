@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tests.faults.doom import arm, is_armed
 from tests.faults.house import LEASE_SECONDS
 from tests.faults.kinds import PAIR
+from tests.faults.records import age, have_gone
 from tests.faults.rounds import Round
 from tests.faults.work import at_work
 from tests.support.wait import eventually
@@ -90,9 +91,13 @@ async def api_killed_retaining(r: Round) -> None:
             for job in old:
                 await r.client.wait(job.id)
             dying = asyncio.create_task(_die_at(r, point))
-            await eventually(lambda: r.house.age([job.id for job in old]), "they are recorded, and aged")  # noqa: B023
+            await eventually(
+                lambda: age(r.house.database_url, [job.id for job in old]), "they are recorded, and aged"
+            )  # noqa: B023
             await dying
-            await eventually(lambda: r.house.have_gone([job.id for job in old]), "they are removed")  # noqa: B023
+            await eventually(
+                lambda: have_gone(r.house.database_url, [job.id for job in old]), "they are removed"
+            )  # noqa: B023
 
 
 KILLED_AT: Mapping[str, tuple[str, ...]] = {
