@@ -136,7 +136,7 @@ async def test_the_proxy_drops_refuses_and_swallows(target: str) -> None:
 async def test_the_proxy_goes_past_a_target_that_refuses(target: str) -> None:
     """As a load balancer does: in turn, and to those that are left."""
     dead = ("127.0.0.1", free_port())
-    async with TcpProxy(dead, target) as proxy:
+    async with TcpProxy(target, dead) as proxy:
         for _ in range(3):
             async with open_stream(proxy.url) as stream:
                 assert len(await stream.rest()) == 2
