@@ -11,7 +11,8 @@ import os
 import signal
 import time
 from collections import Counter
-from contextlib import AbstractContextManager, AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +39,7 @@ LEASE_SECONDS, SILENCE_SECONDS = 2.0, 1.0
 HEARTBEAT_SECONDS = min(LEASE_SECONDS / 4, SILENCE_SECONDS / 2)
 DRAIN_SECONDS, STOP_GRACE_SECONDS = 0.5, 0.4
 SKEWED, DOOMED = Path(__file__).with_name("skewed"), Path(__file__).with_name("doomed")
+LOSS_SECONDS = 0.02
 MODULES = {APART: ("tests.faults.tasks", "tests.faults.apart")}
 SETTINGS = {
     "MILEPOST_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -235,6 +237,22 @@ class House:
         """Where an API may be connected to that has to do with Redis."""
         servers = self.redis.server_ports if isinstance(self.redis, FailingOver) else {self.redis.port}
         return frozenset({self.proxy.port, *servers})
+
+    @asynccontextmanager
+    async def losing(self) -> AsyncIterator[None]:
+        """Say that Redis forgets something at some moment while the block lasts."""
+
+        async def again_and_again() -> None:
+            while True:
+                self.lost_data()
+                await asyncio.sleep(LOSS_SECONDS)
+
+        losing = asyncio.create_task(again_and_again())
+        try:
+            yield
+        finally:
+            losing.cancel()
+            self.lost_data()
 
     # The API.
 

@@ -93,11 +93,11 @@ async def api_killed_retaining(r: Round) -> None:
             dying = asyncio.create_task(_die_at(r, point))
             await eventually(
                 lambda: age(r.house.database_url, [job.id for job in old]), "they are recorded, and aged"
-            )  # noqa: B023
+            )
             await dying
             await eventually(
                 lambda: have_gone(r.house.database_url, [job.id for job in old]), "they are removed"
-            )  # noqa: B023
+            )
 
 
 KILLED_AT: Mapping[str, tuple[str, ...]] = {
