@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from tests.faults.doom import arm, is_armed
 from tests.faults.house import LEASE_SECONDS
@@ -90,14 +91,11 @@ async def api_killed_retaining(r: Round) -> None:
             ]
             for job in old:
                 await r.client.wait(job.id)
+            where = r.house.database_url, [job.id for job in old]
             dying = asyncio.create_task(_die_at(r, point))
-            await eventually(
-                lambda: age(r.house.database_url, [job.id for job in old]), "they are recorded, and aged"
-            )
+            await eventually(partial(age, *where), "they are recorded, and aged")
             await dying
-            await eventually(
-                lambda: have_gone(r.house.database_url, [job.id for job in old]), "they are removed"
-            )
+            await eventually(partial(have_gone, *where), "they are removed")
 
 
 KILLED_AT: Mapping[str, tuple[str, ...]] = {
