@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import hotloop, pickup, queues, recorder, streams
+from benchmarks import hotloop, pickup, queues, recorder, streams, submit
 from benchmarks.processes import CLIENT_CORE, free_port, pin, wait_for_port
 from benchmarks.streams import Row, Shape
 from milepost.launch.binary import find_server
@@ -23,7 +23,7 @@ SHAPES = {
     "fanout-max": Shape("one job -> 1,000 streams, as fast as it goes", 1, 1000, 1000, 2000),
     "many": Shape("1,000 jobs x 1 stream, 1,000 events/s", 1000, 1000, 5000, 1000),
 }
-ROWS = (*SHAPES, "pickup", "queues", "hotloop", "recorder")
+ROWS = (*SHAPES, "pickup", "queues", "hotloop", "recorder", "submit")
 
 
 @contextmanager
@@ -125,6 +125,19 @@ def show_recorder(url: str, directory: str) -> None:
         )
 
 
+def show_submit(url: str, directory: str) -> None:
+    """Measure who accepts jobs how fast and print it."""
+    print(f"\n{submit.SUBMISSIONS:,} submissions, {submit.AT_ONCE} at once, to one process on one core")
+    print(f"  {'':20} {'per second':>11} {'CPU us each':>12} {'p50 ms':>8} {'p95 ms':>8}")
+    for number, side in enumerate(submit.SIDES):
+        found = submit.measure(side, url, f"{directory}/submit-{number}")
+        print(
+            f"  {found.side:20} {found.per_second:>11,.0f} {found.cpu_each * 1e6:>12.0f}"
+            f" {found.median * 1e3:>8.1f} {found.p95 * 1e3:>8.1f}",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Parse the rows wanted and measure them, one after the other."""
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
@@ -149,6 +162,8 @@ def main() -> None:
                 show_queues(url)
             elif row == "hotloop":
                 show_hotloop()
+            elif row == "submit":
+                show_submit(url, directory)
             elif row == "recorder":
                 show_recorder(url, directory)
             else:

@@ -87,6 +87,18 @@ def _sentence(error: ValidationError) -> str:
     return "The params do not fit the task: " + "; ".join(parts) + "."
 
 
+def within(outcome: Outcome, most_bytes: int) -> Outcome:
+    """Return the outcome, or that its result is too long to be kept: more than `most_bytes` as JSON."""
+    if not isinstance(outcome, Returned) or len(outcome.result) <= most_bytes:
+        return outcome
+    return Raised(
+        BadReport(
+            f"The result is {len(outcome.result):,} bytes long as JSON, and {most_bytes:,} are the most "
+            "(MILEPOST_RESULT_LIMIT_BYTES of the worker). Store the data elsewhere and return where it is."
+        )
+    )
+
+
 def judge(
     outcome: Outcome,
     options: Options,

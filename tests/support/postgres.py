@@ -31,12 +31,16 @@ class PostgresServer:
     """A server that listens on a free port of 127.0.0.1, its data in `folder`.
 
     PostgreSQL refuses to run as root: then it runs as nobody, who must be able to read the programs.
-    `survives_kill`: what was committed is there again after `kill` and `start`.
+    `survives_kill`: what was committed is there again after `kill` and `start`. `survives_power_cut`: as PostgreSQL
+    comes, which a benchmark wants.
     """
 
-    def __init__(self, folder: Path, *, survives_kill: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, survives_kill: bool = False, survives_power_cut: bool = False
+    ) -> None:
         self._folder, self._port = folder, free_port()
-        self._options = [] if survives_kill else ["synchronous_commit=off"]
+        fast = _FAST if survives_kill else [*_FAST, "synchronous_commit=off"]
+        self._options = ["max_connections=200"] if survives_power_cut else fast
         self._user = "nobody" if os.geteuid() == 0 else None
         self._copies: list[Path] = []
         self._process: Process | None = None
@@ -47,7 +51,7 @@ class PostgresServer:
         programs, data = self._readable_programs(), self._new_data_folder()
         self._initialise(programs, data)
         listen = ["-D", str(data), "-h", "127.0.0.1", "-p", str(self._port), "-k", ""]
-        options = [part for option in (*_FAST, *self._options) for part in ("-c", option)]
+        options = [part for option in self._options for part in ("-c", option)]
         self._process = Process(
             "postgres",
             [programs / "postgres", *listen, *options],

@@ -22,6 +22,7 @@ from milepost.outcome import (
     Stop,
     Verdict,
     judge,
+    within,
 )
 from milepost.reporting import Stopped
 from milepost.tasks import Options, Retry
@@ -47,6 +48,18 @@ def test_what_returns_has_succeeded() -> None:
     """With its result, at any attempt."""
     for attempt in (1, 3):
         assert judged(Returned("[1]"), attempt=attempt) == End(Status.SUCCEEDED, "[1]")
+
+
+def test_a_result_that_is_too_long_fails_the_job_for_good() -> None:
+    """With what to do about it; another attempt would return as much."""
+    assert within(Returned("x" * 100), 100) == Returned("x" * 100)
+    assert within(Stop("lost"), 100) == Stop("lost")
+    verdict = judged(within(Returned("x" * 1101), 1100))
+    assert isinstance(verdict, End)
+    assert (verdict.status, verdict.result) == (Status.FAILED, "null")
+    assert verdict.error is not None
+    assert verdict.error.code == "serialization"
+    assert verdict.error.message.startswith("The result is 1,101 bytes long as JSON, and 1,100 are the most")
 
 
 @pytest.mark.parametrize("attempt", [1, 3])

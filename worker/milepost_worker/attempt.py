@@ -25,6 +25,7 @@ from milepost.outcome import (
     arguments_of,
     judge,
     traceback_of,
+    within,
 )
 from milepost.reporting import HERE, Place, Reporter
 from milepost.reporting.switchboard import CLOSE_SECONDS
@@ -50,12 +51,14 @@ class Attempt:
         courier: Courier,
         *,
         stop_grace_seconds: float,
+        result_limit_bytes: int,
         processes: ForkServer | None = None,
         process_memory_limit_mb: float | None = None,
     ) -> None:
         """`processes` starts those of `process=True` tasks, with so much memory where the task itself sets no limit."""
         self.claim, self.task, self.since = claim, task, times.now()
         self._courier, self._grace = courier, stop_grace_seconds
+        self._result_limit_bytes = result_limit_bytes
         self._processes, self._memory_limit_mb = processes, process_memory_limit_mb
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[str] = self._loop.create_future()
@@ -85,7 +88,7 @@ class Attempt:
         try:
             if self._mask is not None:
                 MASKS.add(self._mask)
-            outcome = await self._outcome()
+            outcome = within(await self._outcome(), self._result_limit_bytes)
             await self._hear_out()
             verdict = judge(
                 outcome,

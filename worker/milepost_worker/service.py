@@ -63,6 +63,7 @@ class Service:
             self._joblog,
             self._courier,
             stop_grace_seconds=self._settings.stop_grace_seconds,
+            result_limit_bytes=self._settings.result_limit_bytes,
             processes=self.processes,
             process_memory_limit_mb=self._settings.process_memory_limit_mb,
         )

@@ -10,7 +10,7 @@ from pydantic import field_validator
 from pydantic_settings import NoDecode
 
 from milepost.settings import Settings
-from milepost.tasks import QUEUE_NAME
+from milepost.tasks import QUEUE_NAME, RESULT_BYTES
 
 
 class WorkerSettings(Settings):
@@ -32,6 +32,8 @@ class WorkerSettings(Settings):
     poll_seconds: Annotated[float, Ge(0.05)] = 0.5  # only if a wake-up was lost
     # records of `logging` from this level on become events of the jobs they are logged in
     capture_logs_level: Literal["debug", "info", "warning", "error", "critical"] | None = None
+    # a longer result fails its job: it would be held by Redis, the database and every reader at once
+    result_limit_bytes: Annotated[int, Ge(1024), Le(RESULT_BYTES)] = 8 * 1024 * 1024
     process_memory_limit_mb: Annotated[float, Gt(0)] | None = None  # of a `process=True` task that sets none
     files_root: Path = Path()  # what files.checksum and csv.profile may read; default: the working directory
 
