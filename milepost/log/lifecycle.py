@@ -82,7 +82,11 @@ class Lifecycle:
 
     async def abandoned(self, most: int, *, idle_ms: int) -> list[LifecycleEntry]:
         """Take over what another consumer was given so long ago that it must be dead."""
-        reply = await self._redis.xautoclaim(LIFECYCLE, GROUP, self._consumer, idle_ms, count=most)
+        try:
+            reply = await self._redis.xautoclaim(LIFECYCLE, GROUP, self._consumer, idle_ms, count=most)
+        except ResponseError as error:
+            await self._join_again(error)
+            return []
         return _entries(reply[1])
 
     async def recorded(self, entries: Iterable[LifecycleEntry]) -> None:
@@ -133,11 +137,15 @@ class Lifecycle:
                 GROUP, self._consumer, {LIFECYCLE: after}, count=most, block=wait_ms
             )
         except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
-            await self.join()  # Redis was flushed
+            await self._join_again(error)
             return []
         return _entries(reply[0][1]) if reply else []
+
+    async def _join_again(self, error: ResponseError) -> None:
+        """Make the group anew if that is what was the matter: Redis was flushed. Raises the error if it was not."""
+        if "NOGROUP" not in str(error):
+            raise error
+        await self.join()
 
 
 def _entries(raw: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[LifecycleEntry]:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tests.faults.driver import Driver, plan
-from tests.faults.scenarios import HOUSES, SCENARIOS
+from tests.faults.scenarios import SCENARIOS, SQLITE_ONLY
 from tests.support.process import ROOT
 
 KEPT = ROOT / "test-artifacts" / "faults"
@@ -40,6 +40,9 @@ def main(arguments: list[str]) -> int:
     if unknown := sorted({name for name, _, _ in wanted} - set(SCENARIOS)):
         print(f"There is no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}.", file=sys.stderr)
         return 2
+    if given.postgres and (refused := sorted({name for name, _, _ in wanted} & SQLITE_ONLY)):
+        print(f"{refused[0]} is about SQLite; leave --postgres out.", file=sys.stderr)
+        return 2
     single = [(name, int(number)) for name, _, number in wanted if number]
     several = [name for name, _, number in wanted if not number]
     rounds = single + (plan(several, given.rounds) if several else [])
@@ -50,12 +53,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _all(*, postgres: bool) -> list[str]:
-    return [name for name in SCENARIOS if not (postgres and HOUSES[name].sqlite)]
+    return [name for name in SCENARIOS if not (postgres and name in SQLITE_ONLY)]
 
 
 async def _run(rounds: list[tuple[str, int]], seed: int, houses: int, *, postgres: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="milepost-faults-") as folder:
-        driver = Driver(Path(folder), KEPT, seed=seed, houses=houses, postgres=postgres)
+        driver = Driver(Path(folder), KEPT, seed=seed, houses=houses, postgres=postgres, long=True)
         report = await driver.run(rounds)
     print(report.table())
     if report.breaches:

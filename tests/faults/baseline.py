@@ -26,6 +26,7 @@ FILES = (
     40  # of one API that are no connections: its log, its libraries, its pool for SQLite, three files each
 )
 DATABASE_CONNECTIONS = 5  # of one API: SQLAlchemy's pool
+_OPEN = frozenset({psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT})
 OPEN = "SELECT id FROM jobs WHERE NOT done"
 
 
@@ -41,16 +42,18 @@ def _held(house: House, api: Process) -> Iterator[str]:
     sockets = process.net_connections("tcp")
     if (files := process.num_fds() - len(sockets)) > FILES:
         yield f"{api.name} holds {files} files"
-    counts = Counter(_what(house, one) for one in sockets if one.status == psutil.CONN_ESTABLISHED)
+    counts = Counter(_what(house, one) for one in sockets if one.status in _OPEN)
     for what, most in (("redis", REDIS_CONNECTIONS), ("http", HTTP_CONNECTIONS)):
         if counts[what] > most:
             yield f"{api.name} holds {counts[what]} connections ({what})"
-    if left := [one for one in sockets if one.status == psutil.CONN_CLOSE_WAIT]:
-        yield f"{api.name} has not closed {len(left)} connections that the other side has closed"
+    # A pool notices that a connection was closed when it next hands it out: those to servers are counted above.
+    half = [one for one in sockets if one.status == psutil.CONN_CLOSE_WAIT and _what(house, one) == "http"]
+    if half:
+        yield f"{api.name} has not closed {len(half)} connections that its clients have closed"
 
 
 def _what(house: House, connection: Any) -> str:
-    if connection.raddr.port in {house.proxy.port, house.redis.port}:
+    if connection.raddr.port in house.redis_ports:
         return "redis"
     return "http" if any(url.endswith(f":{connection.laddr.port}") for url in house.stack.urls) else "other"
 
@@ -70,7 +73,7 @@ def _in_redis(house: House) -> Iterator[str]:
 
 async def _in_sql(house: House) -> list[str]:
     if house.postgres is None:
-        opened = await asyncio.to_thread(_sqlite_rows, house.database_url)
+        opened = await asyncio.to_thread(_sqlite_rows, house.database_url.replace("+aiosqlite", ""))
         states: list[str] = []
     else:
         opened = [row["id"] for row in await house.postgres.ask(OPEN, house.postgres.records)]

@@ -84,13 +84,21 @@ def plan(names: Sequence[str], rounds: int, first: int = 0) -> list[tuple[str, i
 class Driver:
     """Plays `plan` in `houses` houses below `folder`; what broke a law is kept in `kept`.
 
-    `postgres`: the records of every house are in a PostgreSQL of its own.
+    `postgres`: the records of every house are in a PostgreSQL of its own. `long`: outages last as in life.
     """
 
     def __init__(
-        self, folder: Path, kept: Path, *, seed: int, houses: int = 3, postgres: bool = False
+        self,
+        folder: Path,
+        kept: Path,
+        *,
+        seed: int,
+        houses: int = 3,
+        postgres: bool = False,
+        long: bool = False,
     ) -> None:
-        self.folder, self.kept, self._houses, self._postgres = folder, kept, houses, postgres
+        self.folder, self.kept, self._houses = folder, kept, houses
+        self._postgres, self._long = postgres, long
         self.report = Report(seed)
         self._left: list[tuple[str, int]] = []
         self._open: set[Kind] = set()
@@ -132,17 +140,20 @@ class Driver:
     async def _play(self, house: House, name: str, number: int) -> bool:
         """Play one round, again if the machine disturbed it. False when the house is beyond repair."""
         try:
-            verdict = await play(house, name, number, SCENARIOS[name], self.report.seed)
+            verdict = await self._judged(house, name, number)
             for _ in range(MOST_REPEATS):
                 if not (verdict.breaches and verdict.disturbed):
                     break
                 self.report.tallies.setdefault(name, Tally()).repeated += 1
-                verdict = await play(house, name, number, SCENARIOS[name], self.report.seed)
+                verdict = await self._judged(house, name, number)
         except Exception:  # noqa: BLE001 - whatever it is, it is told, and the other rounds go on
             self._take(house, Verdict(name, number, breaches={"house": [traceback.format_exc()]}))
             return False
         self._take(house, verdict)
         return True
+
+    async def _judged(self, house: House, name: str, number: int) -> Verdict:
+        return await play(house, name, number, SCENARIOS[name], self.report.seed, long=self._long)
 
     def _take(self, house: House, verdict: Verdict) -> None:
         self.report.add(verdict)

@@ -6,8 +6,6 @@ import asyncio
 import signal
 from pathlib import Path
 
-from redis import Redis
-
 from tests.support.process import Process
 from tests.support.redis import RedisServer
 from tests.support.sentinels import Sentinels
@@ -60,4 +58,3 @@ class FailingOver(Sentinels):
 
 
 AnyRedis = RedisServer | FailingOver
-Client = Redis

@@ -11,18 +11,19 @@ import os
 import signal
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from milepost_api import database
-from milepost_api.settings import ApiSettings
 from redis.exceptions import RedisError
 
 from milepost.client import AsyncClient
 from milepost.client.backoff import Backoff
+from tests.faults import records
 from tests.faults.baseline import excess
 from tests.faults.doom import FOLDER_VARIABLE, FULL, SPACE, disarm
+from tests.faults.failover import AnyRedis, FailingOver
 from tests.faults.kinds import APART, PLAIN, Kind
 from tests.faults.laws import FOREVER
 from tests.faults.postgres import Postgres
@@ -38,6 +39,7 @@ LEASE_SECONDS, SILENCE_SECONDS = 2.0, 1.0
 HEARTBEAT_SECONDS = min(LEASE_SECONDS / 4, SILENCE_SECONDS / 2)
 DRAIN_SECONDS, STOP_GRACE_SECONDS = 0.5, 0.4
 SKEWED, DOOMED = Path(__file__).with_name("skewed"), Path(__file__).with_name("doomed")
+LOSS_SECONDS = 0.02
 MODULES = {APART: ("tests.faults.tasks", "tests.faults.apart")}
 SETTINGS = {
     "MILEPOST_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -57,8 +59,13 @@ class House:
         self.doom = folder / "doom"
         self.postgres = Postgres(folder / "postgres") if kind.postgres else None
         self.witness = Witness(folder / "witness.jsonl")
-        self.redis = RedisServer(folder / "redis", appendfsync="everysec")
-        self.proxy = TcpProxy(self.redis.url)
+        self.redis: AnyRedis
+        if kind.sentinels:
+            self.redis = FailingOver(folder / "redis")
+            self.proxy = TcpProxy(("127.0.0.1", self.redis.ports[0]))  # nobody asks it where Sentinels answer
+        else:
+            self.redis = RedisServer(folder / "redis", appendfsync="everysec")
+            self.proxy = TcpProxy(self.redis.url)
         self.crew: list[Process] = []
         self._queues: dict[Process, str] = {}
         self.hurt: list[Hurt] = []
@@ -73,7 +80,7 @@ class House:
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._exit.enter_context(self.redis)
+            await self._open(self.redis)
             await self._exit.enter_async_context(self.proxy)
             self.database_url = await self._open_database()
             self.stack = await self._exit.enter_async_context(self._new_stack())
@@ -92,18 +99,29 @@ class House:
     async def __aexit__(self, *_: object) -> None:
         await self._exit.aclose()
 
+    async def _open(self, servers: AbstractContextManager[Any]) -> None:
+        """Start them in a thread: other houses are played meanwhile.
+
+        A child dies with the thread that forked it, and those of asyncio's pool live as long as its loop.
+        """
+        await asyncio.to_thread(self._exit.enter_context, servers)
+
     async def _open_database(self) -> str:
         """Make the records and return where they are."""
         if self.postgres is None:
-            url = f"sqlite:///{self.folder / 'milepost.db'}"
-            await database.upgrade(ApiSettings(database_url=url))  # several APIs start at the same time
+            url = f"sqlite+aiosqlite:///{self.folder / 'milepost.db'}"
+            await records.upgrade(url)  # several APIs start at the same time
             return url
-        self._exit.enter_context(self.postgres)
+        await self._open(self.postgres)
         return await self.postgres.new_database()
 
     def _doomed(self) -> dict[str, str]:
         self.doom.mkdir(exist_ok=True)
-        return {FOLDER_VARIABLE: str(self.doom), "PYTHONPATH": path_from(DOOMED)}
+        return {
+            FOLDER_VARIABLE: str(self.doom),
+            "PYTHONPATH": path_from(DOOMED),
+            "MILEPOST_HISTORY_RETENTION_DAYS": str(records.RETENTION_DAYS),
+        }
 
     def _new_stack(self) -> Stack:
         return Stack(
@@ -114,7 +132,7 @@ class House:
             modules=("tests.faults.tasks",),
             settings=SETTINGS | {PATH_VARIABLE: str(self.witness.path)},
             database_url=self.database_url,
-            redis_url=self.proxy.url,
+            redis_url=self.redis.url if self.kind.sentinels else self.proxy.url,
         )
 
     @property
@@ -187,6 +205,13 @@ class House:
         ignored = (RedisError, OSError)
         await eventually(lambda: asyncio.to_thread(self._redis_answers), "redis is back", ignoring=ignored)
 
+    def pause_redis(self) -> None:
+        """SIGSTOP."""
+        self.redis.process.pause()
+
+    def resume_redis(self) -> None:
+        self.redis.process.resume()
+
     def _redis_answers(self) -> bool:
         with self.redis.client() as client:
             return bool(client.ping())
@@ -201,6 +226,33 @@ class House:
     def lost_data(self) -> None:
         """Say that Redis has just forgotten something that it had acknowledged."""
         self.losses.append(time.time())
+
+    async def start_postgres(self) -> None:
+        """Start it again after it was killed."""
+        assert self.postgres is not None
+        await asyncio.to_thread(self.postgres.start)
+
+    @property
+    def redis_ports(self) -> frozenset[int]:
+        """Where an API may be connected to that has to do with Redis."""
+        servers = self.redis.server_ports if isinstance(self.redis, FailingOver) else {self.redis.port}
+        return frozenset({self.proxy.port, *servers})
+
+    @asynccontextmanager
+    async def losing(self) -> AsyncIterator[None]:
+        """Say that Redis forgets something at some moment while the block lasts."""
+
+        async def again_and_again() -> None:
+            while True:
+                self.lost_data()
+                await asyncio.sleep(LOSS_SECONDS)
+
+        losing = asyncio.create_task(again_and_again())
+        try:
+            yield
+        finally:
+            losing.cancel()
+            self.lost_data()
 
     # The API.
 
@@ -260,9 +312,12 @@ class House:
         """Make it whole: everything runs, with the right clock, and as many workers as there should be."""
         self.proxy.eat_reply_to(None)
         self.proxy.delay_seconds = 0.0
-        self.redis.resume() if self.redis.process.alive else await self.start_redis()
+        if isinstance(self.redis, FailingOver):
+            await self.redis.whole()
+        else:
+            self.redis.resume() if self.redis.process.alive else await self.start_redis()
         if self.postgres is not None:
-            self.postgres.resume() if self.postgres.process.alive else self.postgres.start()
+            self.postgres.resume() if self.postgres.process.alive else await self.start_postgres()
         for api in self.stack.apis[self.kind.apis :]:
             await self.drop_api(api)
         if self.kind.doomed:

@@ -20,10 +20,10 @@ class Kind:
     crew: tuple[str, ...] = ("default", "default", "wired,default")  # the last one is behind the proxy
     doomed: bool = False
     postgres: bool = False
-    sqlite: bool = False
-    """The records are in SQLite, whatever else was asked for."""
+    sentinels: bool = False
 
 
 PLAIN = Kind("plain")
 PAIR = Kind("pair", apis=2, crew=("default", "wired,default", APART), doomed=True)
+SENTINELS = Kind("sentinels", apis=2, crew=("default", "wired,default", APART), doomed=True, sentinels=True)
 POSTGRES = Kind("postgres", apis=2, crew=("default", "wired,default", APART), doomed=True, postgres=True)

@@ -60,7 +60,9 @@ def counted(story: Story) -> Iterator[str]:
     for last, event in _steps(story):
         claimed = event["status"] == "running" and event.get("previous") != "running"
         handed_back = event["status"] == "queued" and event.get("previous") == "running"
-        expected = (last["attempt"] if last else 0) + claimed - handed_back
+        # A history that Redis has lost begins again with the attempts that the records know of.
+        used = last["attempt"] if last else event["attempt"] - claimed if story.losses else 0
+        expected = used + claimed - handed_back
         if event["attempt"] != expected:
             yield f"{event['status']} at {event['seq']} is of attempt {event['attempt']}, not {expected}"
         if event["attempt"] > most:
@@ -198,8 +200,14 @@ def polled(story: Story) -> Iterator[str]:
 
 
 def recorded(story: Story) -> Iterator[str]:
-    """SQL knows how it ended."""
-    for name in ("done", "status", "attempt", "result"):
+    """SQL knows how it ended.
+
+    A job whose end Redis lost may have come to its end again before anybody could tell Redis: then the record keeps
+    the first end, and each of the two is that of a run.
+    """
+    twice = story.losses and sum(run.digest != "" for run in story.runs) > 1
+    first = twice and story.record.get("result") in {run.digest for run in story.runs}
+    for name in ("done", "status") if first else ("done", "status", "attempt", "result"):
         if story.record.get(name) != story.job.get(name):
             yield f"the record has {name} {story.record.get(name)!r}, the job {story.job.get(name)!r}"
 

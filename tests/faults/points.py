@@ -34,6 +34,10 @@ def end_returned(args: tuple[Any, ...], result: Any) -> bool:
     return bool(result) and result[-1].kind == "end"
 
 
+def deletion(args: tuple[Any, ...], result: Any) -> bool:
+    return bool(getattr(args[1], "is_delete", False))
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """`where` is `module:Qualified.name`; `within` names a function that must be under way (in the same task)."""
@@ -46,12 +50,13 @@ class Point:
 
 
 _STORE, _LIFECYCLE = "milepost_api.records.store:JobStore", "milepost.log.lifecycle:Lifecycle"
-_ROUND = "milepost_api.caretaker.dispatch:Dispatcher.round"
+_DISPATCHER = "milepost_api.caretaker.dispatch:Dispatcher"
+_COMMIT = "sqlalchemy.ext.asyncio.session:AsyncSessionTransaction.__aexit__"
 
 POINTS: Mapping[str, Point] = {
     "submit-uncommitted": Point(
         "before",
-        "sqlalchemy.ext.asyncio.session:AsyncSessionTransaction.__aexit__",
+        _COMMIT,
         "The rows of a submission are written and not committed: nothing was accepted.",
         within=f"{_STORE}.insert",
     ),
@@ -70,19 +75,21 @@ POINTS: Mapping[str, Point] = {
         "milepost_api.revival:Revival.bring",
         "The dispatcher has found accepted jobs that Redis does not have, and brought none.",
         passes=some_given,
-        within=_ROUND,
+        within=f"{_DISPATCHER}.round",
     ),
     "dispatch-created": Point(
         "before",
         f"{_STORE}.mark_dispatched",
         "The dispatcher has brought jobs to Redis and the records do not say so.",
         passes=some_given,
+        within=f"{_DISPATCHER}.round",
     ),
     "dispatch-marked": Point(
         "after",
         f"{_STORE}.mark_dispatched",
         "The dispatcher has brought jobs to Redis and said so in the records.",
         passes=some_given,
+        within=f"{_DISPATCHER}.round",
     ),
     "record-read": Point(
         "after",
@@ -92,7 +99,7 @@ POINTS: Mapping[str, Point] = {
     ),
     "record-uncommitted": Point(
         "before",
-        "sqlalchemy.ext.asyncio.session:AsyncSessionTransaction.__aexit__",
+        _COMMIT,
         "A batch is written and not committed.",
         within=f"{_STORE}.change",
     ),
@@ -133,14 +140,32 @@ POINTS: Mapping[str, Point] = {
     "recover-noticed": Point(
         "after",
         "milepost.log.housekeeping:Keepsake.lost",
-        "It was noticed (and marked as noticed) that Redis is empty, and nothing was brought back.",
-        passes=some_returned,
+        "It was noticed that Redis has lost its data, and nothing was brought back.",
     ),
     "recover-bringing": Point(
         "after",
-        "milepost.log.evaluate:evaluate_all",
-        "Some of the jobs that Redis lost are back, and others are not.",
-        within=_ROUND,
+        "milepost.log.joblog:JobLog.create_all",
+        "Some of the jobs that Redis lost are back, and the records do not say so.",
+        passes=some_returned,
+        within=f"{_DISPATCHER}._recover",
+    ),
+    "recover-brought": Point(
+        "before",
+        "milepost.log.housekeeping:Keepsake.leave",
+        "All that Redis lost is back, and Redis does not say so.",
+    ),
+    "retain-uncommitted": Point(
+        "after",
+        "sqlalchemy.ext.asyncio.session:AsyncSession.execute",
+        "Old jobs are deleted and that is not committed.",
+        passes=deletion,
+        within=f"{_STORE}.remove_finished",
+    ),
+    "retain-committed": Point(
+        "after",
+        f"{_STORE}.remove_finished",
+        "A batch of old jobs is deleted, and others are due.",
+        passes=some_returned,
     ),
     "stream-end": Point(
         "after",

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from milepost_api import database
-from milepost_api.settings import ApiSettings
 
+from tests.faults.records import upgrade
 from tests.support.postgres import PostgresServer
 
 DATABASE = "milepost"
@@ -26,7 +25,7 @@ class Postgres(PostgresServer):
         """Make it, bring it up to date, and return its URL."""
         await self.ask(f"CREATE DATABASE {DATABASE}", self.url)
         url = self.records.replace("postgresql:", "postgresql+asyncpg:")
-        await database.upgrade(ApiSettings(database_url=url))
+        await upgrade(url)
         return url
 
     async def connections(self) -> list[str]:

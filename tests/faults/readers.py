@@ -45,7 +45,8 @@ class Submitted:
         return ""
 
     def was(self, status: str) -> bool:
-        return any(event.get("status") == status for event in self.seen)
+        """Whether the reader was told so, be it by a snapshot."""
+        return any(status in {event.get("status"), event.get("job", {}).get("status")} for event in self.seen)
 
 
 Reader = Callable[["Round", Submitted], Coroutine[Any, Any, None]]

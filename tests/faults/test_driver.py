@@ -51,3 +51,9 @@ def test_a_scenario_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str
     told = capsys.readouterr().err
     assert told.startswith("There is no scenario 'kil'; there are ")
     assert "kill, " in told
+
+
+def test_what_is_about_sqlite_is_not_played_on_postgresql(capsys: pytest.CaptureFixture[str]) -> None:
+    """And says so; a run of all scenarios leaves it out."""
+    assert main(["--postgres", "--only", "disk_full"]) == 2
+    assert capsys.readouterr().err == "disk_full is about SQLite; leave --postgres out.\n"

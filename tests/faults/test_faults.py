@@ -13,17 +13,17 @@ from tests.faults.driver import Driver, Report, plan
 from tests.faults.scenarios import SCENARIOS
 from tests.support.process import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KEPT = ROOT / "test-artifacts" / "faults"
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """One round of every scenario, three at a time: they mostly wait for leases. FAULTS_SEED repeats a run."""
+    """One round of every scenario, four at a time: they mostly wait for leases. FAULTS_SEED repeats a run."""
     seed = int(os.environ.get("FAULTS_SEED") or secrets.randbelow(1_000_000))
     folder: Path = tmp_path_factory.mktemp("faults")
-    driver = Driver(folder, KEPT, seed=seed)
+    driver = Driver(folder, KEPT, seed=seed, houses=4)
     longest_first = list(reversed(SCENARIOS))  # roughly; at the end three short ones leave no house waiting
     return asyncio.run(driver.run(plan(longest_first, len(SCENARIOS))))
 

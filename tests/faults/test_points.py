@@ -100,15 +100,14 @@ def test_a_process_whose_path_begins_with_doom_kills_itself(tmp_path: Path) -> N
     """Modules are changed as they are imported; other functions of them are not."""
     folder = tmp_path / "doom"
     folder.mkdir()
-    arm(folder, "recover-noticed")
+    arm(folder, "expire-found")
     code = (
         "import asyncio; from milepost.log import housekeeping; import milepost_api.recorder as r\n"
-        "class Redis:\n    async def set(self, *a, **k): return True\n"
         "print(r.LOOK_SECONDS, flush=True)\n"
-        "asyncio.run(housekeeping.Keepsake(Redis()).lost())\nprint('survived', flush=True)"
+        "asyncio.run(housekeeping.expire_unstarted(None, ''))\nprint('survived', flush=True)"
     )
     settings = {"PYTHONPATH": path_from(DOOMED), doom.FOLDER_VARIABLE: str(folder)}
     with Process.python("doomed", "-c", code, log=tmp_path / "log", settings=settings) as process:
         assert process.wait() == -signal.SIGKILL
     assert process.output().strip() == "1.0"
-    assert [path.name for path in folder.iterdir()] == [f"recover-noticed.{process.pid}"]
+    assert [path.name for path in folder.iterdir()] == [f"expire-found.{process.pid}"]

@@ -208,6 +208,22 @@ async def test_a_flush_of_redis_does_not_stop_the_recorder(
     assert (await get(store, "a")).done
 
 
+async def test_a_flush_is_survived_by_the_look_for_the_dead(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Whichever of its questions the recorder asks first after the flush: the group is made anew."""
+    lifecycle = Lifecycle(redis, "c")
+    recorder = Recorder(lifecycle, store, joblog)
+    await lifecycle.join()
+    await redis.flushall()
+    await recorder.take_over()
+    await accepted(store, joblog, "a")
+    await Hand(joblog).run("a")
+    while entries := await lifecycle.fresh(3, wait_ms=1):
+        await recorder.record(entries)
+    assert await _is_done(store, "a")
+
+
 async def test_two_recorders_at_once_agree(store: JobStore, joblog: JobLog, redis: Redis) -> None:
     """Events of one job may go to different recorders, and be applied in any order."""
     ids = [f"job{number:02}" for number in range(20)]

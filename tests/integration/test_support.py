@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from milepost.redis import connect
 from tests.support.ports import free_port
+from tests.support.postgres import PostgresServer
 from tests.support.process import ROOT, Process, python_environment
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
@@ -130,6 +131,40 @@ async def test_the_proxy_drops_refuses_and_swallows(target: str) -> None:
         await proxy.accept()
         async with open_stream(proxy.url) as stream:
             assert len(await stream.rest()) == 2
+
+
+async def test_the_proxy_goes_past_a_target_that_refuses(target: str) -> None:
+    """As a load balancer does: in turn, and to those that are left."""
+    dead = ("127.0.0.1", free_port())
+    async with TcpProxy(target, dead) as proxy:
+        for _ in range(3):
+            async with open_stream(proxy.url) as stream:
+                assert len(await stream.rest()) == 2
+    async with TcpProxy(dead) as proxy:
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            async with open_stream(f"http://127.0.0.1:{proxy.port}/"):
+                pass
+
+
+@pytest.mark.slow
+async def test_a_postgresql_is_killed_and_frozen_and_keeps_what_was_committed(tmp_path: Path) -> None:
+    """And says nothing while it is frozen."""
+    with PostgresServer(tmp_path, survives_kill=True) as server:
+        before = await asyncpg.connect(server.url)
+        await before.execute("CREATE TABLE kept AS SELECT 1 AS one")
+        await asyncio.to_thread(server.kill)
+        with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):
+            await before.fetch("SELECT one FROM kept")
+        server.start()
+        after = await asyncpg.connect(server.url)
+        assert await after.fetchval("SELECT one FROM kept") == 1
+        server.pause()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await asyncpg.connect(server.url, timeout=30)
+        server.resume()
+        assert await after.fetchval("SELECT one FROM kept") == 1
+        await after.close()
 
 
 def test_children_do_not_outlive_the_tests(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx2
 
@@ -13,10 +13,16 @@ from milepost.log import Catalogue
 from milepost.redis import connect
 from tests.support.ports import free_port
 from tests.support.process import Process
-from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 
 BUILTIN_TASKS = "milepost_worker.builtin"
+
+
+class Reached(Protocol):
+    """A Redis that runs somewhere."""
+
+    @property
+    def url(self) -> str: ...
 
 
 class Stack:
@@ -31,7 +37,7 @@ class Stack:
     def __init__(
         self,
         folder: Path,
-        redis: RedisServer,
+        redis: Reached,
         *,
         apis: int = 1,
         workers: int = 1,

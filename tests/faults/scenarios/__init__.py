@@ -11,6 +11,7 @@ from tests.faults.scenarios import (
     databases,
     deploys,
     disks,
+    failovers,
     jobs,
     killed,
     network,
@@ -23,7 +24,20 @@ from tests.faults.scenarios.killed import KILLED_AT
 
 Scenario = Callable[[Round], Awaitable[None]]
 
-_MODULES = (workers, deploys, jobs, servers, network, clocks, storm, killed, working, disks, databases)
+_MODULES = (
+    workers,
+    deploys,
+    jobs,
+    servers,
+    network,
+    clocks,
+    storm,
+    killed,
+    working,
+    disks,
+    databases,
+    failovers,
+)
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__.rstrip("_"): scenario for module in _MODULES for scenario in module.SCENARIOS
@@ -36,4 +50,7 @@ HOUSES: dict[str, Kind] = {
 }
 """In which kind of house each is played."""
 
-__all__ = ["HOUSES", "KILLED_AT", "SCENARIOS", "Scenario"]
+SQLITE_ONLY = frozenset(scenario.__name__ for scenario in disks.SCENARIOS)
+"""What cannot be done to a PostgreSQL."""
+
+__all__ = ["HOUSES", "KILLED_AT", "SCENARIOS", "SQLITE_ONLY", "Scenario"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.faults.doom import SHORTENED
 from tests.faults.kinds import POSTGRES
 from tests.faults.rounds import Round
@@ -17,9 +19,9 @@ async def postgres_killed(r: Round) -> None:
     async with at_work(r):
         for _ in range(r.chance.randint(1, 2)):
             await r.moment(0.3, 1.0)
-            r.house.postgres.kill()
+            await asyncio.to_thread(r.house.postgres.kill)
             await r.moment(0.1, 2.0)
-            r.house.postgres.start()
+            await r.house.start_postgres()
 
 
 async def postgres_frozen(r: Round) -> None:

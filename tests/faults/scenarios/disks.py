@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import httpx2
 
 from tests.faults.kinds import PAIR
 from tests.faults.rounds import Round
 from tests.faults.work import at_work
 
-HOUSE = replace(PAIR, sqlite=True)
+HOUSE = PAIR
 
 
 async def disk_full(r: Round) -> None:

@@ -1,4 +1,4 @@
-"""Redis fails over to its replica under load: what the new master has not heard of has not happened; readers know."""
+"""Redis fails over to its replica under load: what the new master has not heard is lost, and readers hear of it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ async def failover_lost_tail(r: Round) -> None:
     assert isinstance(redis, FailingOver)
     async with at_work(r, allowed=DIES, spared=False):
         await r.moment(0.5, 1.0)
-        r.house.lost_data()
-        await redis.lose_tail(r.chance.uniform(0.2, 0.6))
-        r.house.lost_data()
+        async with r.house.losing():
+            await redis.lose_tail(r.chance.uniform(0.2, 0.6))
         await redis.whole()
 
 
@@ -29,9 +28,8 @@ async def failover_asked(r: Round) -> None:
     assert isinstance(redis, FailingOver)
     async with at_work(r, allowed=DIES, spared=False):
         await r.moment(0.5, 1.0)
-        r.house.lost_data()
-        await redis.change_master()
-        r.house.lost_data()
+        async with r.house.losing():
+            await redis.change_master()
 
 
 SCENARIOS = (failover_lost_tail, failover_asked)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from tests.faults.doom import arm, is_armed
 from tests.faults.house import LEASE_SECONDS
 from tests.faults.kinds import PAIR
+from tests.faults.records import age, have_gone
 from tests.faults.rounds import Round
 from tests.faults.work import at_work
+from tests.support.wait import eventually
 
 HOUSE = PAIR
+OLD = 4  # jobs, which are more than one batch there
 LOST = frozenset({"succeeded", "failed:worker_lost"})
 
 
@@ -30,10 +35,10 @@ async def api_killed_submitting(r: Round) -> None:
 
 
 async def api_killed_dispatching(r: Round) -> None:
-    """Twice in a row: after a commit, and by who brings the job to Redis in its place."""
+    """After a commit, and again and again while the job is brought to Redis in its place."""
     async with at_work(r, watched=False):
-        for point in KILLED_AT["api_killed_dispatching"][1:]:
-            await _die_at(r, "submit-committed", point)
+        await _die_at(r, "submit-committed", "dispatch-found", "dispatch-created")
+        await _die_at(r, "submit-committed", "dispatch-marked")
 
 
 async def api_killed_recording(r: Round) -> None:
@@ -76,12 +81,30 @@ async def api_killed_streaming(r: Round) -> None:
             await _die_at(r, "stream-end", most=4)
 
 
+async def api_killed_retaining(r: Round) -> None:
+    """While records of long ago are removed: the old ones go, all of them, and no other."""
+    async with at_work(r):
+        for number, point in enumerate(KILLED_AT["api_killed_retaining"]):
+            old = [
+                await r.client.submit("f.work", {"job": f"{r.name}#old-{number}-{one}", "seconds": 0.05})
+                for one in range(OLD)
+            ]
+            for job in old:
+                await r.client.wait(job.id)
+            where = r.house.database_url, [job.id for job in old]
+            dying = asyncio.create_task(_die_at(r, point))
+            await eventually(partial(age, *where), "they are recorded, and aged")
+            await dying
+            await eventually(partial(have_gone, *where), "they are removed")
+
+
 KILLED_AT: Mapping[str, tuple[str, ...]] = {
     "api_killed_submitting": ("submit-uncommitted", "submit-committed", "submit-created"),
     "api_killed_dispatching": ("submit-committed", "dispatch-found", "dispatch-created", "dispatch-marked"),
     "api_killed_recording": ("record-read", "record-uncommitted", "record-committed", "record-acknowledged"),
     "api_killed_caretaking": ("expire-found", "expire-ended", "lapse-found", "lapse-taken"),
-    "api_killed_recovering": ("recover-noticed", "recover-bringing"),
+    "api_killed_recovering": ("recover-noticed", "recover-bringing", "recover-brought"),
+    "api_killed_retaining": ("retain-uncommitted", "retain-committed"),
     "api_killed_streaming": ("stream-end",),
 }
 
@@ -91,5 +114,6 @@ SCENARIOS = (
     api_killed_recording,
     api_killed_caretaking,
     api_killed_recovering,
+    api_killed_retaining,
     api_killed_streaming,
 )

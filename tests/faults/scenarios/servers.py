@@ -49,9 +49,9 @@ async def redis_pause(r: Round) -> None:
     """Frozen for longer than a lease: a pause of Redis costs no attempt."""
     await r.mixed(5, *LOAD, spared=True)
     await r.moment()
-    r.house.redis.pause()
+    r.house.pause_redis()
     await r.moment(LEASE_SECONDS + 0.5, LEASE_SECONDS * 2)
-    r.house.redis.resume()
+    r.house.resume_redis()
 
 
 async def redis_client_pause(r: Round) -> None:

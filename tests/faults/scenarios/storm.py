@@ -39,9 +39,9 @@ async def _restart_redis(r: Round) -> None:
 
 
 async def _pause_redis(r: Round) -> None:
-    r.house.redis.pause()
+    r.house.pause_redis()
     await r.moment(0.2, LEASE_SECONDS * 1.5)
-    r.house.redis.resume()
+    r.house.resume_redis()
 
 
 async def _kill_api(r: Round) -> None:

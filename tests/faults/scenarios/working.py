@@ -27,10 +27,10 @@ async def work_redis_frozen(r: Round) -> None:
     """For longer than any lease and most patience: requests are refused with a sentence, and then all goes on."""
     async with at_work(r):
         await r.moment(0.3, 1.0)
-        r.house.redis.pause()
+        r.house.pause_redis()
         seconds = LONG_PAUSE_SECONDS if r.long else LEASE_SECONDS * 2
         await r.moment(seconds, seconds + 1)
-        r.house.redis.resume()
+        r.house.resume_redis()
 
 
 async def work_redis_flushed(r: Round) -> None:
