@@ -71,7 +71,7 @@ async def _measure(server: str | None, directory: str) -> list[Row]:
 
 
 async def _rows(url: str) -> list[Row]:
-    async with open_engines(url, statement_seconds=None) as engines:
+    async with open_engines(url, patient=True) as engines:
         await million.fill(engines)
         store = JobStore(engines)
         return [await _row(store, name, JobFilter(**wanted)) for name, wanted in LISTS.items()]

@@ -110,7 +110,7 @@ async def engines(
         else:
             server: str = request.getfixturevalue("postgres_server")
             url = await stack.enter_async_context(new_database(server))
-        opened = await stack.enter_async_context(open_engines(url, statement_seconds=None))
+        opened = await stack.enter_async_context(open_engines(url, patient=True))
         await million.fill(opened)
         yield opened
 
