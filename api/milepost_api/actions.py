@@ -8,14 +8,14 @@ from typing import Literal
 
 import structlog
 
-from milepost.errors import JobNotFound
+from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Status
 from milepost.log import many
 from milepost.log.peek import peek
 from milepost.times import rfc3339
 from milepost_api.lookup import redis_answers
 from milepost_api.problems import Problem
-from milepost_api.records import JobRecord, new_job
+from milepost_api.records import JobRecord
 from milepost_api.services import Services
 
 DeleteOutcome = Literal["deleted", "not_done", "not_found"]
@@ -35,8 +35,13 @@ async def cancel(services: Services, job_id: str, tenant: str) -> str:
     if record.done:
         return "already_done"
     async with redis_answers(services.settings.redis_answer_seconds):
-        await services.log.create(new_job(record))  # so that its history has its end, like every other
-        return await services.log.cancel(job_id)
+        await services.revival.bring([job_id])  # so that its history has its end, like every other
+        try:
+            return await services.log.cancel(job_id)
+        except JobNotFound as error:
+            raise StoreUnavailable(
+                "Redis has lost this job and cannot take it back yet; try again shortly."
+            ) from error
 
 
 async def finished(services: Services, job_id: str, tenant: str) -> JobRecord:

@@ -91,12 +91,13 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
     lifecycle = Lifecycle(redis, consumer=f"{socket.gethostname()}-{new_job_id()}")
     announced = Catalogue(redis)
     offers, roster, seconds = Offers(announced), Roster(announced), settings.redis_answer_seconds
+    revival = Revival(store, joblog, lifecycle)
     subscriber = await stack.enter_async_context(connect_subscriber(settings.redis_url))
     hub = await stack.enter_async_context(
         open_hub(
             joblog,
             subscriber,
-            Memory(store, Revival(store, joblog, lifecycle), answer_seconds=seconds),
+            Memory(store, revival, answer_seconds=seconds),
             lambda job: job_wire(root_path, job),
             Times(answer=seconds),
             explain=roster.explain,
@@ -114,6 +115,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         roster=roster,
         desk=Desk(store, joblog, offers, answer_seconds=seconds),
         lookup=Lookup(redis, store, roster, answer_seconds=seconds),
+        revival=revival,
         hub=hub,
     )
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from milepost.codec import Cursor
 from milepost.events import Ended, StatusChanged
 from milepost.log import JobLog
 from milepost.log.housekeeping import settle
 from milepost.log.lifecycle import Lifecycle, LifecycleEntry, Outcome
+from milepost.log.many import forget
 from milepost.times import rfc3339
 from milepost_api.portions import portions
-from milepost_api.records import JobStore, Standing, job_of
+from milepost_api.records import JobRecord, JobStore, Standing, job_of
 from milepost_api.records.advance import NO_OUTCOME, advance, is_forgotten, lifecycle_event
 
 BATCH = 1000
@@ -89,13 +92,31 @@ class Recorder:
         large = [job_id for job_id, end in ends.items() if end.result_omitted]
         outcomes = await self._lifecycle.outcomes(list(ends), large=large)
         forgotten: set[str] = set()
+        again: dict[str, Ended] = {}
 
         def apply(standings: Mapping[str, Standing]) -> None:
             forgotten.update(_advance_all(standings, told, outcomes))
+            again.update(_other_ends(standings, told))
 
         await self._store.change([one.event.job_id for one in told], apply)
         for job_id in forgotten:
             await self._end_again(job_id)
+        for job_id, end in again.items():
+            await self._forget_unless_same(job_id, end, outcomes.get(job_id, NO_OUTCOME))
+
+    async def _forget_unless_same(self, job_id: str, end: Ended, outcome: Outcome) -> None:
+        """A job whose end Redis had lost was at its end again before anybody could stop it.
+
+        The first one is recorded and was perhaps seen; it stays. The log does not know it any more, so it has to
+        forget the job: then everybody is told what the record has.
+        """
+        record = await self._store.get(job_id)
+        if record is None or not record.done or _is_same(record, end, outcome):
+            return
+        await forget(self._log, {job_id: rfc3339(record.created_at)})
+        log.warning(
+            "a job ended twice, since redis had forgotten the first end; that one counts", job_id=job_id
+        )
 
     async def _end_again(self, job_id: str) -> None:
         """Readers have seen the end; it must not happen again, and the work need not be done again."""
@@ -122,6 +143,25 @@ def _readable(entry: LifecycleEntry) -> StatusChanged | Ended | None:
     if event is None:
         log.error("a lifecycle event cannot be read and is left out", entry=entry.id)
     return event
+
+
+def _other_ends(standings: Mapping[str, Standing], told: Sequence[_Told]) -> Iterator[tuple[str, Ended]]:
+    """Return ends of another history than the one in which the job has ended, as the record has it."""
+    for one in told:
+        standing, end = standings.get(one.event.job_id), one.event
+        if standing is None or not standing.done or not isinstance(end, Ended) or not one.is_about(standing):
+            continue
+        cursor = Cursor.parse(end.cursor)
+        if cursor is not None and cursor.epoch != standing.epoch:
+            yield standing.id, end
+
+
+def _is_same(record: JobRecord, end: Ended, outcome: Outcome) -> bool:
+    """Whether it is the end that was recorded, given back to the log by `settle`."""
+    result = json.loads(outcome.result) if outcome.result else end.result
+    error = end.error.to_wire() if end.error else None
+    before = json.loads(record.result) if record.result else None
+    return (record.status, record.attempt, before, record.error) == (end.status, end.attempt, result, error)
 
 
 def _weight(event: StatusChanged | Ended, sizes: Mapping[str, int]) -> int:

@@ -18,6 +18,7 @@ from milepost_api.desk import Desk
 from milepost_api.hub import Hub
 from milepost_api.lookup import Lookup
 from milepost_api.records import Engines, JobStore
+from milepost_api.revival import Revival
 from milepost_api.roster import Roster
 from milepost_api.settings import ApiSettings
 
@@ -37,6 +38,7 @@ class Services:
     roster: Roster
     desk: Desk
     lookup: Lookup
+    revival: Revival
     hub: Hub
 
 

@@ -124,7 +124,7 @@ def folded(story: Story) -> Iterator[str]:
     if story.losses:  # what is given back to Redis has the outcome that it had, and another place in history
         names = ["status", "done", "attempt", "result", "error"]
     for who, wires in _tellings(story):
-        if story.losses and who == "the stream" and _ended_before_the_loss(story):
+        if story.losses and who == "the stream" and (_ended_before_the_loss(story) or _ended_twice(story)):
             continue  # nobody may know any more; what SQL knows is the matter of `recorded`
         got = _plain(
             reduce(fold, (e for w in wires if isinstance(e := from_wire(w), Event)), _blank(story.job))
@@ -179,7 +179,7 @@ def unambiguous(story: Story) -> Iterator[str]:
     for one, next_one in pairwise(event for event in story.seen if event["type"] != "gap"):
         if next_one["type"] == "snapshot" or _epoch(one) == _epoch(next_one):
             continue
-        if not any(event["cursor"] == one["cursor"] for event in story.history):
+        if story.history and not any(event["cursor"] == one["cursor"] for event in story.history):
             yield f"{next_one['cursor']} follows {one['cursor']}, which is lost, without a snapshot"
 
 
@@ -200,14 +200,8 @@ def polled(story: Story) -> Iterator[str]:
 
 
 def recorded(story: Story) -> Iterator[str]:
-    """SQL knows how it ended.
-
-    A job whose end Redis lost may have come to its end again before anybody could tell Redis: then the record keeps
-    the first end, and each of the two is that of a run.
-    """
-    twice = story.losses and sum(run.digest != "" for run in story.runs) > 1
-    first = twice and story.record.get("result") in {run.digest for run in story.runs}
-    for name in ("done", "status") if first else ("done", "status", "attempt", "result"):
+    """SQL knows how it ended, and so does everybody who asks."""
+    for name in ("done", "status", "attempt", "result"):
         if story.record.get(name) != story.job.get(name):
             yield f"the record has {name} {story.record.get(name)!r}, the job {story.job.get(name)!r}"
 
@@ -359,6 +353,11 @@ def _tellings(story: Story) -> Iterator[tuple[str, Sequence[Wire]]]:
 
 def _ended_before_the_loss(story: Story) -> bool:
     return bool(story.seen) and seconds(story.seen[-1]["at"]) <= max(story.losses)
+
+
+def _ended_twice(story: Story) -> bool:
+    """Redis lost an end, and the job came to another before anybody could stop it. The recorded one counts."""
+    return sum(run.digest != "" for run in story.runs) > 1
 
 
 def _ended(run: Run, story: Story) -> float:

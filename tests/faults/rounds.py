@@ -227,7 +227,9 @@ class Round:
     async def _recorded(self) -> None:
         async def all_done() -> bool:
             records = await self._records()
-            return all(records.get(job.id, {}).get("done") for job in self.jobs)
+            if not all(records.get(job.id, {}).get("done") for job in self.jobs):
+                return False
+            return not self.house.losses or await self._all_agree(records)
 
         try:
             await eventually(
@@ -235,6 +237,11 @@ class Round:
             )
         except AssertionError:
             return  # the law of the records says which, with all that is known of the job
+
+    async def _all_agree(self, records: dict[str, dict[str, Any]]) -> bool:
+        """Whether Redis has heard of the ends that it had lost."""
+        jobs = [await self._get(f"/v1/jobs/{job.id}") for job in self.jobs]
+        return all(records[job["id"]].get("result") == job["result"] for job in jobs)
 
     async def _records(self) -> dict[str, dict[str, Any]]:
         page = await self._get("/v1/jobs", tag=self.name, limit=100)

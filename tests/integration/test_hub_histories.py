@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from milepost_api.hub import Recalled, Times
@@ -15,6 +17,7 @@ from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Job, Status
 from milepost.log import JobLog, NewJob, many
 from milepost.log.keys import events_key, state_key
+from milepost.redis import connect
 from tests.support.hub import (
     PATIENT,
     Records,
@@ -28,6 +31,7 @@ from tests.support.hub import (
     subscribe,
     value,
 )
+from tests.support.joblog import HALF, claimed, created, said
 from tests.support.jobs import AT, PlayedJob
 from tests.support.redis import RedisServer
 from tests.support.wait import DEADLINE_SECONDS, eventually
@@ -229,3 +233,29 @@ async def test_a_job_that_is_watched_and_lost_is_no_unknown_job(
         records.known[job.id] = Recalled(ended, Cursor("abcd1234", 9))
         assert kinds(await frames_of(hub, job.id)) == ["snapshot", "end"]
         first.close()
+
+
+async def test_readers_of_what_redis_lost_are_told_whatever_follows(tmp_path: Path) -> None:
+    """It comes back without a claim and its reports; another worker gets as far. Numbers alone would look right."""
+    with RedisServer(tmp_path / "redis", appendonly=False) as server:
+        redis = connect(server.url)
+        joblog = JobLog(redis)
+        async with hub_on(server.url, joblog, times=BRISK) as hub:
+            job = await created(joblog)
+            await redis.save()
+            first = joblog.reports(await claimed(joblog, redis, job.id, "w1"))
+            await said(joblog, *(first.log("info", f"lost {n}", None) for n in range(3)))
+            watching = await subscribe(hub, job.id, None)
+            assert kinds(await next_frames(watching)) == ["snapshot"]
+            seen = (await joblog.read(job.id)).cursor
+            server.restart(signal.SIGKILL)
+            second = joblog.reports(await claimed(joblog, redis, job.id, "w2"))
+            await said(joblog, *(second.log("info", f"kept {n}", None) for n in range(5)))
+            await said(joblog, second.end(Status.SUCCEEDED, HALF))
+            frames = await all_frames(watching)
+            told = kinds(frames)
+            assert told[:2] == ["gap", "snapshot"]
+            assert told[-1] == "end"
+            assert b"lost" not in b"".join(frame.data for frame in frames)
+            assert kinds(await frames_of(hub, job.id, str(seen))) == ["gap", "snapshot", "end"]
+        await redis.aclose()

@@ -13,13 +13,14 @@ import pytest
 from milepost_api import recorder as recorder_module
 from milepost_api.caretaker import Dispatcher
 from milepost_api.recorder import Recorder
-from milepost_api.records import JobRecord, JobStore, new_job, open_engines, schema
+from milepost_api.records import JobRecord, JobStore, job_of, new_job, open_engines, schema
 from redis.asyncio import Redis
 
-from milepost.errors import StoreUnavailable
+from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import ErrorCode, JobError
 from milepost.log import JobLog
 from milepost.log import lifecycle as lifecycle_module
+from milepost.log.housekeeping import settle
 from milepost.log.lifecycle import Lifecycle
 from milepost.times import utc_now
 from tests.support.api import COUNT, Hand
@@ -273,6 +274,50 @@ async def test_an_end_that_was_recorded_stands_when_redis_forgets_it(
     with pytest.raises(AssertionError):
         await again.succeed('"second"')
     assert (await get(store, "a")).result == '"first"'
+
+
+async def test_of_two_ends_the_one_that_was_recorded_counts(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Redis forgot the first, and the job was done again before anybody could tell it:
+
+    it forgets the second as well.
+    """
+    record = await accepted(store, joblog, "a")
+    await Hand(joblog).run("a", '"first"')
+    lifecycle = Lifecycle(redis, "c")
+    recorder = Recorder(lifecycle, store, joblog)
+    await everything(recorder, lifecycle)
+    for key in ("state", "events"):
+        await redis.delete(f"mp:{{a}}:{key}")
+    await joblog.create(new_job(record))
+    await Hand(joblog).run("a", '"second"')
+
+    await everything(recorder, lifecycle)
+
+    assert (await get(store, "a")).result == '"first"'
+    with pytest.raises(JobNotFound):
+        await joblog.read("a")
+    assert await redis.xlen("mp:lifecycle") == 0
+
+
+async def test_an_end_that_was_given_back_is_no_second_end(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """It is the same in another epoch: the log keeps it."""
+    record = await accepted(store, joblog, "a")
+    await Hand(joblog).run("a", '{"rows":3}')
+    lifecycle = Lifecycle(redis, "c")
+    recorder = Recorder(lifecycle, store, joblog)
+    await everything(recorder, lifecycle)
+    for key in ("state", "events"):
+        await redis.delete(f"mp:{{a}}:{key}")
+    await joblog.create(new_job(record))
+    assert await settle(joblog, job_of(await get(store, "a")), '{"rows":3}') == "settled"
+
+    await everything(recorder, lifecycle)
+
+    assert (await joblog.read("a")).job.result == {"rows": 3}
 
 
 async def test_a_result_that_redis_lost_is_taken_from_the_event(

@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from milepost.job import ErrorCode, Status
+from milepost.redis import connect
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
@@ -307,3 +308,26 @@ async def test_a_full_worker_does_not_hold_up_the_others(fleet: Fleet) -> None:
     assert time.monotonic() - started < 20
     go.touch()
     await fleet.ended(long)
+
+
+async def test_a_worker_may_be_given_the_job_that_it_still_runs(tmp_path: Path) -> None:
+    """Redis comes back without the claim, and its only worker takes the job again: only that run counts."""
+    with RedisServer(tmp_path / "redis", appendonly=False) as server:
+        redis = connect(server.url)
+        fleet = Fleet(redis, server.url, tmp_path)
+        marks, go = fleet.file(), fleet.file()
+        job_id = await fleet.submit("t.wait_for_file", {"marks": str(marks), "go": str(go)}, max_attempts=1)
+        await redis.save()
+        worker = await fleet.worker()
+        try:
+            await fleet.running(job_id, marks)
+            server.restart(signal.SIGKILL)
+            async with fleet.caretaker():
+                await eventually(lambda: len(fleet.ran(marks)) == 2, "it was taken again")
+                go.touch()
+                job = await fleet.ended(job_id)
+        finally:
+            worker.kill()
+        assert (job.status, job.attempt, job.result) == (Status.SUCCEEDED, 1, f"pid {worker.pid}")
+        assert await fleet.statuses(job_id) == [("queued", 0), ("running", 1), ("succeeded", 1)]
+        await redis.aclose()
