@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import suppress
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, cast
 
@@ -12,14 +13,14 @@ from redis.exceptions import LockError, WatchError
 from milepost.codec import dumps
 from milepost.job import ErrorCode, Job, JobError
 from milepost.log.calls import end_args, job_call
-from milepost.log.keys import CARETAKER, KEEPSAKE
+from milepost.log.keys import CARETAKER, GENERATION, KEEPSAKE
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from milepost.log.joblog import JobLog
 
-_RETURNING = b"returning "
+_RETURNING, _NO_GENERATION = b"returning ", b"none"
 NOT_STARTED = "No worker began this job within its start_timeout_seconds."
 
 
@@ -78,8 +79,16 @@ class Turn:
             await self._lock.release()
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One pass over all jobs: what stands for it in Redis, and the generation that it has looked at."""
+
+    token: bytes
+    generation: bytes
+
+
 class Keepsake:
-    """Something left in Redis. When it is gone, so is everything else: a flush, a restart without its data.
+    """Something left in Redis that names its generation: when that is another, or gone, jobs may have been lost.
 
     It is left again when everything is back, so a process that dies while it brings things back leaves none.
     """
@@ -88,24 +97,27 @@ class Keepsake:
         self._redis = redis
 
     async def is_there(self) -> bool:
-        """Whether nothing was lost since it was left. False on a Redis that has never had one, too."""
-        found = await self._redis.get(KEEPSAKE)
-        return found is not None and not found.startswith(_RETURNING)
+        """Whether nothing can have been lost since it was left. False on a Redis that has never had one, too."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.get(KEEPSAKE)
+            pipe.get(GENERATION)
+            found, generation = await pipe.execute()
+        return bool(found == (generation or _NO_GENERATION))
 
-    async def lost(self) -> bytes:
+    async def lost(self) -> Loss:
         """Say that everything is being brought back. Returns what to `leave` it with."""
-        token: bytes = _RETURNING + token_hex(8).encode()
-        await self._redis.set(KEEPSAKE, token)
-        return token
+        loss = Loss(_RETURNING + token_hex(8).encode(), await self._redis.get(GENERATION) or _NO_GENERATION)
+        await self._redis.set(KEEPSAKE, loss.token)
+        return loss
 
-    async def leave(self, token: bytes) -> bool:
+    async def leave(self, loss: Loss) -> bool:
         """Say that everything is back. False when Redis has lost it all again since `lost`, or another began anew."""
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(KEEPSAKE)
-            if await cast("Awaitable[bytes | None]", pipe.get(KEEPSAKE)) != token:
+            if await cast("Awaitable[bytes | None]", pipe.get(KEEPSAKE)) != loss.token:
                 return False
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.set(KEEPSAKE, "1")
+            pipe.set(KEEPSAKE, loss.generation)
             try:
                 await pipe.execute()
             except WatchError:

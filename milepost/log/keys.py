@@ -12,7 +12,7 @@ CARETAKER = "mp:caretaker"
 """Lock of the one process that does the chores."""
 
 KEEPSAKE = "mp:keepsake"
-"""Never expires: when it is gone, so is everything else that Redis had."""
+"""Names the generation whose jobs were all compared with the records; when it is gone, so is everything else."""
 
 GENERATION = "mp:generation"
 """Names the present generation of this memory (see `generation.py`)."""

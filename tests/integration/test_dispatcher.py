@@ -13,10 +13,12 @@ from milepost_api.recorder import Recorder
 from milepost_api.records import JobRecord, JobStore, open_engines, schema
 from redis.asyncio import Redis
 
-from milepost.log import JobLog
+from milepost.log import JobLog, NewJob
+from milepost.log.keys import events_key, state_key
 from milepost.log.lifecycle import Lifecycle
 from milepost.times import utc_now
 from tests.support.api import COUNT, Hand
+from tests.support.redis import RedisServer
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +94,35 @@ async def test_after_a_flush_every_open_job_comes_back_at_once(
     await dispatcher.round()
 
     assert dict(zip(ids, await there(joblog, *ids), strict=True)) == {one: one != "job4" for one in ids}
+
+
+async def test_after_a_restart_that_lost_a_job_every_page_is_compared_at_once(
+    store: JobStore,
+    joblog: JobLog,
+    dispatcher: Dispatcher,
+    redis: Redis,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many jobs are open: the one that a power failure or a failover has cost is not found
+
+    only in its turn.
+    """
+    monkeypatch.setattr(module, "PAGE", 3)
+    ids = [f"job{number}" for number in range(8)]
+    await accept(store, *ids)
+    for _ in range(2):
+        await dispatcher.round()
+    await redis.delete(state_key("job7"), events_key("job7"))
+    await dispatcher.round()
+    assert await there(joblog, "job7") == [False]  # its page has its turn later
+    redis_server.restart()
+
+    # Whatever runs a script meets the new memory.
+    await joblog.create(NewJob(id="met", task=COUNT.name, created_at="2026-01-01T00:00:00Z"))
+    await dispatcher.round()
+
+    assert await there(joblog, "job7") == [True]
 
 
 async def begun(store: JobStore, joblog: JobLog, redis: Redis, job_id: str, *, max_attempts: int) -> Hand:

@@ -35,8 +35,9 @@ class _Page:
 class Dispatcher:
     """Every round: jobs the log was never seen to have, and one page of all jobs that are not done.
 
-    When Redis has lost everything, all pages at once. That this is over is written down in Redis, at its end: if this
-    process dies before, whoever has the turn next begins again, and what is back already is passed over.
+    When Redis may have lost something (a restart, a failover, a flush), all pages at once. That this is over is written
+    down in Redis, at its end: if this process dies before, whoever has the turn next begins again, and what is back
+    already is passed over.
     """
 
     name = "dispatcher"
@@ -76,8 +77,8 @@ class Dispatcher:
 
     async def _recover(self) -> None:
         """Bring back everything. A job that is missing and too young is waited for: the next round comes for it."""
-        pass_ = await self._keepsake.lost()
-        log.warning("redis has lost its data: every open job is compared with it")
+        loss = await self._keepsake.lost()
+        log.warning("redis is new, was restarted or has lost data: every open job is compared with it")
         page, young = await self._one_page(""), False
         while True:
             young = young or page.young
@@ -85,7 +86,7 @@ class Dispatcher:
                 break
             page = await self._one_page(page.last)
         if not young:
-            await self._keepsake.leave(pass_)
+            await self._keepsake.leave(loss)
 
     async def _one_page(self, after: str) -> _Page:
         """Compare one page of the jobs not done with the log."""
