@@ -1,4 +1,4 @@
-"""Fixtures of the tests with real worker processes."""
+"""Fixtures of the tests with real databases and real worker processes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,35 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from milepost_api.records import Engines, JobStore, open_engines, schema
 from redis.asyncio import Redis
 
 from tests.support.process import Process
 from tests.support.redis import RedisServer
 from tests.support.workers import TASKS, Fleet
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty database: each test that wants it runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/records.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+async def engines(database_url: str) -> AsyncIterator[Engines]:
+    """Connections to it; it holds no tables yet."""
+    async with open_engines(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def store(engines: Engines) -> JobStore:
+    """The records of jobs, in tables."""
+    await schema.upgrade(engines)
+    return JobStore(engines)
 
 
 @pytest.fixture

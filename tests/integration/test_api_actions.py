@@ -23,11 +23,6 @@ pytestmark = pytest.mark.anyio
 BODY = {"task": "demo.count", "params": {"steps": 3}}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    return "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-
-
 @pytest.fixture
 async def api(
     tmp_path: Path, redis_server: RedisServer, redis: Redis, database_url: str

@@ -22,11 +22,6 @@ BOOM = JobError(code="exception", message="Boom.")
 THEIRS = {"Authorization": "Bearer theirs"}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    return "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-
-
 @pytest.fixture
 async def api(
     tmp_path: Path, redis_server: RedisServer, redis: Redis, database_url: str

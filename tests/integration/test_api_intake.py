@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +25,13 @@ from milepost.times import utc_now
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/records.db"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
-@pytest.fixture
-async def engines(database_url: str) -> AsyncIterator[Engines]:
-    async with open_engines(database_url) as opened:
-        await schema.upgrade(opened)
-        yield opened
-
-
 def record(job_id: str, **fields: Any) -> JobRecord:
     return JobRecord(**{"id": job_id, "task": "t", "params": "{}", "created_at": utc_now(), **fields})
 
 
-async def test_who_comes_during_a_commit_shares_the_next(engines: Engines) -> None:
+async def test_who_comes_during_a_commit_shares_the_next(store: JobStore, engines: Engines) -> None:
     """Fifty at once are two transactions: one of the first, one of all others. Each is there with its tags."""
-    store, commits = JobStore(engines), list[object]()
+    commits = list[object]()
     event.listen(engines.writer.sync_engine, "commit", commits.append)
     await asyncio.gather(*(store.insert(record(f"job{n}", tags=[f"t{n}"])) for n in range(50)))
     assert len(commits) <= 2
@@ -55,9 +39,9 @@ async def test_who_comes_during_a_commit_shares_the_next(engines: Engines) -> No
         assert [job.id for job in await store.page(JobFilter(tag=f"t{n}"), limit=2)] == [f"job{n}"]
 
 
-async def test_one_that_is_refused_costs_no_other_its_place(engines: Engines) -> None:
+async def test_one_that_is_refused_costs_no_other_its_place(store: JobStore) -> None:
     """A key that is taken, an id that is taken, two of one moment: the rest of the portion is committed."""
-    store, now = JobStore(engines), utc_now()
+    now = utc_now()
     await store.insert(record("first", idempotency_key="k"))
     submitted = (
         *(record(f"same-moment-{n}", created_at=now) for n in range(5)),
@@ -72,9 +56,8 @@ async def test_one_that_is_refused_costs_no_other_its_place(engines: Engines) ->
     assert listed == {"first", "twin", *(f"same-moment-{n}" for n in range(5))}
 
 
-async def test_a_request_that_is_given_up_keeps_nobody_waiting(engines: Engines) -> None:
+async def test_a_request_that_is_given_up_keeps_nobody_waiting(store: JobStore) -> None:
     """Its job is committed all the same, or not; the others' are."""
-    store = JobStore(engines)
     given_up = asyncio.create_task(store.insert(record("given-up")))
     others = [asyncio.create_task(store.insert(record(f"job{n}"))) for n in range(5)]
     await asyncio.sleep(0)

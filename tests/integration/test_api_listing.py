@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from milepost_api.records import Engines, JobFilter, JobRecord, JobStore, open_engines, schema, search
+from milepost_api.records import Engines, JobFilter, JobRecord, JobStore, schema, search
 from sqlalchemy import delete, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,26 +15,6 @@ from milepost.job import Status
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 5, 6, 7, 8, 9, 123456, UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/records.db"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
-@pytest.fixture
-async def engines(database_url: str) -> AsyncIterator[Engines]:
-    async with open_engines(database_url) as opened:
-        await schema.upgrade(opened)
-        yield opened
-
-
-@pytest.fixture
-def store(engines: Engines) -> JobStore:
-    return JobStore(engines)
 
 
 class Shelf:

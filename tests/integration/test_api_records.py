@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,26 +16,6 @@ from milepost.times import utc_now
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/records.db"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
-@pytest.fixture
-async def engines(database_url: str) -> AsyncIterator[Engines]:
-    async with open_engines(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def store(engines: Engines) -> JobStore:
-    await schema.upgrade(engines)
-    return JobStore(engines)
 
 
 def record(job_id: str, **fields: Any) -> JobRecord:

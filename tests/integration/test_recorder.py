@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from milepost_api import recorder as recorder_module
 from milepost_api.caretaker import Dispatcher
 from milepost_api.recorder import Recorder
-from milepost_api.records import JobRecord, JobStore, job_of, new_job, open_engines, schema
+from milepost_api.records import JobRecord, JobStore, job_of, new_job
 from redis.asyncio import Redis
 
 from milepost.errors import JobNotFound, StoreUnavailable
@@ -27,21 +26,6 @@ from tests.support.api import COUNT, Hand
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/records.db"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[JobStore]:
-    async with open_engines(database_url) as engines:
-        await schema.upgrade(engines)
-        yield JobStore(engines)
 
 
 @pytest.fixture

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from milepost_api.caretaker import Retention, retention
-from milepost_api.records import Engines, JobFilter, JobRecord, JobStore, open_engines, schema
+from milepost_api.records import Engines, JobFilter, JobRecord, JobStore
 from sqlalchemy import text
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/records.db"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
-@pytest.fixture
-async def engines(database_url: str) -> AsyncIterator[Engines]:
-    async with open_engines(database_url) as engines:
-        await schema.upgrade(engines)
-        yield engines
-
-
-@pytest.fixture
-def store(engines: Engines) -> JobStore:
-    return JobStore(engines)
 
 
 async def finished(store: JobStore, job_id: str, days_ago: float | None) -> None:

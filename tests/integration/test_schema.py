@@ -8,7 +8,6 @@ import os
 import resource
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,20 +27,6 @@ from milepost.times import utc_now
 pytestmark = pytest.mark.anyio
 OLDER = list(known())[-2]
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/records.db"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
-@pytest.fixture
-async def engines(database_url: str) -> AsyncIterator[Engines]:
-    async with open_engines(database_url) as engines:
-        yield engines
 
 
 @pytest.fixture
