@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, cast
 
-from redis.exceptions import LockError, WatchError
+from redis.exceptions import LockError, NoScriptError, WatchError
 
 from milepost.codec import dumps
 from milepost.job import ErrorCode, Job, JobError
@@ -71,6 +71,8 @@ class Turn:
                 return bool(await self._lock.reacquire())
         except LockError:
             pass  # lost between the two commands: perhaps it can be had again
+        except NoScriptError:
+            return False  # Redis was restarted twice within a moment; the next look knows
         return bool(await self._lock.acquire())
 
     async def give_up(self) -> None:

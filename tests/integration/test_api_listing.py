@@ -250,7 +250,9 @@ async def test_a_migration_fills_what_it_adds(shelf: Shelf, engines: Engines) ->
     assert await shelf.found(text="red") == ["d", "b", "a"]
 
 
-async def test_triggers_are_put_back_when_a_migration_makes_the_table_anew(engines: Engines) -> None:
+async def test_triggers_are_put_back_when_a_migration_makes_the_table_anew(
+    store: JobStore, engines: Engines
+) -> None:
     """Any later migration may do that on SQLite, and need not know of them."""
     await schema.downgrade(engines, "0003")
     async with engines.writer.begin() as connection:
@@ -258,7 +260,7 @@ async def test_triggers_are_put_back_when_a_migration_makes_the_table_anew(engin
             on = " ON jobs" if engines.writer.dialect.name == "postgresql" else ""
             await connection.execute(text(f"DROP TRIGGER {name}{on}"))
     await schema.upgrade(engines)
-    shelf = Shelf(JobStore(engines))
+    shelf = Shelf(store)
     await shelf.put("a", tags=["red"])
     assert await indexed(engines, JobFilter(text="red")) == 1
 

@@ -16,8 +16,9 @@ from milepost_api.records import JobFilter, engine, open_engines
 from milepost_api.records.store import JobStore
 from milepost_api.settings import ApiSettings
 from redis.asyncio import Redis
-from sqlalchemy import text
+from sqlalchemy import event, text
 
+from milepost.errors import StoreUnavailable
 from milepost.log import JobLog
 from milepost.log.lifecycle import Lifecycle
 from tests.support.api import COUNT, Api, Hand, announce, serving, settings
@@ -213,3 +214,26 @@ async def submitted_until_full(api: Api) -> httpx2.Response:
             assert answer.status_code == 503, answer.text
             return answer
     raise AssertionError("the file has grown without end")
+
+
+async def test_a_driver_that_has_lost_its_way_loses_its_connection(postgres_url: str) -> None:
+    """What asyncpg says when a connection was cut in mid-answer is no refusal of what was asked, and no bug of ours."""
+    pid = text("SELECT pg_backend_pid()")
+    async with open_engines(postgres_url) as engines:
+        store, pool = JobStore(engines), engines.writer.sync_engine
+        async with engines.writer.connect() as connection:
+            before = await connection.scalar(pid)
+
+        def confuse(*_: Any) -> None:
+            event.remove(pool, "before_cursor_execute", confuse)
+            dbapi: Any = pool.dialect.dbapi
+            raise dbapi.InternalClientError(
+                "cannot switch to state 12; another operation (2) is in progress", None
+            )
+
+        event.listen(pool, "before_cursor_execute", confuse)
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+        await store.ping()
+        async with engines.writer.connect() as connection:
+            assert await connection.scalar(pid) != before

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asyncpg import PostgresError
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -59,7 +58,7 @@ def reachable() -> Iterator[None]:
     """Raises `StoreUnavailable` for what the drivers raise when the database cannot do its work at the moment."""
     try:
         yield
-    except (SQLAlchemyError, PostgresError, OSError) as error:
+    except Exception as error:
         if not is_away(error):
             raise
         raise StoreUnavailable(_sentence(error)) from error
@@ -70,13 +69,21 @@ def is_away(error: Exception) -> bool:
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError):
         return True  # OSError: a failure to connect arrives as it is, and asyncpg's timeouts are among them
     state = _state(error)
-    return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
+    return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES or _is_confused(getattr(error, "orig", None))
 
 
 _AWAY_CLASSES = ("08", "53", "57")
 """SQLSTATE classes: connection exception, insufficient resources (connections, disk), operator intervention."""
 _AWAY_STATES = ("40001", "40P01", "55P03")
 """Serialization failure, deadlock, lock not available (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+
+
+def _is_confused(error: object) -> bool:
+    """Whether the driver does not know any more where its connection stands: one was cut in the middle of an answer.
+
+    Known by name: asyncpg is only there where PostgreSQL is used.
+    """
+    return type(error).__name__ == "InternalClientError"
 
 
 def _state(error: Exception) -> str:
@@ -91,13 +98,20 @@ def _sentence(error: Exception) -> str:
 
 
 def _postgres(url: str, statement_seconds: float | None) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         hide_parameters=True,  # in errors: what was to be stored may hold secrets
         pool_pre_ping=True,
         pool_timeout=CONNECT_SECONDS,
         connect_args={"timeout": CONNECT_SECONDS, "command_timeout": statement_seconds},
     )
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def give_up_the_connection(context: Any) -> None:
+        if _is_confused(context.original_exception):
+            context.is_disconnect = True  # the pool would hand it out again
+
+    return engine
 
 
 def _sqlite(url: str, begin: str, **pool: Any) -> AsyncEngine:
