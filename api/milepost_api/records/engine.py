@@ -102,7 +102,9 @@ def _postgres(url: str, statement_seconds: float | None) -> AsyncEngine:
         url,
         hide_parameters=True,  # in errors: what was to be stored may hold secrets
         pool_pre_ping=True,
-        pool_timeout=CONNECT_SECONDS,
+        pool_size=10,
+        max_overflow=5,
+        pool_timeout=STATEMENT_SECONDS,  # a crowd of requests is served in turn; who waits for so long is told 503
         connect_args={"timeout": CONNECT_SECONDS, "command_timeout": statement_seconds},
     )
 
