@@ -69,6 +69,7 @@ async def test_memory_stays_where_it_was(fleet: Fleet) -> None:
         "mp:*:state": JOBS,
         "mp:*:events": JOBS,
         "mp:taken:*": 1,
+        "mp:generation": 1,
         "mp:lifecycle": 1,  # the recorder empties it
         "mp:tasks": 1,
         "mp:workers": 1,
