@@ -275,6 +275,17 @@ async def test_a_job_is_accepted_while_redis_is_away(api: Api, redis_server: Red
     await eventually(there, "the dispatcher has brought the job", ignoring=(OSError, Exception))
 
 
+async def test_who_wants_to_wait_hears_202_when_redis_is_away(api: Api, redis_server: RedisServer) -> None:
+    """It is committed, whoever waits for it: after a 503 a client without a key would submit it twice."""
+    await api.submit()  # so that the catalogue is known
+    redis_server.stop()
+    body = {"task": "demo.count", "params": {"steps": 3}}
+    answer = await api.http.post("/v1/jobs", json=body, headers={"prefer": "wait=1"})
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued"), answer.text
+    assert answer.headers["location"].endswith(answer.json()["id"])
+
+
 async def test_an_api_that_knows_no_tasks_says_503_while_redis_is_away(
     api: Api, redis_server: RedisServer
 ) -> None:

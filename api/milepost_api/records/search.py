@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from milepost_api.records.derived import SEARCH
 from milepost_api.records.listing import (
     COUNTED_MOST,
+    STATUSES,
     JobCounts,
     JobFilter,
     at_most,
@@ -71,7 +72,8 @@ async def counts(session: AsyncSession, wanted: JobFilter) -> JobCounts:
         if ((await session.scalar(select(func.count()).select_from(found))) or 0) <= COUNTED_MOST:
             rows = await session.execute(_status_query(wanted, found))
             return JobCounts(dict(Counter(status for (status,) in rows if status is not None)))
-    return JobCounts(dict(seen), frozenset(seen))
+    # None in the window does not mean none at all: no status has been counted to its end.
+    return JobCounts(dict(seen), frozenset(wanted.statuses or STATUSES))
 
 
 def older_query(dialect: str, wanted: JobFilter, edge: int, limit: int) -> Select[Any]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Depends, Header
+from redis.exceptions import RedisError
 from starlette.responses import Response
 
+from milepost.errors import StoreUnavailable
 from milepost.ids import JOB_ID, is_job_id
 from milepost.times import utc_now
 from milepost_api.desk import Accepted
@@ -22,6 +25,7 @@ from milepost_api.views import JobResource, job_wire, retry_after_seconds, urls_
 from milepost_api.waiting import wait_for_change
 
 router = APIRouter(tags=["jobs"])
+log = structlog.get_logger()
 IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Plain ASCII.")
 ]
@@ -114,16 +118,24 @@ async def answer(
         headers["Idempotency-Replayed"] = "true"
     if seconds is not None:
         headers["Preference-Applied"] = f"wait={seconds:g}"
-    waited = seconds is not None or replayed
-    seen = (
-        await _outcome(services, record, seconds or 0)
-        if waited
-        else await services.lookup.accepted(record, accepted.position)
-    )
+    seen = await _seen(services, accepted, seconds)
     if seen.job.done and seconds is not None:
         return JsonResponse(job_wire(root_path, seen.job), 200, headers)
     headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
     return JsonResponse(job_wire(root_path, seen.job), 202, headers)
+
+
+async def _seen(services: Services, accepted: Accepted, seconds: float | None) -> Found:
+    record = accepted.record
+    if accepted.replayed:  # its record may be behind, and who asked again can do so once more
+        return await _outcome(services, record, seconds or 0)
+    if seconds is not None:
+        try:
+            return await _outcome(services, record, seconds)
+        except (StoreUnavailable, RedisError) as error:
+            # It is committed: after a 503 a client without a key would submit it a second time.
+            log.warning("accepted, and cannot be waited for", job_id=record.id, reason=str(error))
+    return await services.lookup.accepted(record, accepted.position)
 
 
 async def _outcome(services: Services, record: JobRecord, seconds: float) -> Found:
