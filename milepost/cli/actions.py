@@ -44,7 +44,7 @@ def cancel(*, ids: tuple[str, ...], common: Common, **options: Any) -> int:
     return _do("cancel", ids, options, common, _cancel_one, lambda client: client.cancel_all)
 
 
-@click.command()
+@click.command(short_help="Do finished jobs again, as new jobs.")
 @_some
 @click.option(
     "--allow-unknown-task", is_flag=True, help="With ids: wait for a worker if none offers the task."
@@ -64,7 +64,7 @@ def retry(*, ids: tuple[str, ...], common: Common, allow_unknown_task: bool, **o
     return _do("retry", ids, options, common, one, lambda client: client.retry_all)
 
 
-@click.command()
+@click.command(short_help="Forget finished jobs, with their histories.")
 @_some
 def delete(*, ids: tuple[str, ...], common: Common, **options: Any) -> int:
     """Forget finished jobs, with their histories and results: those with an ID, or all that the filter finds."""

@@ -50,7 +50,7 @@ async def _renew(redis: Redis) -> None:
     search, replies = find(known_to(redis)), None
     try:
         while True:
-            async with redis.pipeline(transaction=False) as pipe:
+            async with redis.pipeline(transaction=True) as pipe:
                 for command in search.send(replies):  # type: ignore[arg-type]  # the first is None
                     pipe.execute_command(*command)
                 replies = await pipe.execute()
@@ -63,7 +63,7 @@ def renew(redis: SyncRedis) -> None:
     search, replies = find(known_to(redis)), None
     try:
         while True:
-            with redis.pipeline(transaction=False) as pipe:
+            with redis.pipeline(transaction=True) as pipe:
                 for command in search.send(replies):  # type: ignore[arg-type]  # the first is None
                     pipe.execute_command(*command)  # type: ignore[no-untyped-call]
                 replies = pipe.execute()

@@ -22,7 +22,7 @@ from milepost.log.keys import GENERATION
 from milepost.log.scripts import SCRIPTS, Loaded, Script
 
 Commands = tuple[tuple[str | int, ...], ...]
-"""Commands that are sent in one round trip; their replies come as a list."""
+"""Commands that are sent as one transaction; their replies come as a list."""
 
 TRIES = 5
 """How often a call is repeated: each failure but the first means that Redis has changed hands in between."""
@@ -30,10 +30,11 @@ TRIES = 5
 MARK = Script("mark", "return 1\n")
 """Loaded after all the others: where it is known, they are, whatever version of Milepost has loaded them."""
 
-_SWAP = """\
+_SWAP_SOURCE = """\
 if redis.call('GET', KEYS[1]) == (ARGV[1] ~= '' and ARGV[1]) then redis.call('SET', KEYS[1], ARGV[2]) end
 return redis.call('GET', KEYS[1])
 """
+_SWAP = Loaded(_SWAP_SOURCE, hashlib.sha1(_SWAP_SOURCE.encode(), usedforsecurity=False).hexdigest())
 
 _known: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
@@ -59,10 +60,9 @@ def find(known: str) -> Generator[Commands, list[Any], str]:
             yield _loading(current)
             return current
     following = _after(current, str(server["run_id"]))
-    yield _loading(following)
-    # Named last: whoever reads the name finds the scripts.
-    [sha] = yield (("SCRIPT LOAD", _SWAP),)
-    [agreed] = yield (("EVALSHA", sha, 1, GENERATION, current, following),)
+    # Named last: whoever reads the name finds the scripts. Nothing comes between, not even SCRIPT FLUSH.
+    naming = ("SCRIPT LOAD", _SWAP.source), ("EVALSHA", _SWAP.sha, 1, GENERATION, current, following)
+    *_, agreed = yield (*_loading(following), *naming)
     return str(agreed.decode())
 
 

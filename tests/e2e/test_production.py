@@ -5,7 +5,7 @@ import signal
 from collections import Counter
 
 import pytest
-from milepost_api.records import schema
+from milepost_api.records.revisions import head
 
 from tests.support.postgres import new_database
 from tests.support.production import Production, healthy
@@ -134,8 +134,8 @@ async def test_a_rolling_restart_loses_nothing(production):
 
 async def test_the_migration_has_run_and_may_run_again(production):
     """It says what it did and where the database is; the second time there is nothing to do."""
-    assert production.migration.startswith(f"The database was empty and is at revision {schema.head()} now.")
-    assert production.migrate() == f"The database is at revision {schema.head()} already; nothing was done.\n"
+    assert production.migration.startswith(f"The database was empty and is at revision {head()} now.")
+    assert production.migrate() == f"The database is at revision {head()} already; nothing was done.\n"
 
 
 async def test_the_health_checks_of_the_image_tell_the_living_from_the_dead(production):

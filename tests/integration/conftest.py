@@ -77,6 +77,7 @@ def process_worker(
         "MILEPOST_REDIS_URL": redis_servers("embedded").url,
         "MILEPOST_STOP_GRACE_SECONDS": "1",
         "MILEPOST_PROCESS_MEMORY_LIMIT_MB": "400",
+        "MILEPOST_RESULT_LIMIT_BYTES": str(64 << 20),
         "MILEPOST_CAPTURE_LOGS_LEVEL": "warning",
     }
     log = tmp_path_factory.mktemp("processes") / "worker.log"

@@ -119,9 +119,13 @@ class Sentinels:
         """Have another server made the master, as an operator does; returns the new one."""
         before = self.master
         self._until(self._can_fail_over, "a failover can be made")
-        with self.sentinel() as sentinel:
-            sentinel.execute_command("SENTINEL FAILOVER", SERVICE)
+        # The Sentinel's own picture of the replicas is a moment old: it may know none to promote yet.
+        self._until(self._fails_over, "a Sentinel begins the failover")
         return self.wait_for_other_master(before)
+
+    def _fails_over(self) -> bool:
+        with self.sentinel() as sentinel:
+            return bool(sentinel.execute_command("SENTINEL FAILOVER", SERVICE))
 
     def start(self, server: RedisServer) -> None:
         """Start a server that was killed. It comes as a master, with what is on its disk, until it is told better."""
