@@ -15,6 +15,7 @@ from milepost.job import Progress, Status
 from milepost.log import JobLog
 from milepost.log.generation import MARK
 from milepost.log.keys import GENERATION
+from milepost.log.scripts import SCRIPTS
 from milepost.redis import connect
 from tests.support.joblog import HALF, check, claimed, created, history, said, take
 from tests.support.redis import RedisServer
@@ -149,3 +150,20 @@ async def test_many_who_meet_a_new_memory_agree(redis_server: RedisServer) -> No
         await check(log, job)
     for client in clients:
         await client.aclose()
+
+
+@pytest.mark.parametrize("lost", ["server", "scripts"])
+async def test_calls_that_meet_a_new_memory_together_load_the_scripts_once(
+    redis_server: RedisServer, redis: Redis, lost: str
+) -> None:
+    """A server that has just taken over is not sent all scripts by each of a hundred calls of one process."""
+    log = JobLog(redis)
+    await created(log)
+    if lost == "server":
+        redis_server.restart()
+    else:
+        await redis.script_flush()
+    await redis.config_resetstat()
+    await asyncio.gather(*(created(log) for _ in range(100)))
+    loads = (await redis.info("commandstats"))["cmdstat_script|load"]["calls"]
+    assert loads <= len(SCRIPTS) + 2  # the mark, and what names the generation

@@ -67,7 +67,16 @@ def test_what_the_log_sends_is_among_the_rights() -> None:
     assert called - {command_of(example) for example in EXAMPLES} == set()
 
 
-NO_COMMANDS = {"pipeline", "execute", "execute_command", "lock", "call", "error_reply", "acl_check_cmd", "config_get"}
+NO_COMMANDS = {
+    "pipeline",
+    "execute",
+    "execute_command",
+    "lock",
+    "call",
+    "error_reply",
+    "acl_check_cmd",
+    "config_get",
+}
 """What redis-py sends nothing for, what stands in Lua, and the one question that may be refused (fitness.py)."""
 
 
@@ -84,7 +93,9 @@ async def test_the_documented_user_can_do_everything(stack: Start, guarded: Redi
     async with open_stream(running.stream_url(done["id"])) as stream:
         assert (await stream.rest())[-1]["status"] == "succeeded"
     large = await running.submit("test.say", texts=["x" * 100_000])
-    await eventually(lambda: is_recorded(running, large["id"]), "its result has a place of its own, and is recorded")
+    await eventually(
+        lambda: is_recorded(running, large["id"]), "its result has a place of its own, and is recorded"
+    )
     long = await running.submit("test.count", steps=1000, delay_seconds=0.1)
     later = await running.http.post(
         "/v1/jobs",
