@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoScriptError
 
@@ -17,11 +20,13 @@ if TYPE_CHECKING:
 
 async def evaluate(redis: Redis, call: Call) -> Any:
     """Run one script, in the generation that Redis is in."""
+    searches = _searches_of(redis)
     for _ in range(TRIES - 1):
+        before = searches.made
         try:
             return await _evalsha(redis, call)
         except NoScriptError:
-            await _renew(redis)
+            await searches.renew(redis, before)
     return await _evalsha(redis, call)
 
 
@@ -44,6 +49,31 @@ async def _evalsha(redis: Redis, call: Call) -> Any:
     sha = call.script.of(known_to(redis)).sha
     reply = redis.evalsha(sha, len(call.keys), *call.keys, *(str(a) for a in call.args))
     return await cast("Awaitable[Any]", reply)
+
+
+@dataclass(slots=True)
+class _Searches:
+    """How often a client has looked for its generation. All calls that fail at the same time need one look.
+
+    Each would load all scripts: after a failover, thousands of times, into a server that has just taken over.
+    """
+
+    made: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def renew(self, redis: Redis, before: int) -> None:
+        """Find the generation anew, unless that was done since `before` looks had been made."""
+        async with self.turn:
+            if self.made == before:
+                await _renew(redis)
+                self.made += 1
+
+
+_searches: WeakKeyDictionary[Any, _Searches] = WeakKeyDictionary()
+
+
+def _searches_of(redis: Redis) -> _Searches:
+    return _searches.setdefault(redis, _Searches())
 
 
 async def _renew(redis: Redis) -> None:

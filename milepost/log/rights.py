@@ -27,6 +27,7 @@ EXAMPLES = (
     "SCRIPT EXISTS x",
     "GET mp:x",
     "SET mp:x 1",
+    "STRLEN mp:x",
     "EXISTS mp:x",
     "DEL mp:x",
     "UNLINK mp:x",

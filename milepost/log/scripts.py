@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 
 
@@ -29,7 +29,7 @@ class Script:
         return _of(self.body, generation)
 
 
-@cache
+@lru_cache(maxsize=64)  # the texts of some four generations: a process may live through any number
 def _of(body: str, generation: str) -> Loaded:
     source = f"local GENERATION = '{generation}'\n{_HEAD}{body}"
     return Loaded(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

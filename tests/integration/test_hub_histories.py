@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Job, Status
-from milepost.log import JobLog, NewJob, many
+from milepost.log import JobLog, NewJob, View, live_channel, many
 from milepost.log.keys import events_key, state_key
 from milepost.redis import connect
 from tests.support.hub import (
@@ -259,3 +259,33 @@ async def test_readers_of_what_redis_lost_are_told_whatever_follows(tmp_path: Pa
             assert b"lost" not in b"".join(frame.data for frame in frames)
             assert kinds(await frames_of(hub, job.id, str(seen))) == ["gap", "snapshot", "end"]
         await redis.aclose()
+
+
+async def test_what_an_old_master_still_says_is_not_taken_for_the_new_history(
+    redis_server: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while the branch is being read, and has the number of an event of the branch: readers hear of both."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog, times=PATIENT) as hub:
+        job = await PlayedJob.running(joblog)
+        subscription = await subscribe(hub, job.id, None)
+        await next_frames(subscription)
+        old = (await joblog.read(job.id)).cursor
+        reads = 0
+
+        async def read(job_id: str, after: Cursor | None, tenant: str | None = None) -> View:
+            nonlocal reads
+            reads += 1
+            view = await joblog.read(job_id, after, tenant=tenant)
+            if reads == 1:
+                late = f"{old.epoch}-{old.seq + 1} log {{}}"
+                hub._heard(live_channel(job.id).encode(), late.encode())
+            return view
+
+        monkeypatch.setattr(hub, "_read", read)
+        await redis.script_flush()  # the next event is of another generation
+        await job.log("of the branch")
+        await job.end()
+        frames = await all_frames(subscription)
+        assert "gap" in kinds(frames)
+        assert_whole(frames[kinds(frames).index("gap") + 1 :])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from milepost.job import Progress, Status
 from milepost.log import JobLog
 from milepost.log.generation import MARK
 from milepost.log.keys import GENERATION
+from milepost.log.scripts import SCRIPTS, Loaded
 from milepost.redis import connect
 from tests.support.joblog import HALF, check, claimed, created, history, said, take
 from tests.support.redis import RedisServer
@@ -149,3 +151,30 @@ async def test_many_who_meet_a_new_memory_agree(redis_server: RedisServer) -> No
         await check(log, job)
     for client in clients:
         await client.aclose()
+
+
+@pytest.mark.parametrize("lost", ["server", "scripts"])
+async def test_calls_that_meet_a_new_memory_together_load_the_scripts_once(
+    redis_server: RedisServer, redis: Redis, lost: str
+) -> None:
+    """A server that has just taken over is not sent all scripts by each of a hundred calls of one process."""
+    log = JobLog(redis)
+    await created(log)
+    if lost == "server":
+        redis_server.restart()
+    else:
+        await redis.script_flush()
+    await redis.config_resetstat()
+    await asyncio.gather(*(created(log) for _ in range(100)))
+    loads = (await redis.info("commandstats"))["cmdstat_script|load"]["calls"]
+    assert loads <= len(SCRIPTS) + 2  # the mark, and what names the generation
+
+
+def test_the_texts_of_generations_that_are_over_are_let_go() -> None:
+    """A process that outlives any number of failovers holds the scripts of the last few, and those whole."""
+    for number in range(50):
+        for script in SCRIPTS.values():
+            assert script.of(f"g{number}") is script.of(f"g{number}")
+    of_one = sum(len(script.of("g0").source) for script in SCRIPTS.values())
+    held = [one for one in gc.get_objects() if isinstance(one, Loaded)]
+    assert sum(len(one.source) for one in held) < 8 * of_one

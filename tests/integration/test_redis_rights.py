@@ -58,6 +58,28 @@ def test_what_the_scripts_call_is_among_the_rights() -> None:
     assert called - {command_of(example) for example in EXAMPLES} == set()
 
 
+def test_what_the_log_sends_is_among_the_rights() -> None:
+    """The same for what is sent without a script, by the methods of redis-py that are called in milepost.log."""
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "milepost/log").glob("*.py"))
+    methods = set(re.findall(r"\b(?:pipe|redis|_redis)\.([a-z_]+)\(", sources))
+    called = {name.replace("_", "|") for name in methods - NO_COMMANDS}
+    assert {"strlen", "xgroup|create"} <= called
+    assert called - {command_of(example) for example in EXAMPLES} == set()
+
+
+NO_COMMANDS = {
+    "pipeline",
+    "execute",
+    "execute_command",
+    "lock",
+    "call",
+    "error_reply",
+    "acl_check_cmd",
+    "config_get",
+}
+"""What redis-py sends nothing for, what stands in Lua, and the one question that may be refused (fitness.py)."""
+
+
 @every_redis
 async def test_the_documented_user_can_do_everything(stack: Start, guarded: RedisServer) -> None:
     """Submit, run, report, retry, cancel, stream, list, leave: and Redis has refused nothing."""
@@ -70,6 +92,10 @@ async def test_the_documented_user_can_do_everything(stack: Start, guarded: Redi
     done = await running.submit("test.say", texts=["one", "two"])
     async with open_stream(running.stream_url(done["id"])) as stream:
         assert (await stream.rest())[-1]["status"] == "succeeded"
+    large = await running.submit("test.say", texts=["x" * 100_000])
+    await eventually(
+        lambda: is_recorded(running, large["id"]), "its result has a place of its own, and is recorded"
+    )
     long = await running.submit("test.count", steps=1000, delay_seconds=0.1)
     later = await running.http.post(
         "/v1/jobs",
@@ -88,6 +114,11 @@ async def test_the_documented_user_can_do_everything(stack: Start, guarded: Redi
     with guarded.client() as admin:
         refused = {str(entry["object"]) for entry in admin.acl_log(1000)}
     assert {name for name in refused if not name.lower().startswith("client")} == set()
+
+
+async def is_recorded(running: Stack, job_id: str) -> bool:
+    listed = (await running.http.get("/v1/jobs", params={"status": "succeeded"})).json()["items"]
+    return job_id in [job["id"] for job in listed]
 
 
 async def is_running(running: Stack, job_id: str) -> bool:

@@ -275,8 +275,9 @@ class Hub:
         """Read what the topic lacks, until it lacks nothing. One task per topic, so nothing is taken twice."""
         while topic.suspect:
             topic.suspect = False  # what is heard from here on may not be in the answer
+            at = topic.cursor
             try:
-                view = await self._read(topic.job_id, topic.cursor, topic.tenant)
+                view = await self._read(topic.job_id, at, topic.tenant)
             except JobNotFound:
                 await self._vanished(topic)
                 return
@@ -285,6 +286,10 @@ class Hub:
                 return  # the reconciliation comes back to it
             if view.gap is not None:
                 topic.start(view.cursor, done=view.job.done, reason=view.gap)
+            elif view.cursor.epoch != at.epoch and topic.cursor != at:
+                # Meanwhile an old master has told more of the history that is over, perhaps from beyond the branch.
+                topic.suspect = True
+                continue
             else:
                 topic.fill(view.cursor.epoch, view.entries)
             topic.suspect = topic.suspect or view.more
