@@ -40,10 +40,12 @@ class Revival:
         )
         return False
 
-    async def bring(self, job_ids: Sequence[str]) -> list[str]:
-        """Bring those of these jobs that are not done, unless that is not safe. Returns those that were not there."""
-        if not job_ids or not await self.is_safe():
-            return []
+    async def bring(self, job_ids: Sequence[str]) -> bool:
+        """Bring those of these jobs that are not done; False: none was brought, since that is not safe now."""
+        if not job_ids:
+            return True
+        if not await self.is_safe():
+            return False
         # Read again: since the log was asked, one of them may have ended, been recorded and deleted.
         records = await self._store.still_open(job_ids)
         created = await self._log.create_all([new_job(record) for record in records])
@@ -51,4 +53,4 @@ class Revival:
         if brought:
             log.info("brought accepted jobs to redis", jobs=len(brought), first=brought[0])
         await self._store.mark_dispatched([record.id for record in records], self._now())
-        return brought
+        return True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ from milepost_api.caretaker import Dispatcher
 from milepost_api.caretaker import dispatch as module
 from milepost_api.recorder import Recorder
 from milepost_api.records import JobRecord, JobStore, open_engines, schema
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from milepost.log import JobLog, NewJob
+from milepost.log.housekeeping import Keepsake
 from milepost.log.keys import events_key, state_key
 from milepost.log.lifecycle import Lifecycle
 from milepost.times import utc_now
@@ -239,6 +243,53 @@ async def test_a_job_too_young_to_be_brought_back_is_waited_for(
     clock[0] += timedelta(seconds=3)
     await dispatcher.round()
     assert await there(joblog, "a") == [True]
+
+
+class FallsBehind:
+    """A clock; whoever looks at it finds that the records have fallen behind since, as the lifecycle has it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __call__(self) -> datetime:
+        with closing(BlockingRedis.from_url(self._url)) as redis:
+            redis.delete("mp:lifecycle")
+            redis.xadd("mp:lifecycle", {"e": "{}"}, id="0-1")
+        return utc_now()
+
+
+async def test_a_recovery_during_which_records_fall_behind_is_not_over(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis, redis_server: RedisServer
+) -> None:
+    """What was not brought back, since that was not safe any more, is brought by the next recovery: all at once."""
+    await accept(store, "a")
+    await store.mark_dispatched(["a"], utc_now())
+    lifecycle = Lifecycle(redis, "c")
+    await Dispatcher(store, joblog, redis, lifecycle, now=FallsBehind(redis_server.url)).round()
+    assert await there(joblog, "a") == [False]
+    assert not await Keepsake(redis).is_there()
+
+    await redis.delete("mp:lifecycle")
+    await dispatcher.round()
+    assert await there(joblog, "a") == [True]
+    await dispatcher.round()  # Redis has a generation since the job was created
+    assert await Keepsake(redis).is_there()
+
+
+async def test_new_jobs_are_left_for_another_round_when_records_fall_behind(
+    store: JobStore,
+    joblog: JobLog,
+    redis: Redis,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody asks for the same full page again and again until it is safe."""
+    monkeypatch.setattr(module, "PAGE", 2)
+    await accept(store, "a", "b", "c")
+    behind = Dispatcher(store, joblog, redis, Lifecycle(redis, "c"), now=FallsBehind(redis_server.url))
+    async with asyncio.timeout(20):
+        await behind.round()
+    assert await there(joblog, "a", "b", "c") == [False] * 3
 
 
 async def test_one_lost_job_is_found_in_time(

@@ -26,10 +26,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What one page of open jobs was like: the id to go on after, None on the last page; whether one was too young."""
+    """What one page of open jobs was like: the id to go on after, None on the last page; whether one is missing still,
+
+    because it is too young, or because it is not safe now to bring any.
+    """
 
     last: str | None
-    young: bool
+    waits: bool
 
 
 class Dispatcher:
@@ -71,21 +74,20 @@ class Dispatcher:
     async def _undispatched(self) -> None:
         before = self._now() - timedelta(seconds=YOUNG_SECONDS)
         while records := await self._store.undispatched(created_before=before, limit=PAGE):
-            await self._revival.bring([record.id for record in records])
-            if len(records) < PAGE:
+            if not await self._revival.bring([record.id for record in records]) or len(records) < PAGE:
                 return
 
     async def _recover(self) -> None:
-        """Bring back everything. A job that is missing and too young is waited for: the next round comes for it."""
+        """Bring back everything. A job that is missing and has to wait is waited for: the next round comes for it."""
         loss = await self._keepsake.lost()
         log.warning("redis is new, was restarted or has lost data: every open job is compared with it")
-        page, young = await self._one_page(""), False
+        page, waits = await self._one_page(""), False
         while True:
-            young = young or page.young
+            waits = waits or page.waits
             if page.last is None:
                 break
             page = await self._one_page(page.last)
-        if not young:
+        if not waits:
             await self._keepsake.leave(loss)
 
     async def _one_page(self, after: str) -> _Page:
@@ -94,12 +96,12 @@ class Dispatcher:
         seen = await peek(self._redis, [record.id for record in records])
         missing = [record for record, one in zip(records, seen, strict=True) if one is None]
         old = [record.id for record in missing if self._is_old(record)]
-        await self._revival.bring(old)
+        waits = not await self._revival.bring(old) or len(old) < len(missing)
         await self._settle([one for one in seen if one is not None and one.job.done])
         for job_id in await undelivered(self._redis, [one for one in seen if one is not None]):
             if await self._log.redeliver(job_id) == "delivered":
                 log.warning("a waiting job stood in no queue and was delivered again", job_id=job_id)
-        return _Page(records[-1].id if len(records) == PAGE else None, young=len(old) < len(missing))
+        return _Page(records[-1].id if len(records) == PAGE else None, waits)
 
     def _is_old(self, record: JobRecord) -> bool:
         return record.created_at < self._now() - timedelta(seconds=YOUNG_SECONDS)
