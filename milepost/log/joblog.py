@@ -218,7 +218,7 @@ class JobLog:
         delay, due = max(0, job.delay_ms), job.due_ms or 0
         error = dumps(job.error.to_wire()) if job.error else ""
         how = (delay, due, self.history_limit, self.retention_ms, job.attempt, error)
-        return job_call("create", job.id, new_epoch(), *how, *cast("list[str]", flat))
+        return job_call("create", job.id, new_epoch(), *how, *cast("list[str]", flat), result=True)
 
     async def take(
         self,

@@ -316,6 +316,18 @@ async def test_a_delete_that_was_cut_off_is_finished_by_the_next(api: Api, hand:
     assert (await api.http.get(f"/v1/jobs/{job['id']}")).status_code == 404
 
 
+async def test_an_id_can_be_given_again_after_a_delete_that_was_cut_off(api: Api, hand: Hand) -> None:
+    """Nobody sees the earlier job in the place of the later one, which runs."""
+    await api.http.put("/v1/jobs/one", json=BODY)
+    await hand.run("one")
+    await recorded(api, "one")
+    await api.services.store.delete(["one"], "default")
+    assert (await api.http.put("/v1/jobs/one", json=BODY)).status_code == 202
+    assert (await api.get("/v1/jobs/one"))["status"] == "queued"
+    await hand.run("one")
+    assert (await api.get("/v1/jobs/one"))["status"] == "succeeded"
+
+
 async def test_an_open_stream_of_a_deleted_job_ends(api: Api, hand: Hand) -> None:
     """Messages were lost, the end among them: it is found out and told, and whoever comes back gets 404."""
     job = await api.submit()

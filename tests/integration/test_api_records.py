@@ -14,6 +14,7 @@ from sqlalchemy import text
 from milepost.errors import SettingsError, StoreUnavailable
 from milepost.times import utc_now
 from tests.support.ports import free_port
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -154,3 +155,25 @@ async def test_a_database_that_is_not_there_is_said_to_be() -> None:
             await JobStore(engines).get("a")
         with pytest.raises(StoreUnavailable):
             await schema.look(engines)
+
+
+async def test_marking_locks_jobs_in_the_order_in_which_recorders_do(postgres_url: str) -> None:
+    """Who waits for a job holds none behind it: dispatcher and recorder would wait for each other."""
+    async with open_engines(postgres_url) as engines:
+        await schema.upgrade(engines)
+        store = JobStore(engines)
+        for job_id in ("b", "a"):  # in the table they stand in this order
+            await store.insert(record(job_id))
+        lock = "SELECT id FROM jobs WHERE id = '{}' FOR UPDATE"
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        async with engines.writer.begin() as recorder, engines.reader.connect() as looking:
+            await recorder.execute(text(lock.format("a")))
+            marking = asyncio.create_task(store.mark_dispatched(["b", "a"], utc_now()))
+
+            async def waits() -> bool:
+                return bool(await looking.scalar(waiting))
+
+            await eventually(waits, "the dispatcher waits for the recorder")
+            await recorder.execute(text(lock.format("b") + " NOWAIT"))
+        await marking
+        assert await store.undispatched(created_before=utc_now(), limit=10) == []

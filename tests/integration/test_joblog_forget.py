@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from redis.asyncio import Redis
 
 from milepost.errors import JobNotFound
 from milepost.job import NO_PROGRESS, Status
 from milepost.log import JobLog, NewJob, many
+from milepost.log.keys import result_key
 from tests.support.joblog import claimed, created, said
 from tests.support.redis import every_redis
 
@@ -64,6 +67,31 @@ async def test_a_later_job_may_have_the_same_id(log: JobLog, redis: Redis) -> No
     new = await ended(log, redis, "one")
     await many.forget(log, {"one": new.created_at})
     assert await log.create(NewJob(id="one", task="t", created_at="2026-11-21T03:30:00.001Z")) is not None
+
+
+async def test_a_later_job_takes_the_place_of_one_whose_record_was_deleted_alone(
+    log: JobLog, redis: Redis
+) -> None:
+    """A delete was cut off between record and log: the next job with that id is its own, and runs."""
+    left = await ended(log, redis, "one", result='"' + "x" * 20_000 + '"')
+    later = replace(left, created_at="2099-01-01T00:00:00.000Z", tenant="other")
+    assert await log.create(later) is not None
+    view = await log.read("one")
+    assert (view.job.status, view.job.created_at, view.job.result_omitted) == (
+        "queued",
+        later.created_at,
+        False,
+    )
+    assert await redis.exists(result_key("one")) == 0
+    assert await log.create(left) is None  # whoever still brings the earlier one changes nothing
+    assert (await log.read("one")).cursor == view.cursor
+
+
+async def test_a_later_job_does_not_take_the_place_of_one_that_lives(log: JobLog, redis: Redis) -> None:
+    """Its worker would report to another job."""
+    first = await created(log, id="one")
+    assert await log.create(replace(first, created_at="2099-01-01T00:00:00.000Z")) is None
+    assert (await log.read("one")).job.created_at == first.created_at
 
 
 async def test_many_are_cancelled_in_few_round_trips(log: JobLog, redis: Redis) -> None:

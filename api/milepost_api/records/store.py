@@ -138,9 +138,13 @@ class JobStore:
     async def mark_dispatched(self, job_ids: Sequence[str], at: datetime) -> None:
         """Remember that the log has these jobs."""
         if job_ids:
-            change = update(JobRecord).where(_jobs.id.in_(job_ids), _jobs.dispatched_at.is_(None))
+            # Locked in the order of ids, as `change` does it: so nobody waits in a circle.
+            new = select(_jobs.id).where(_jobs.id.in_(job_ids), _jobs.dispatched_at.is_(None))
             async with self._write() as session:
-                await session.execute(change.values(dispatched_at=at))
+                found = (await session.scalars(new.order_by(_jobs.id).with_for_update())).all()
+                if found:
+                    change = update(JobRecord).where(_jobs.id.in_(found))
+                    await session.execute(change.values(dispatched_at=at))
 
     async def change(self, job_ids: Iterable[str], apply: Callable[[Mapping[str, Standing]], None]) -> None:
         """Let `apply` change where these jobs stand, in one transaction in which nobody else changes them."""

@@ -2,13 +2,19 @@
 -- ARGV: id, epoch, delay in ms, due in ms since 1970 (0: by the delay), history limit, retention in ms, attempts used up,
 -- what became of the last one (an error as JSON, or ''), then state fields.
 -- The last two are of jobs that Redis has lost: what was begun goes on with its next attempt, or ends when there is none.
-if redis.call('EXISTS', STATE) == 1 then
-  return { 'exists', redis.call('HGET', STATE, 'seq') }
+local created_at
+for i = 9, #ARGV, 2 do
+  if ARGV[i] == 'created_at' then created_at = ARGV[i + 1] end
 end
-for i = 9, #ARGV do -- whoever brings it has read its record before that was deleted (see forget.lua)
-  if ARGV[i] == 'created_at' and redis.call('GET', 'mp:{' .. ID .. '}:forgotten') == ARGV[i + 1] then
-    return { 'forgotten' }
-  end
+if redis.call('EXISTS', STATE) == 1 then
+  local status, before, epoch, seq = unpack(redis.call('HMGET', STATE, 'status', 'created_at', 'epoch', 'seq'))
+  if not (before and before < created_at and is_done(status)) then return { 'exists', seq } end
+  -- Its record was deleted, and who did that died before it was forgotten here; the id has been given again.
+  redis.call('UNLINK', STATE, EVENTS, KEYS[3])
+  redis.call('PUBLISH', 'mp:{' .. ID .. '}:live', epoch .. '-' .. (seq + 1) .. ' forgotten')
+end
+if redis.call('GET', 'mp:{' .. ID .. '}:forgotten') == created_at then
+  return { 'forgotten' } -- whoever brings it has read its record before that was deleted (see forget.lua)
 end
 local history_limit, attempt, error = ARGV[5], tonumber(ARGV[7]), ARGV[8]
 local due = tonumber(ARGV[4])
