@@ -17,8 +17,9 @@ export class Board {
   /** @type {Map<string, Card>} by job id */
   #cards = new Map()
   #dismissed = new Set(remembered())
-  /** @type {string | null} the id of the newest job that was listed; null before anything was */
-  #newest = null
+  #listed = false
+  /** @type {Job | undefined} the newest job that was listed */
+  #newest
   #list
   #empty = get("#empty")
   #clear = get("#clear")
@@ -36,7 +37,7 @@ export class Board {
 
   /** Show what the server has, and from then on what others submit: this is how a page finds its jobs again. */
   async refresh() {
-    await (this.#newest === null ? this.#load() : this.#addNewer(this.#newest))
+    await (this.#listed ? this.#addNewer(this.#newest) : this.#load())
     this.#count()
   }
 
@@ -45,14 +46,15 @@ export class Board {
     const recent = await this.client.list({ limit: RECENT_SHOWN })
     for (const job of [...recent.items, ...underWay.items]) this.add(job)
     get("#more").hidden = underWay.next_cursor === null
-    this.#newest = recent.items[0]?.id ?? ""
+    this.#newest = recent.items[0]
+    this.#listed = true
   }
 
-  /** @param {string} newest */
+  /** @param {Job | undefined} newest */
   async #addNewer(newest) {
     const { items } = await this.client.list({ limit: UNDER_WAY_SHOWN })
-    for (const job of items) if (!job.done || job.id > newest) this.add(job)
-    this.#newest = items[0]?.id ?? newest
+    for (const job of items) if (!job.done || !newest || isNewer(job, newest)) this.add(job)
+    this.#newest = items[0] ?? newest
   }
 
   /**
@@ -62,10 +64,10 @@ export class Board {
   add(job, { show = false } = {}) {
     if (this.#dismissed.has(job.id) || this.#cards.has(job.id)) return
     const card = new Card(this.client, job, () => this.#dismiss(job.id))
+    // Newest first, whatever came in which order.
+    const next = this.#shown().find((other) => isNewer(job, other.job))
+    this.#list.insertBefore(card.element, next?.element ?? null)
     this.#cards.set(job.id, card)
-    // Ids begin with their time, so later ones sort after: newest first, whatever came in which order.
-    const next = [...this.#list.children].find((other) => other.id < card.element.id)
-    this.#list.insertBefore(card.element, next ?? null)
     this.#trim()
     this.#count()
     if (show) card.element.scrollIntoView({ block: "nearest" })
@@ -98,19 +100,33 @@ export class Board {
 
   /** Let go of the oldest that have ended. */
   #trim() {
-    const ended = [...this.#list.children].reverse().map(({ id }) => id.slice("job-".length))
-    for (const id of ended) {
+    for (const card of this.#shown().reverse()) {
       if (this.#cards.size <= CARDS) return
-      if (!this.#cards.get(id)?.job.done) continue
-      this.#cards.get(id)?.element.remove()
-      this.#cards.delete(id)
+      if (!card.job.done) continue
+      card.element.remove()
+      this.#cards.delete(card.job.id)
     }
+  }
+
+  /** @returns {Card[]} from top to bottom */
+  #shown() {
+    return [...this.#cards.values()].sort((one, other) => (isNewer(one.job, other.job) ? -1 : 1))
   }
 
   #count() {
     this.#empty.hidden = this.#cards.size > 0
     this.#clear.hidden = ![...this.#cards.values()].some((card) => card.job.done)
   }
+}
+
+/**
+ * Ids may be of the clients' choice, so they say nothing of the time; between jobs of one millisecond they decide.
+ * @param {Job} job
+ * @param {Job} other
+ */
+function isNewer(job, other) {
+  const [at, before] = [job.created_at ?? "", other.created_at ?? ""]
+  return at === before ? job.id > other.id : at > before
 }
 
 /** @returns {string[]} the ids that were dismissed in this tab */

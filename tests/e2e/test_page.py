@@ -304,6 +304,23 @@ async def test_a_job_from_a_terminal_appears_by_itself(house: Stack, browser: Br
         await page.until(job["id"], "Succeeded")
 
 
+async def test_the_newest_job_stands_first_whatever_its_id(house: Stack, browser: Browser) -> None:
+    """Clients may choose ids, and those say nothing of the time: on the open page as after a reload."""
+    async with tab(browser) as page:
+        await page.goto(house.url)
+        older = await house.submit("demo.count", steps=2, delay_seconds=0.1)
+        await page.until(older["id"], "Succeeded")
+        body = {"task": "demo.count", "params": {"steps": 2, "delay_seconds": 0.1}}
+        assert (await house.http.put("/v1/jobs/0-chosen", json=body)).status_code in (201, 202)
+        await page.until("0-chosen", "Succeeded")
+        first = page.page.locator("#cards > li").first
+        assert await first.get_attribute("id") == "job-0-chosen"
+        await page.page.reload()
+        await page.ready()
+        await page.until("0-chosen", "Succeeded")
+        assert await first.get_attribute("id") == "job-0-chosen"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 375, 768])
 async def test_it_fits_every_width(house: Stack, browser: Browser, width: int, scheme: str) -> None:

@@ -289,3 +289,22 @@ async def test_what_an_old_master_still_says_is_not_taken_for_the_new_history(
         frames = await all_frames(subscription)
         assert "gap" in kinds(frames)
         assert_whole(frames[kinds(frames).index("gap") + 1 :])
+
+
+async def test_a_reader_that_comes_back_before_its_topic_knows_of_a_branch_goes_on(
+    redis_server: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cursor is good. That this process has not heard of the branch yet is no reason for a gap."""
+    joblog = JobLog(redis)
+    async with hub_on(redis_server.url, joblog, times=PATIENT) as hub:
+        job = await PlayedJob.running(joblog)
+        with closing(await subscribe(hub, job.id, None)):
+            epoch = (await joblog.read(job.id)).cursor.epoch
+            with monkeypatch.context() as deaf:
+                deaf.setattr(hub._reader, "_heard", lambda *_: None)
+                await redis.script_flush()  # the next event is of another generation
+                await job.log("of the branch")
+                await job.end()
+                async with asyncio.timeout(10):
+                    frames = await frames_of(hub, job.id, f"{epoch}-1")  # older than what the topic holds
+        assert kinds(frames) == ["status", "log", "end"]

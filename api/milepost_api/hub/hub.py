@@ -197,7 +197,7 @@ class Hub:
                 raise JobNotFound  # another job has got the id of one that was deleted
             if view.cursor.epoch == topic.epoch and generation == topic.generation:
                 return view
-            await self._compare(topic)
+            await self.compare(topic)
         raise StoreUnavailable("The history of this job is being restored; try again in a few seconds.")
 
     def snapshot(self, view: View) -> Frame:
@@ -260,7 +260,7 @@ class Hub:
             if place is None or Cursor(place[0], place[1]) != topic.cursor:
                 self._fill(topic)
 
-    async def _compare(self, topic: Topic) -> None:
+    async def compare(self, topic: Topic) -> None:
         """Return when the topic has been compared with the history as of now, if Redis answers."""
         self._fill(topic)
         await asyncio.shield(self._filling[topic])

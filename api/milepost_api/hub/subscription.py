@@ -223,6 +223,10 @@ async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | No
             return topic.after(cursor.seq) or []  # the ring has all of it: no read
         generation = topic.generation
         view = await hub.read(topic.job_id, cursor)
+        if view.gap is None and view.cursor.epoch != topic.epoch:
+            await hub.compare(topic)  # the history has branched, which the topic has not heard of yet
+            generation = topic.generation
+            view = await hub.read(topic.job_id, cursor)
         if view.gap is None and view.cursor.epoch == topic.epoch and topic.generation == generation:
             if view.job.done and cursor.seq == view.cursor.seq:
                 raise AlreadyEnded
