@@ -7,8 +7,9 @@ have had it. Readers have seen those events; others would get their numbers. So 
 How the change is noticed: a server process knows the scripts that were loaded into it; they are neither replicated
 nor kept over a restart (Redis 7.0; https://redis.io/docs/latest/develop/programmability/eval-intro/). The text of our
 scripts names the generation. Whoever meets a memory of unknown past gets NOSCRIPT before anything is written, also by
-a server that was the master before, since the one in between was used (workers ask it for jobs all the time). Who finds that the memory names a generation whose scripts it does not know
-begins the next one, named after the last and the server process: all who do so at the same time begin the same.
+a server that was the master before, since the one in between was used (workers ask it for jobs all the time). Who
+finds that the memory names a generation whose scripts it does not know begins the next one, named after the last and
+the server process: all who do so at the same time begin the same.
 """
 
 from __future__ import annotations
