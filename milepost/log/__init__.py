@@ -6,11 +6,12 @@ numbers, stores and publishes in one step (DESIGN §3), so state, history and no
 
 from milepost.log.calls import Call, ReportCalls
 from milepost.log.catalogue import Catalogue, Load, RunningJob, TaskInfo, WorkerInfo
-from milepost.log.joblog import Claim, Created, Entry, JobLog, NewJob, Taken, View
+from milepost.log.joblog import JobLog
 from milepost.log.keys import live_channel
 from milepost.log.looks import Looks
 from milepost.log.places import Place
 from milepost.log.scripts import SCRIPTS, Script
+from milepost.log.shapes import Claim, Created, Entry, NewJob, Taken, View
 
 __all__ = [
     "SCRIPTS",

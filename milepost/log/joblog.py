@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from milepost.codec import Cursor, dumps
 from milepost.errors import JobNotFound
 from milepost.ids import new_epoch
-from milepost.job import NO_PROGRESS, ErrorCode, Job, JobError, parse_status
+from milepost.job import NO_PROGRESS, ErrorCode, JobError
 from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
 from milepost.log.evaluate import evaluate, evaluate_all
 from milepost.log.keys import LEASES, queue_key, result_key, state_key
 from milepost.log.looks import Looks
 from milepost.log.places import Place, places
 from milepost.log.scripts import SCRIPTS
+from milepost.log.shapes import CancelOutcome, Claim, Created, NewJob, Taken, View
+from milepost.log.state import (
+    CLAIM_FIELDS,
+    STATE_FIELDS,
+    claim_from,
+    created_from,
+    entry_from,
+    gap_between,
+    is_done,
+    job_from,
+    owner_from,
+    position_from,
+)
 from milepost.secrets import Mask
 from milepost.tenants import DEFAULT_TENANT
 
@@ -46,132 +56,6 @@ LOST_FINAL = JobError(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
-    """What the log must know of an accepted job; `params` are JSON already. Times in seconds."""
-
-    id: str
-    task: str
-    params: str = "{}"
-    queue: str = "default"
-    priority: int = 0
-    max_attempts: int = 1
-    timeout_seconds: float | None = None
-    tags: Sequence[str] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    created_at: str
-    due_ms: int | None = None
-    """When to run it, in ms since 1970; None: after `delay_ms`."""
-    delay_ms: int = 0
-    batch_id: str | None = None
-    parent_id: str | None = None
-    retry_of: str | None = None
-    tenant: str = DEFAULT_TENANT
-    attempt: int = 0
-    """Attempts that it has used up: of a job that Redis has lost."""
-    error: JobError | None = None
-    """What became of the last of them: the job comes back as `retrying`, or ends when none are left."""
-    started_at: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """A job has begun its history; `position` is its place in the queue, from 1, None if it is not due yet."""
-
-    position: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An attempt that holds its job: everything needed to run it. `fence` tells it from all others."""
-
-    job_id: str
-    task: str
-    params: dict[str, Any]
-    queue: str
-    fence: int
-    attempt: int
-    max_attempts: int
-    timeout_seconds: float | None
-    waited_seconds: float = field(default=0.0, compare=False)
-    """From due to taken, by Redis's clock."""
-    checkpoint: str | None = None
-    """What the last attempt that kept something kept, as JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The attempts that a worker has begun. `soon_seconds` until there is more to find, None if nothing is known.
-
-    `ended`: the queues that were looked through to the end of what is due.
-    """
-
-    claims: tuple[Claim, ...]
-    soon_seconds: float | None
-    ended: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One event as the history holds it: its cursor, its type, its JSON (one ASCII line)."""
-
-    cursor: Cursor
-    kind: str
-    data: bytes
-
-    @property
-    def seq(self) -> int:
-        return self.cursor.seq
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The job and the history after a cursor, of one moment.
-
-    The cursor may be of an epoch from which this history branched later. `gap` says why it could not be served
-    (see `milepost.events.Gap`); then `entries` is empty and the reader starts again from `job`. `more` says that
-    the history goes on after the last entry.
-    """
-
-    job: Job
-    cursor: Cursor
-    at: str
-    entries: tuple[Entry, ...]
-    gap: str | None
-    more: bool
-    tenant: str
-
-
-_STATE_FIELDS = (
-    "task",
-    "queue",
-    "priority",
-    "max_attempts",
-    "tags",
-    "metadata",
-    "created_at",
-    "batch_id",
-    "parent_id",
-    "retry_of",
-    "status",
-    "attempt",
-    "progress",
-    "heartbeat_at",
-    "stalled",
-    "cancel_requested",
-    "result",
-    "result_omitted",
-    "error",
-    "run_at",
-    "started_at",
-    "finished_at",
-    "expires_at",
-)
-_CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds", "checkpoint")
-
-CancelOutcome = Literal["cancelled", "requested", "already_done"]
-
-
 class JobLog:
     """All that can happen to jobs in Redis. Safe to share between tasks; one per process is enough.
 
@@ -185,14 +69,14 @@ class JobLog:
 
     async def create(self, job: NewJob) -> Created | None:
         """Begin the job's history and hand it to the workers. None if it was there already."""
-        return _created(await self.call(self._creation(job)))
+        return created_from(await self.call(self._creation(job)))
 
     async def create_all(self, jobs: Sequence[NewJob]) -> list[Created | None]:
         """Do the same for many, `CREATED_AT_ONCE` in a round trip."""
         found: list[Created | None] = []
         for start in range(0, len(jobs), CREATED_AT_ONCE):
             calls = [self._creation(job) for job in jobs[start : start + CREATED_AT_ONCE]]
-            found += [_created(reply) for reply in await evaluate_all(self._redis, calls)]
+            found += [created_from(reply) for reply in await evaluate_all(self._redis, calls)]
         return found
 
     def _creation(self, job: NewJob) -> Call:
@@ -248,11 +132,11 @@ class JobLog:
             EMPTY_PROGRESS,
             dumps(dict(room)),
             *(part for queue in queues for part in looks.next(queue)),
-            *_CLAIM_FIELDS,
+            *CLAIM_FIELDS,
         )
         keys = tuple(queue_key(queue) for queue in queues)
         soon_ms, rows, looked = await self.call(Call(SCRIPTS["take"], keys, args))
-        claims = tuple(_claim(row[0].decode(), row[1], row[2]) for row in rows)
+        claims = tuple(claim_from(row[0].decode(), row[1], row[2]) for row in rows)
         waits = [looks.looked(queue, *look) for queue, look in zip(queues, looked, strict=False)]
         ended = frozenset(queue for queue, look in zip(queues, looked, strict=False) if look[0] < 0)
         waits.append(None if soon_ms < 0 else soon_ms / 1000)
@@ -330,23 +214,23 @@ class JobLog:
         """
         epoch, seq = (after.epoch, after.seq) if after else ("", 0)
         reply = await self.call(
-            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, "tenant", *_STATE_FIELDS)
+            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, "tenant", *STATE_FIELDS)
         )
         if not reply:
             raise JobNotFound
         owner, *state = reply[4]
-        if tenant not in (None, _owner(owner)):
+        if tenant not in (None, owner_from(owner)):
             raise JobNotFound
         here = Cursor(reply[0].decode(), int(reply[1]))
-        entries = tuple(_entry(raw) for raw in reply[5])
+        entries = tuple(entry_from(raw) for raw in reply[5])
         return View(
-            job=_job(job_id, here.seq, state, _position(reply, 7)),
+            job=job_from(job_id, here.seq, state, position_from(reply, 7)),
             cursor=here,
             at=reply[3].decode(),
             entries=entries,
-            gap=_gap(after, here, oldest=int(reply[2]), known=reply[6] == 1) if after else None,
+            gap=gap_between(after, here, oldest=int(reply[2]), known=reply[6] == 1) if after else None,
             more=bool(entries) and entries[-1].seq < here.seq,
-            tenant=_owner(owner),
+            tenant=owner_from(owner),
         )
 
     async def positions(self, job_ids: Sequence[str]) -> list[tuple[str, int, bool] | None]:
@@ -356,7 +240,7 @@ class JobLog:
                 pipe.hmget(state_key(job_id), ["epoch", "seq", "status"])
             rows = await pipe.execute()
         return [
-            (epoch.decode(), int(seq), _is_done(status.decode())) if epoch else None
+            (epoch.decode(), int(seq), is_done(status.decode())) if epoch else None
             for epoch, seq, status in rows
         ]
 
@@ -368,7 +252,7 @@ class JobLog:
             for job_id in job_ids:
                 pipe.hmget(state_key(job_id), ["id", "tenant"])
             rows = await pipe.execute()
-        return [_owner(tenant) if known else None for known, tenant in rows]
+        return [owner_from(tenant) if known else None for known, tenant in rows]
 
     async def places(self, job_ids: Sequence[str]) -> list[Place | None]:
         """Return where each job stands in its queue, None where there is no such job: one round trip."""
@@ -396,96 +280,3 @@ class JobLog:
 
     async def _hget(self, job_id: str, name: str) -> bytes | None:
         return await cast("Awaitable[bytes | None]", self._redis.hget(state_key(job_id), name))
-
-
-_EPOCH = re.compile(rb'"cursor":"([0-9a-z]+)-')
-
-
-def _created(reply: Sequence[Any]) -> Created | None:
-    return Created(_position(reply, 2)) if reply[0] == b"created" else None
-
-
-def _entry(raw: Sequence[Any]) -> Entry:
-    position, (_, kind, _, data) = raw
-    found = _EPOCH.search(data)  # the history may have branched since: the event says where it was written
-    assert found is not None, f"an event without a cursor: {data[:200]!r}"
-    return Entry(Cursor(found[1].decode(), int(position.split(b"-")[0])), kind.decode(), data)
-
-
-def _position(reply: Sequence[Any], place: int) -> int | None:
-    """A false of Lua at the end of an array comes as None, or not at all."""
-    return reply[place] if len(reply) > place else None
-
-
-def _claim(job_id: str, values: Sequence[bytes | None], waited_ms: int) -> Claim:
-    *said, checkpoint = values
-    fence, attempt, task, params, queue, max_attempts, timeout = ((value or b"").decode() for value in said)
-    return Claim(
-        job_id=job_id,
-        task=task,
-        params=json.loads(params),
-        queue=queue,
-        fence=int(fence),
-        attempt=int(attempt),
-        max_attempts=int(max_attempts),
-        timeout_seconds=float(timeout) if timeout else None,
-        waited_seconds=waited_ms / 1000,
-        checkpoint=None if checkpoint is None else checkpoint.decode(),
-    )
-
-
-def _gap(after: Cursor, here: Cursor, *, oldest: int, known: bool) -> str | None:
-    if not known:
-        return "epoch"
-    if after.seq > here.seq:
-        return "ahead"
-    return "trimmed" if after.seq < here.seq and oldest > after.seq + 1 else None
-
-
-def _owner(raw: bytes | None) -> str:
-    """Return the tenant of a job by its state field, which a job from before there were tenants does not have."""
-    return raw.decode() if raw else DEFAULT_TENANT
-
-
-def _is_done(status: str) -> bool:
-    parsed = parse_status(status)
-    return getattr(parsed, "is_terminal", False)
-
-
-def _job(job_id: str, seq: int, values: Sequence[bytes | None], position: int | None = None) -> Job:
-    state = {name: (raw or b"").decode() for name, raw in zip(_STATE_FIELDS, values, strict=True)}
-
-    def parsed(name: str) -> Any:
-        return json.loads(state[name]) if state[name] else None
-
-    return Job.from_wire(
-        {
-            "id": job_id,
-            "task": state["task"],
-            "status": state["status"],
-            "done": _is_done(state["status"]),
-            "version": seq,
-            "attempt": int(state["attempt"] or 0),
-            "max_attempts": int(state["max_attempts"] or 1),
-            "queue": state["queue"],
-            "priority": int(state["priority"] or 0),
-            "tags": parsed("tags"),
-            "metadata": parsed("metadata") or {},
-            "progress": parsed("progress"),
-            "queue_position": position,
-            "heartbeat_at": state["heartbeat_at"] or None,
-            "stalled": state["stalled"] == "1",
-            "cancel_requested": state["cancel_requested"] == "1",
-            "result": parsed("result"),
-            "result_omitted": state["result_omitted"] == "1",
-            "error": parsed("error"),
-            "created_at": state["created_at"] or None,
-            "run_at": state["run_at"] or None,
-            "started_at": state["started_at"] or None,
-            "finished_at": state["finished_at"] or None,
-            "expires_at": state["expires_at"] or None,
-            "batch_id": state["batch_id"] or None,
-            "parent_id": state["parent_id"] or None,
-            "retry_of": state["retry_of"] or None,
-        }
-    )

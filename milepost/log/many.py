@@ -12,7 +12,8 @@ from milepost.log.keys import state_key
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from milepost.log.joblog import CancelOutcome, JobLog
+    from milepost.log.joblog import JobLog
+    from milepost.log.shapes import CancelOutcome
 
 T = TypeVar("T")
 ForgetOutcome = Literal["forgotten", "gone", "living"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from milepost.codec import Cursor
 from milepost.job import WAITING, Job
-from milepost.log.joblog import _STATE_FIELDS, _job, _owner
 from milepost.log.keys import queue_key, state_key
 from milepost.log.places import Place, places
+from milepost.log.state import STATE_FIELDS, job_from, owner_from
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -36,7 +36,7 @@ async def peek(redis: Redis, job_ids: Sequence[str], *, tenant: str | None = Non
         return []
     async with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
-            pipe.hmget(state_key(job_id), ["epoch", "seq", "delivery", "tenant", *_STATE_FIELDS])
+            pipe.hmget(state_key(job_id), ["epoch", "seq", "delivery", "tenant", *STATE_FIELDS])
         rows = await pipe.execute()
     found = [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
     return [one if one and tenant in (None, one.tenant) else None for one in found]
@@ -66,7 +66,9 @@ def _peek(job_id: str, row: Sequence[bytes | None]) -> Peek | None:
     if epoch is None or seq is None or delivery is None:
         return None
     cursor = Cursor(epoch.decode(), int(seq))
-    return Peek(_job(job_id, cursor.seq, state), cursor, f"{job_id}.{delivery.decode()}", _owner(tenant))
+    return Peek(
+        job_from(job_id, cursor.seq, state), cursor, f"{job_id}.{delivery.decode()}", owner_from(tenant)
+    )
 
 
 async def undelivered(redis: Redis, seen: Sequence[Peek]) -> list[str]:
