@@ -20,6 +20,7 @@ from milepost.log.scripts import SCRIPTS, Loaded
 from milepost.redis import connect
 from tests.support.joblog import HALF, check, claimed, created, history, said, take
 from tests.support.redis import RedisServer
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -121,14 +122,12 @@ async def test_a_server_that_had_our_scripts_before_is_not_trusted_when_it_is_ba
         log_a, log_b = JobLog(at_a), JobLog(at_b)
         job = await created(log_a)
         reports = log_a.reports(await claimed(log_a, at_a, job.id))
-        await at_a.wait(1, 5000)
+        await eventually(lambda: at_a.wait(1, 1000), "the replica has it all")
         await at_b.execute_command("REPLICAOF", "NO", "ONE")
         await said(log_b, reports.progress(HALF))
         of_b = (await log_b.read(job.id)).cursor
         await at_a.execute_command("REPLICAOF", "127.0.0.1", str(b.port))
-        while (await at_a.info("replication"))["master_link_status"] != "up":
-            pass
-        await at_b.wait(1, 5000)
+        await eventually(lambda: at_b.wait(1, 1000), "the old master has it all")
         await at_a.execute_command("REPLICAOF", "NO", "ONE")
         await said(log_a, reports.progress(HALF))
         last = (await log_a.read(job.id, of_b)).cursor
