@@ -67,10 +67,7 @@ class Caretaker:
                 await self._sleep(EVERY_SECONDS)
         except asyncio.CancelledError:
             await self._rest()  # first: who has no turn does no chores
-            # This process is leaving, and the next one need not wait; without Redis the turn ends by itself.
-            with suppress(RedisError, *UNREACHABLE):
-                async with asyncio.timeout(GOODBYE_SECONDS):
-                    await self._turn.give_up()
+            await self._goodbye()
             raise
         finally:
             await self._rest()
@@ -85,6 +82,15 @@ class Caretaker:
         elif not mine and self._working:
             log.warning("caretaker.lost_its_turn")
             await self._rest()
+
+    async def _goodbye(self) -> None:
+        """This process is leaving, and the next one need not wait; without Redis the turn ends by itself."""
+        # In a task of its own: before Python 3.11.3 a task that is being cancelled cannot use redis-py.
+        giving_up = asyncio.create_task(self._turn.give_up())
+        await asyncio.wait({giving_up}, timeout=GOODBYE_SECONDS)
+        giving_up.cancel()
+        with suppress(RedisError, *UNREACHABLE, asyncio.CancelledError):
+            await giving_up
 
     async def _rest(self) -> None:
         working, self._working = self._working, []
