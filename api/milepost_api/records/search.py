@@ -40,8 +40,8 @@ from milepost_api.records.listing import (
 from milepost_api.records.searchable import MARKED, folded, mark, trigrams
 from milepost_api.records.table import JobRecord
 
-WINDOW = 1000
-"""Jobs that are read in their order before the index is asked: a few milliseconds' worth."""
+WINDOW = 400
+"""Jobs that are read in their order before the index is asked: two milliseconds' worth."""
 COMMON = 0.05
 """Where more than this part of the window holds the text, all jobs that do are too many to be counted."""
 
