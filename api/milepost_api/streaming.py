@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from milepost import times
 from milepost.codec import encode_line, encode_retry
-from milepost_api.hub import Frame, Subscription, ping
+from milepost_api.hub import COMMENT, Frame, Subscription, ping
 from milepost_api.protocol import transport_of
 
 log = structlog.get_logger("milepost.stream")
@@ -105,7 +105,8 @@ async def _sse(subscription: Subscription, ping_seconds: float) -> AsyncIterator
 
 async def _ndjson(subscription: Subscription, ping_seconds: float) -> AsyncIterator[bytes]:
     async for frames in _batches(subscription, ping_seconds):
-        yield b"".join(encode_line(frame.data) for frame in frames)
+        if lines := b"".join(encode_line(frame.data) for frame in frames if frame.kind != COMMENT):
+            yield lines
 
 
 async def _batches(subscription: Subscription, ping_seconds: float) -> AsyncIterator[Sequence[Frame]]:

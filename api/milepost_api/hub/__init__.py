@@ -1,10 +1,11 @@
 """The hub: one Redis subscription per process, any number of streams; each event encoded once (DESIGN §4)."""
 
-from milepost_api.hub.frames import Frame, ping, place_of, reconnect
+from milepost_api.hub.frames import COMMENT, Frame, ping, place_of, reconnect
 from milepost_api.hub.hub import Hub, Memory, Recalled, Times, open_hub
 from milepost_api.hub.subscription import AlreadyEnded, Subscription, Wishes, subscribe
 
 __all__ = [
+    "COMMENT",
     "AlreadyEnded",
     "Frame",
     "Hub",

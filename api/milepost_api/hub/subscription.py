@@ -16,7 +16,7 @@ from milepost.events import Ended, Gap, Reconnect, Snapshot, end_of
 from milepost.ids import new_job_id
 from milepost.job import Job
 from milepost.log import View
-from milepost_api.hub.frames import Frame, Place, conflate, durable, ended, gap, reconnect
+from milepost_api.hub.frames import DEGRADED, LIVE, Frame, Place, conflate, durable, ended, gap, reconnect
 from milepost_api.hub.hub import Hub, Recalled, snapshot_of
 from milepost_api.hub.topic import Topic
 
@@ -56,6 +56,7 @@ class Subscription:
         self._place: Place | None = None
         """Where the reader believes the job to stand; None: it may believe anything."""
         self._due = 0.0
+        self._told_degraded = False
         self.finished = False
 
     async def next(self, timeout_seconds: float) -> list[Frame]:
@@ -98,7 +99,15 @@ class Subscription:
             return self._goodbye("deleted")
         if leaving and not self.finished:
             return [*frames, *self._goodbye("shutdown")]
-        return frames
+        return frames if self.finished else [*frames, *self._health()]
+
+    def _health(self) -> list[Frame]:
+        """What is said once when events begin to lag, and once when they do not any more."""
+        degraded = self._hub.health.degraded
+        if degraded == self._told_degraded:
+            return []
+        self._told_degraded = degraded
+        return [DEGRADED if degraded else LIVE]
 
     def _goodbye(self, reason: str) -> list[Frame]:
         self.finished = True
