@@ -28,6 +28,7 @@ from milepost_api.caretaker import (
     StartDeadlines,
 )
 from milepost_api.catalogue import Offers
+from milepost_api.descriptors import room_for_streams
 from milepost_api.desk import Desk
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
@@ -99,8 +100,9 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
             subscriber,
             Memory(store, revival, answer_seconds=seconds),
             lambda job: job_wire(root_path, job),
-            Times(answer=seconds),
+            Times(answer=seconds, rotate=settings.stream_seconds_max),
             explain=roster.explain,
+            stream_limit=settings.stream_limit or room_for_streams(),
         )
     )
     return Services(

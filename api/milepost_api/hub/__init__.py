@@ -2,11 +2,13 @@
 
 from milepost_api.hub.frames import COMMENT, Frame, ping, place_of, reconnect
 from milepost_api.hub.hub import Hub, Memory, Recalled, Times, open_hub
+from milepost_api.hub.seats import Crowded
 from milepost_api.hub.subscription import AlreadyEnded, Subscription, Wishes, subscribe
 
 __all__ = [
     "COMMENT",
     "AlreadyEnded",
+    "Crowded",
     "Frame",
     "Hub",
     "Memory",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +25,7 @@ from milepost_api.hub.frames import Frame, snapshot
 from milepost_api.hub.health import Health
 from milepost_api.hub.line import Explain, Line, nothing_known
 from milepost_api.hub.reader import DEADLINE_SECONDS, PROBE_SECONDS, Reader
+from milepost_api.hub.seats import Seats
 from milepost_api.hub.topic import Topic
 
 log = structlog.get_logger("milepost.hub")
@@ -50,6 +53,8 @@ class Times:
     `probe` and `late` have passed: a connection that is replaced at once costs no reader anything."""
     late: float = DEADLINE_SECONDS
     """A connection on which it has not come back after so long, and nothing else has come, is replaced."""
+    rotate: float = 0.0
+    """A stream is asked to come back after half of this to all of it, each at its own moment; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,10 @@ class Hub:
         present: Callable[[Job], dict[str, Any]],
         times: Times,
         explain: Explain,
+        stream_limit: int | None = None,
     ) -> None:
         self.memory, self.present = memory, present
+        self.seats = Seats(stream_limit)
         self.draining = asyncio.Event()
         self._joblog, self._times = joblog, times
         self._line = Line(joblog, explain)
@@ -111,6 +118,13 @@ class Hub:
     def lag_seconds(self) -> float:
         """How long a message took lately from its publication to this process."""
         return self._reader.lag_seconds
+
+    def rotation(self) -> float:
+        """Draw when a stream that begins now shall be asked to come back, as a time of the loop."""
+        longest = self._times.rotate
+        return (
+            asyncio.get_running_loop().time() + random.uniform(longest / 2, longest) if longest else math.inf
+        )
 
     @property
     def streams(self) -> int:
@@ -404,9 +418,10 @@ async def open_hub(
     times: Times = DEFAULT_TIMES,
     *,
     explain: Explain = nothing_known,
+    stream_limit: int | None = None,
 ) -> AsyncIterator[Hub]:
     """One hub per process; it lives exactly as long as this block."""
-    hub = Hub(joblog, subscriber, memory, present, times, explain)
+    hub = Hub(joblog, subscriber, memory, present, times, explain, stream_limit)
     running = asyncio.create_task(hub.run(), name="hub")
     try:
         yield hub
