@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from annotated_types import Ge, Le, MaxLen, MinLen
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, StrictInt, model_validator
+from pydantic import StringConstraints as Text
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,7 +22,7 @@ from milepost_api.auth import SEAL
 from milepost_api.problems import describe
 from milepost_api.responses import JsonResponse
 from milepost_api.services import RootPath, ServicesDep, TenantDep
-from milepost_api.submit import Name, Plain, Text
+from milepost_api.submit import Name, Plain
 from milepost_api.tokens import Grant, Seal
 from milepost_api.tokens.doors import MANY_JOBS
 from milepost_api.tokens.grant import DAY_SECONDS, JOBS_MOST

@@ -27,6 +27,12 @@ FindJob = Callable[[str], Awaitable[Job]]
 AGAIN = "Ask for a new one with an API key: POST /v1/stream-tokens."
 
 
+def opens(method: str, path: str) -> bool:
+    """Whether a token may open this address at all."""
+    found = _ONE_JOB.fullmatch(path)
+    return method == "GET" and (path == MANY_JOBS or (found is not None and found[1] not in RESERVED_IDS))
+
+
 async def pass_through(scope: Scope, grant: Grant, find: FindJob) -> None:
     """Return if this request may read what it asks for.
 
@@ -34,16 +40,15 @@ async def pass_through(scope: Scope, grant: Grant, find: FindJob) -> None:
     whatever `find` raises.
     """
     path = scope["path"]
-    if scope["method"] == "GET" and path == MANY_JOBS:
-        _check_selection(QueryParams(scope["query_string"]), grant)
-        return
-    found = _ONE_JOB.fullmatch(path)
-    if scope["method"] != "GET" or found is None or found[1] in RESERVED_IDS:
+    if not opens(scope["method"], path):
         raise Problem(
             "forbidden",
             f"A stream token reads {grant} and does nothing else. Send an API key to {scope['method']} {path[:200]}.",
         )
-    await _check_job(found[1], grant, find)
+    if path == MANY_JOBS:
+        _check_selection(QueryParams(scope["query_string"]), grant)
+    else:
+        await _check_job(path.split("/")[3], grant, find)
 
 
 def _check_selection(query: QueryParams, grant: Grant) -> None:
@@ -52,7 +57,7 @@ def _check_selection(query: QueryParams, grant: Grant) -> None:
         raise JobNotFound  # whether there is such a job is not for this token to learn
     if not grant.allows_selection(jobs=jobs, tags=query.getlist("tag"), batches=query.getlist("batch")):
         raise Problem(
-            "forbidden", f"This token reads {grant}: name exactly these in the address of the stream."
+            "forbidden", f"This token reads {grant}: name these, and no others, in the address of the stream."
         )
 
 

@@ -51,7 +51,9 @@ class Seals:
     def __init__(self, tenant_of: Mapping[str, str], secrets: Sequence[str] = ()) -> None:
         self._given = tuple(_seal(secret.encode()) for secret in secrets)
         self._derived = {key.encode(): _derived(key, tenant) for key, tenant in tenant_of.items()}
-        self._without_keys = () if tenant_of or secrets else (_derived(_OPEN, DEFAULT_TENANT),)
+        self._without_keys: tuple[Seal, ...] = ()
+        if not tenant_of and not secrets:
+            self._without_keys = (_derived(_OPEN, DEFAULT_TENANT),)
         self._by_kid = {seal.kid: seal for seal in self._all()}
 
     def of(self, api_key: bytes | None) -> Seal:
