@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -128,6 +129,12 @@ class Reader:
 def reader_of(scope: Scope) -> Reader | None:
     """Return who reads by a token; None for the holder of a key, who may read everything of the tenant."""
     return cast("Reader | None", scope.get(READER))
+
+
+def seconds_left(scope: Scope) -> float:
+    """Return for how long whoever asks may go on reading."""
+    reader = reader_of(scope)
+    return max(0.0, reader.until - asyncio.get_running_loop().time()) if reader else math.inf
 
 
 def _refusal(error: MilepostError, scope: Scope) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class Wishes:
 
     kinds: Collection[str] | None = None
     min_interval_seconds: float = 0.0
+    until: float = math.inf
+    """When, by the clock of the event loop, it may read no more: its token is over."""
 
 
 class Subscription:
@@ -70,7 +73,7 @@ class Subscription:
             if pulse is None:
                 self.finished = True
                 break
-            until = min(deadline, self._due) if clock() < self._due else deadline
+            until = min(deadline, self._wishes.until, self._due if clock() < self._due else math.inf)
             try:
                 async with asyncio.timeout_at(until):
                     await pulse.wait()
@@ -86,7 +89,7 @@ class Subscription:
             self._hub.leave(topic)
 
     async def _look(self, now: float) -> list[Frame]:
-        leaving = self._hub.draining.is_set()
+        leaving = "shutdown" if self._hub.draining.is_set() else "token" if now >= self._wishes.until else ""
         if now < self._due and not leaving and self._topic and not self._topic.done:
             return []
         try:
@@ -97,7 +100,7 @@ class Subscription:
         if self._topic and self._topic.gone and not frames:
             return self._goodbye("deleted")
         if leaving and not self.finished:
-            return [*frames, *self._goodbye("shutdown")]
+            return [*frames, *self._goodbye(leaving)]
         return frames
 
     def _goodbye(self, reason: str) -> list[Frame]:

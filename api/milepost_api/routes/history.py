@@ -17,6 +17,7 @@ from milepost.events import Ended, Snapshot, to_wire
 from milepost.job import Json, Status
 from milepost.log import View
 from milepost.times import utc_now
+from milepost_api.auth import seconds_left
 from milepost_api.hub import AlreadyEnded, subscribe
 from milepost_api.lookup import Found, redis_answers
 from milepost_api.polling import Asked, Mark, collect, unless_gone
@@ -128,7 +129,7 @@ async def list_job_events(
         return await _history(services, job_id, tenant, _given(after), limit, kinds)
     asked = Asked(
         after=Mark.parse(after),
-        wait=min(wait, services.settings.long_poll_seconds_max),
+        wait=min(wait, services.settings.long_poll_seconds_max, seconds_left(request.scope)),
         gather=min_interval_ms / 1000,
         limit=limit,
         kinds=kinds,
