@@ -32,6 +32,7 @@ from milepost_api.desk import Desk
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
 from milepost_api.lookup import Lookup
+from milepost_api.many import look, open_multiplexer
 from milepost_api.memory import Memory
 from milepost_api.pages import Pages
 from milepost_api.recorder import Recorder
@@ -39,7 +40,7 @@ from milepost_api.records import JobStore, open_engines
 from milepost_api.requests import RequestId
 from milepost_api.revival import Revival
 from milepost_api.roster import Roster
-from milepost_api.routes import bulk, catalogue, health, history, jobs, listing, status, streams, submit
+from milepost_api.routes import bulk, catalogue, health, history, jobs, listing, many, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
 from milepost_api.views import job_wire
@@ -56,7 +57,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     problems.install(app)
     v1 = APIRouter(prefix="/v1", responses=problems.describe("unauthorized", "internal", "unavailable"))
-    for module in (submit, listing, bulk, jobs, status, streams, history, catalogue):
+    for module in (submit, listing, bulk, jobs, status, streams, many, history, catalogue):
         v1.include_router(module.router)
     app.include_router(v1)
     app.include_router(health.router)
@@ -103,6 +104,9 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
             explain=roster.explain,
         )
     )
+    multiplexer = await stack.enter_async_context(
+        open_multiplexer(hub, redis, lambda wanted: look(store, wanted), answer_seconds=seconds)
+    )
     return Services(
         settings=settings,
         engines=engines,
@@ -117,6 +121,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         lookup=Lookup(redis, store, roster, answer_seconds=seconds),
         revival=revival,
         hub=hub,
+        many=multiplexer,
     )
 
 

@@ -17,6 +17,7 @@ from milepost_api.catalogue import Offers
 from milepost_api.desk import Desk
 from milepost_api.hub import Hub
 from milepost_api.lookup import Lookup
+from milepost_api.many import Multiplexer
 from milepost_api.records import Engines, JobStore
 from milepost_api.revival import Revival
 from milepost_api.roster import Roster
@@ -40,6 +41,7 @@ class Services:
     lookup: Lookup
     revival: Revival
     hub: Hub
+    many: Multiplexer
 
 
 # Coroutines, though they wait for nothing: FastAPI runs plain functions in threads, one after the other.

@@ -58,6 +58,20 @@ class Subscription:
         self._due = 0.0
         self.finished = False
 
+    @property
+    def topic(self) -> Topic | None:
+        """What it reads; None of a job that is not live any more."""
+        return self._topic
+
+    @property
+    def pending(self) -> bool:
+        """Whether `next` has something to look at, without waiting for it."""
+        topic = self._topic
+        if self.finished or self._first or topic is None:
+            return bool(self._first)
+        moved = topic.gone or topic.generation != self._generation or topic.last > self._seq
+        return moved or bool(self._standing(topic))
+
     async def next(self, timeout_seconds: float) -> list[Frame]:
         """Return what is new, at least one frame; [] when nothing was for `timeout_seconds`."""
         clock = asyncio.get_running_loop().time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from milepost.codec import Cursor
@@ -47,6 +47,8 @@ class Topic:
         self._bytes = 0
         self.pulse = asyncio.Event()
         """Set, and replaced, when anything changes: take it first, look second, wait for it third."""
+        self.listeners: set[Callable[[Topic], None]] = set()
+        """Called when anything changes, for readers of many topics, who cannot wait for each. They only take note."""
 
     @property
     def started(self) -> bool:
@@ -115,6 +117,8 @@ class Topic:
         """Everybody who waits looks again."""
         pulse, self.pulse = self.pulse, asyncio.Event()
         pulse.set()
+        for tell in self.listeners:
+            tell(self)
 
     def _append(self, frame: Frame) -> None:
         self._ring.append(frame)

@@ -1,0 +1,32 @@
+"""One job on a stream of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from milepost_api.hub import Subscription
+from milepost_api.hub.topic import Topic
+
+
+class Member:
+    """Tells its stream, once, that the job has news; what they are, the subscription says when it is asked."""
+
+    __slots__ = ("_news", "job_id", "missed", "subscription")
+
+    def __init__(self, job_id: str, subscription: Subscription, news: Callable[[Member, bool], None]) -> None:
+        """`news(member, urgent)` is called whenever there may be something; it is `urgent` that a job has ended."""
+        self.job_id, self.subscription, self._news = job_id, subscription, news
+        topic = subscription.topic
+        self.missed = topic.last if topic else 0
+        """What the reader missed before it came is all replayed; only later it can be too slow."""
+        if topic is not None:
+            topic.listeners.add(self._heard)
+
+    def close(self) -> None:
+        """Give the topic back. Idempotent."""
+        if topic := self.subscription.topic:
+            topic.listeners.discard(self._heard)
+        self.subscription.close()
+
+    def _heard(self, topic: Topic) -> None:
+        self._news(self, topic.done or topic.gone)
