@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from milepost_api.records import JobFilter
 from redis.asyncio import Redis
 
 from milepost.ids import new_job_id
@@ -119,7 +120,7 @@ async def test_what_cannot_be_asked_is_refused(api: Api) -> None:
 async def test_five_hundred_jobs_on_one_connection(api: Api, joblog: JobLog, redis: Redis) -> None:
     """All are opened beside the stream by few tasks and few connections, all end, and nothing stays behind."""
     base = api.http.base_url
-    jobs = [await PlayedJob.running(joblog) for _ in range(500)]
+    jobs = [job for _ in range(10) for job in await asyncio.gather(*(PlayedJob.running(joblog) for _ in range(50)))]
     tasks_before = len(asyncio.all_tasks())
     async with opened(base, jobs=[job.id for job in jobs]) as stream:
         told = await read_on(stream, until="selection")
@@ -176,3 +177,104 @@ async def test_a_batch_without_jobs_ends_at_once(api: Api) -> None:
     told = await read(api.http.base_url, batch="nobody")
     assert told.types() == ["selection", "end"]
     assert told.events[-1]["jobs"] == 0
+
+
+async def test_a_tag_and_a_batch_must_both_hold(api: Api) -> None:
+    """What is given must all hold, as in a list; also for jobs that come later."""
+    hand = Hand(api.services.log)
+    wanted = (await api.submit(batch_id="b1", tags=["red", "blue"]))["id"]
+    others = [await api.submit(batch_id="b1", tags=["blue"]), await api.submit(batch_id="b2", tags=["red"])]
+    async with opened(api.http.base_url, batch="b1", tag="red") as stream:
+        told = await read_on(stream, until="snapshot")
+        others.append(await api.submit(tags=["red"]))
+        later = (await api.submit(batch_id="b1", tags=["red"]))["id"]
+        await read_on(stream, told, until="snapshot")
+        for job_id in (wanted, later):
+            await hand.run(job_id)
+        await read_on(stream, told)
+    assert {event["job_id"] for event in told.events if "seq" in event} == {wanted, later}
+    assert told.is_over
+
+
+# --- the list of all jobs ----------------------------------------------------------------------------
+
+
+async def test_the_list_of_all_jobs_goes_on_for_ever(api: Api, redis: Redis) -> None:
+    """Jobs join as they come, logs and outputs are left out, and it has no end, even when there is no job."""
+    hand = Hand(api.services.log)
+    async with opened(api.http.base_url, min_interval_ms="0") as stream:
+        told = await read_on(stream, until="selection")
+        assert told.events[0]["jobs"] == 0
+        await read_on(stream, told, until="ping")
+        for name in ("one", "two"):
+            job_id = (await api.submit(tags=[name]))["id"]
+            await hand.begin(job_id)
+            await hand.say("info", "not for a list")
+            await hand.succeed()
+            await read_on(stream, told, until="job_end")
+        await read_on(stream, told, until="ping")
+    assert told.counts()["job_end"] == 2
+    assert not told.counts()["log"]
+    assert not told.counts()["end"]
+    await nothing_is_left(api, redis)
+
+
+async def test_logs_are_on_the_list_of_all_jobs_if_asked_for(api: Api) -> None:
+    """And then nothing else is, but what always comes."""
+    hand = Hand(api.services.log)
+    job_id = (await api.submit())["id"]
+    async with opened(api.http.base_url, events="log") as stream:
+        told = await read_on(stream, until="snapshot")
+        await hand.begin(job_id)
+        await hand.say("info", "for those who ask")
+        await hand.succeed()
+        await read_on(stream, told, until="job_end")
+    assert told.types(job_id) == ["snapshot", "log", "job_end"]
+
+
+async def test_a_deleted_job_is_said_to_be_gone(api: Api) -> None:
+    """A list takes it away; a new job of the same id joins."""
+    hand = Hand(api.services.log)
+    body = {"task": "demo.count", "params": {"steps": 3}}
+    async with opened(api.http.base_url, min_interval_ms="0") as stream:
+        told = await read_on(stream, until="selection")
+        assert (await api.http.put("/v1/jobs/order-1", json=body)).status_code == 202
+        await hand.run("order-1")
+        await read_on(stream, told, until="job_end")
+
+        async def deleted() -> bool:
+            return (await api.http.delete("/v1/jobs/order-1")).status_code == 204
+
+        await eventually(deleted, "the job is deleted")
+        await read_on(stream, told, until="job_missing")
+        assert (told.events[-1]["job_id"], told.events[-1]["reason"]) == ("order-1", "deleted")
+        assert (await api.http.put("/v1/jobs/order-1", json=body)).status_code == 202
+        await read_on(stream, told, until="snapshot")
+        assert told.events[-1]["job"]["status"] == "queued"
+
+
+async def test_the_list_of_all_jobs_while_there_are_a_thousand(api: Api, redis: Redis) -> None:
+    """More than are shown: the newest thousand that are not done, and it is said that there are more."""
+    ids = [(await api.submit())["id"] for _ in range(3)]
+    while len(ids) < 1030:
+        ids += [job["id"] for job in await asyncio.gather(*(api.submit() for _ in range(13)))]
+    hand = Hand(api.services.log)
+    for job_id in ids[:3]:
+        await hand.run(job_id)
+
+    async def recorded() -> bool:
+        return bool((await api.get("/v1/jobs/counts"))["by_status"]["succeeded"] == 3)
+
+    await eventually(recorded, "the ends are recorded")
+    async with opened(api.http.base_url) as stream:
+        told = await read_on(stream, until="selection")
+        while told.counts()["snapshot"] < 1003:
+            await read_on(stream, told, until="snapshot")
+        assert (told.events[0]["jobs"], told.events[0]["truncated"]) == (1003, True)
+        shown = {event["job_id"] for event in told.events if event["type"] == "snapshot"}
+        newest = (await api.services.store.outlined(JobFilter(), limit=1000))
+        assert shown == {*ids[:3], *(one.id for one in newest)}
+        later = (await api.submit())["id"]
+        while not told.of(later):
+            await read_on(stream, told, until="snapshot")
+    await nothing_is_left(api, redis)

@@ -55,7 +55,7 @@ async def read_on(stream: RawStream, told: Told | None = None, *, until: str = "
     async for frame in stream.frames():
         event = json.loads(frame.data)
         assert event["type"] == frame.event
-        told.take(event, frame.id if f"id: {frame.id}\n".encode() in stream.body else "")
+        told.take(event, frame.id if frame.id != told.last_id else "")
         if event["type"] == until:
             return told
     assert not until, f"the stream ended without {until!r}: {told.types()[-20:]}"
