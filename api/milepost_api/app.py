@@ -43,6 +43,7 @@ from milepost_api.roster import Roster
 from milepost_api.routes import bulk, catalogue, health, history, jobs, listing, many, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
+from milepost_api.streaming import open_lanes
 from milepost_api.views import job_wire
 
 
@@ -104,6 +105,9 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
             explain=roster.explain,
         )
     )
+    lanes = None
+    if settings.stream_writer == "lanes":
+        lanes = await stack.enter_async_context(open_lanes(hub, ping_seconds=settings.ping_seconds))
     multiplexer = await stack.enter_async_context(
         open_multiplexer(hub, redis, lambda wanted: look(store, wanted), answer_seconds=seconds)
     )
@@ -122,6 +126,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         revival=revival,
         hub=hub,
         many=multiplexer,
+        lanes=lanes,
     )
 
 

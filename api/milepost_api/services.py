@@ -22,6 +22,7 @@ from milepost_api.records import Engines, JobStore
 from milepost_api.revival import Revival
 from milepost_api.roster import Roster
 from milepost_api.settings import ApiSettings
+from milepost_api.streaming import Lanes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Services:
     revival: Revival
     hub: Hub
     many: Multiplexer
+    lanes: Lanes | None
 
 
 # Coroutines, though they wait for nothing: FastAPI runs plain functions in threads, one after the other.

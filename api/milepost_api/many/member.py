@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from milepost_api.hub import Subscription
-from milepost_api.hub.topic import Topic
 
 
 class Member:
@@ -20,13 +19,15 @@ class Member:
         self.missed = topic.last if topic else 0
         """What the reader missed before it came is all replayed; only later it can be too slow."""
         if topic is not None:
-            topic.listeners.add(self._heard)
+            topic.watchers[self] = self
 
     def close(self) -> None:
         """Give the topic back. Idempotent."""
         if topic := self.subscription.topic:
-            topic.listeners.discard(self._heard)
+            topic.watchers.pop(self, None)
         self.subscription.close()
 
-    def _heard(self, topic: Topic) -> None:
-        self._news(self, topic.done or topic.gone)
+    def changed(self) -> None:
+        """Take note of a change of the topic: what it is, is looked at later."""
+        topic = self.subscription.topic
+        self._news(self, topic is not None and (topic.done or topic.gone))

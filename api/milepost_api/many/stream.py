@@ -229,7 +229,7 @@ class ManyStream:
         if member.subscription.finished:
             member.close()
             self._members.pop(member.job_id, None)
-        elif raw and member.subscription.pending:
+        elif raw and member.subscription.level_with is None:
             self._ready[member] = None  # behind all others
         return told
 
