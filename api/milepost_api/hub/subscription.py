@@ -105,6 +105,11 @@ class Subscription:
         return min(self.rotates_at, self._wishes.until)
 
     @property
+    def topic(self) -> Topic | None:
+        """What it reads; None of a job that is not live any more."""
+        return self._topic
+
+    @property
     def kinds(self) -> frozenset[str] | None:
         """The kinds of events that it wants, None for all."""
         return self._wishes.kinds
