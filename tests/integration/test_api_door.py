@@ -23,13 +23,6 @@ HEAD = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture
-async def api(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Api]:
-    await announce(redis)
-    async with serving(settings(tmp_path, redis_server.url)) as running:
-        yield running
-
-
-@pytest.fixture
 async def locked(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Api]:
     await announce(redis)
     async with serving(settings(tmp_path, redis_server.url, api_keys="first-key, second-key")) as running:
