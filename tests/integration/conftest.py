@@ -11,9 +11,26 @@ from milepost_api.records import Engines, JobStore, open_engines, schema
 from redis.asyncio import Redis
 
 from tests.support.api import Api, Hand, announce, serving, settings
+from tests.support.leftovers import open_connections, running_tasks
 from tests.support.process import Process
 from tests.support.redis import RedisServer
 from tests.support.workers import TASKS, Fleet
+
+
+@pytest.fixture
+async def nothing_is_left() -> AsyncIterator[None]:
+    """The test ends its tasks and closes its connections to Redis."""
+    tasks, connections = running_tasks(), open_connections()
+    yield
+    assert running_tasks() - tasks == set()
+    assert open_connections() - connections == set()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(request: pytest.FixtureRequest) -> None:
+    """In a loop that many tests share, what one of them leaves would live on, and fail another."""
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("nothing_is_left")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
