@@ -41,6 +41,7 @@ class ApiSettings(Settings):
     body_limit_bytes: Annotated[int, Ge(1024)] = 1024 * 1024
     ping_seconds: Annotated[float, Ge(1)] = 15  # well inside the 60 s idle limit of common proxies
     stalled_reader_seconds: Annotated[float, Ge(0.1)] = 10  # a stream that nobody reads is cut after so long
+    lost_reader_seconds: Annotated[float, Ge(1)] = 30  # a peer that acknowledges nothing for so long is gone
     long_poll_seconds_max: Annotated[float, Ge(0)] = 60
     redis_answer_seconds: Annotated[float, Ge(0.1)] = 8  # a request waits so long for Redis, then says 503
     page_limit_items: Annotated[int, Ge(1), Le(1000)] = 100
