@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+import socket
 from collections.abc import AsyncIterator, Sequence
 
 import anyio
@@ -26,6 +28,15 @@ RETRY_MS = (2000, 4000)
 """How long browsers wait before they reconnect: spread, so that a restart is not followed by a stampede."""
 
 HEADERS = {"Cache-Control": "no-store, no-transform"}
+
+SEND_BUFFER_BYTES = 65_536
+"""What the kernel holds for one reader (it doubles this). Left to itself it takes megabytes before anybody
+
+notices that nothing is read.
+"""
+
+LOST_AFTER_MS = 30_000
+"""A peer that acknowledges nothing for so long is gone: TCP itself would take a quarter of an hour to say so."""
 
 logging.getLogger("sse_starlette.sse").setLevel(logging.INFO)  # at DEBUG it logs every chunk whole
 
@@ -59,6 +70,8 @@ class StreamResponse(EventSourceResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport = transport_of(scope)
         try:
+            if transport is not None:
+                _tune(transport)
             await super().__call__(scope, receive, send)
         except SendTimeoutError:
             log.info("stream.cut", reason=f"nothing was read for {self.send_timeout:g} s")
@@ -66,6 +79,15 @@ class StreamResponse(EventSourceResponse):
                 await _cut(transport, receive)
         finally:
             self._subscription.close()
+
+
+def _tune(transport: asyncio.Transport) -> None:
+    connection = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # the client has gone already: there is nothing to tune
+        if connection.family in {socket.AF_INET, socket.AF_INET6}:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_AFTER_MS)
 
 
 async def _cut(transport: asyncio.Transport, receive: Receive) -> None:
