@@ -207,14 +207,21 @@ class JobLog:
         found = await self._redis.zrangebyscore(LEASES, "-inf", before, start=0, num=most)
         return [job_id.decode() for job_id in found]
 
-    async def read(self, job_id: str, after: Cursor | None = None, *, tenant: str | None = None) -> View:
-        """Return the job and what followed `after`, read in one step.
+    async def read(
+        self,
+        job_id: str,
+        after: Cursor | None = None,
+        *,
+        tenant: str | None = None,
+        most_bytes: int = READ_BYTES,
+    ) -> View:
+        """Return the job and what followed `after`, a page of about `most_bytes`, read in one step.
 
         Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may read all of them.
         """
         epoch, seq = (after.epoch, after.seq) if after else ("", 0)
         reply = await self.call(
-            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, "tenant", *STATE_FIELDS)
+            job_call("read", job_id, epoch, seq, READ_ENTRIES, most_bytes, "tenant", *STATE_FIELDS)
         )
         if not reply:
             raise JobNotFound

@@ -26,6 +26,9 @@ from milepost_api.hub.topic import Topic
 log = structlog.get_logger("milepost.hub")
 T = TypeVar("T")
 
+PAGE_BYTES = 65_536
+"""Read at once for a reader that is behind: hundreds of them that stall must not hold a megabyte each."""
+
 RECONCILED_AT_ONCE = 1000
 """Jobs compared in one round trip: neither Redis nor this process is held up for long."""
 
@@ -178,7 +181,7 @@ class Hub:
     async def _read(self, job_id: str, after: Cursor | None, tenant: str | None = None) -> View:
         try:
             async with asyncio.timeout(self._times.answer):
-                view = await self._joblog.read(job_id, after, tenant=tenant)
+                view = await self._joblog.read(job_id, after, tenant=tenant, most_bytes=PAGE_BYTES)
                 [job] = await self._line.explain([view.job])
                 return replace(view, job=job)
         except (RedisError, *UNREACHABLE) as error:  # the timeout is among them
