@@ -22,8 +22,11 @@ SETTINGS = {"MILEPOST_STALLED_READER_SECONDS": "2", "MILEPOST_PING_SECONDS": "1"
 
 SLOW, FAST = 500, 5
 IDLE_STREAM_BYTES = 100_000
-BOUND_BYTES = IDLE_STREAM_BYTES + 2 * SEND_BUFFER_BYTES + RING_BYTES + 65_536
-"""What one reader that never reads may cost: a stream, what the kernel holds, one piece, and asyncio's high-water."""
+BOUND_BYTES = IDLE_STREAM_BYTES + 2 * SEND_BUFFER_BYTES + 3 * RING_BYTES + 65_536
+"""What one reader that never reads may cost: a stream, what the kernel holds, one piece of a body (as it is joined, as
+
+a chunk, and in the buffer of asyncio, which takes a little more before it says so).
+"""
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ async def test_500_readers_that_never_read_are_cut_and_cost_bounded_memory(lone:
                 assert sent < 3000, "some that never read are still there"
                 if sent % 5 == 0:
                     held = sum(one.held_bytes for one in lone.connections())
-                    print(sent, len(lone.connections()), held/505e3, (lone.resident_bytes() - before)/5e5); most = max(most, lone.resident_bytes() - before + held)
+                    most = max(most, lone.resident_bytes() - before + held)
             await job.end()
     print(f"{SLOW} readers that never read cost {most / SLOW / 1000:.0f} kB each (bound {BOUND_BYTES / 1000:.0f})")
     assert 2 * SEND_BUFFER_BYTES / 4 < most / SLOW <= BOUND_BYTES  # less would mean that nothing was written
