@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -29,20 +27,10 @@ a chunk, and in the buffer of asyncio, which takes a little more before it says 
 """
 
 
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    """As many open files as the system allows: 500 connections have two ends here."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 def spoken_to(reader: socket.socket) -> bool:
     return bool(reader.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
 
 
-@pytest.mark.usefixtures("many_files")
 async def test_500_readers_that_never_read_are_cut_and_cost_bounded_memory(lone: Alone) -> None:
     """Of process and kernel together; those who read lose no event meanwhile, and the rest is given back."""
     job = await lone.job()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import resource
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +63,8 @@ class Alone:
         return opened
 
     def connections(self) -> list[Connection]:
-        """Return the kernel's view of its connections."""
-        return [one for one in connections_of(self.port) if one.state != "TIME-WAIT"]
+        """Return the kernel's view of its connections; those that it has closed are the kernel's own."""
+        return [one for one in connections_of(self.port) if one.state in ("ESTAB", "CLOSE-WAIT", "SYN-RECV")]
 
     def resident_bytes(self) -> int:
         return int(psutil.Process(self.process.pid).memory_info().rss)
@@ -75,15 +76,16 @@ class Alone:
         """How many jobs it has subscribed to."""
         return len(await self.redis.pubsub_channels("mp:*:live"))
 
-    async def commands(self) -> int:
-        """How many commands Redis has run so far, for whomever."""
-        return int((await self.redis.info("stats"))["total_commands_processed"])
+    async def calls(self, command: str) -> int:
+        """How many times Redis has run this command so far, for whomever, in scripts too."""
+        found = (await self.redis.info("commandstats")).get(f"cmdstat_{command}", {"calls": 0})
+        return int(found["calls"])
 
 
 @asynccontextmanager
 async def alone(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Alone]:
     """Run one until the block ends."""
-    with RedisServer(folder / "redis") as server:
+    with many_files(), RedisServer(folder / "redis") as server:
         async with (
             Stack(folder, server, workers=0, settings=settings) as stack,
             connect(server.url) as redis,
@@ -94,3 +96,14 @@ async def alone(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Alon
 def said(process: Process, words: str) -> int:
     """How many lines of its log hold these words."""
     return len(re.findall(re.escape(words), process.log.read_text("utf-8")))
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """As many open files as the system allows, here and in what is started: connections have two ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

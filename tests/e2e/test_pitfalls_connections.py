@@ -1,0 +1,300 @@
+"""Connections that misbehave, come in crowds, or leave at the worst moment: what is left of them is nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+from sse_starlette.sse import AppStatus
+
+from tests.support.alone import Alone
+from tests.support.api import serving, settings
+from tests.support.jobs import PlayedJob
+from tests.support.ports import free_port
+from tests.support.process import python_environment
+from tests.support.redis import RedisServer
+from tests.support.sse import open_stream
+from tests.support.wait import DEADLINE_SECONDS, eventually
+
+SETTINGS = {"MILEPOST_PING_SECONDS": "1"}
+
+FULL = bool(os.environ.get("MILEPOST_TEST_FULL"))
+"""The counts that were promised; without it a part of them, for the suite to stay short."""
+STREAMS, STORM, RESETS, VIEWERS = (2000, 2000, 5000, 10_000) if FULL else (300, 400, 600, 100)
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close sends RST
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    connection.close()
+
+
+def read_until(connection: socket.socket, mark: bytes) -> bytes:
+    seen = b""
+    while mark not in seen:
+        piece = connection.recv(65_536)
+        assert piece, f"closed without {mark!r}: {seen[-200:]!r}"
+        seen += piece
+    return seen
+
+
+async def connected_clients(lone: Alone) -> int:
+    return int((await lone.redis.info("clients"))["connected_clients"])
+
+
+async def quiet(lone: Alone) -> int:
+    """Wait until nothing is connected, and return how many files are open then."""
+    await eventually(lambda: not lone.connections(), "nobody is connected")
+    return lone.files()
+
+
+# --- crowds ----------------------------------------------------------------------------------------
+
+
+async def test_streams_cost_redis_no_connections(lone: Alone) -> None:
+    """Hundreds of streams of a hundred jobs need no more connections to Redis than a few do."""
+    jobs = [await lone.job() for _ in range(100)]
+    before = await connected_clients(lone)
+    with ExitStack() as opened:
+        readers = [opened.enter_context(lone.dial()) for _ in range(STREAMS)]
+        for number, reader in enumerate(readers):
+            reader.sendall(lone.request(jobs[number % len(jobs)]))
+        for reader in readers:
+            await asyncio.to_thread(read_until, reader, b"event: snapshot")
+        # Those that read snapshots are shared by all: a pool as large as for any number of streams.
+        assert await connected_clients(lone) <= before + 20
+        assert (await lone.stack.http.get(f"/v1/jobs/{jobs[0].id}/status")).status_code == 200
+    for job in jobs:
+        await job.end()
+
+
+async def test_a_storm_of_readers_who_come_back_costs_a_read_a_job(lone: Alone) -> None:
+    """All readers of ten jobs return at once with their cursors, to a process that knows none of these jobs."""
+    jobs = [await lone.job() for _ in range(10)]
+    for job in jobs:
+        for number in range(20):
+            await job.log(str(number))
+    epochs = [(await lone.joblog.read(job.id)).cursor.epoch for job in jobs]
+    before = await lone.calls("xrange")
+
+    async def come_back(number: int) -> None:
+        job, epoch = jobs[number % len(jobs)], epochs[number % len(jobs)]
+        async with open_stream(lone.url(job), last_event_id=f"{epoch}-10") as stream:
+            async for event in stream.events():
+                assert event["job_id"] == job.id
+                if event["seq"] == 22:
+                    break
+
+    await asyncio.gather(*(come_back(number) for number in range(STORM)))
+    assert await lone.calls("xrange") - before <= 10 * len(jobs)  # a history is read once for all, in pages
+    for job in jobs:
+        await job.end()
+
+
+async def test_viewers_one_after_the_other_leave_no_subscription(lone: Alone) -> None:
+    """Each of a job of its own, down to its end."""
+    await eventually(_nothing_watched(lone), "nothing is watched")
+    for _ in range(VIEWERS):
+        job = await lone.job()
+        async with open_stream(lone.url(job)) as stream:
+            await stream.until("snapshot")
+            await job.end()
+            await stream.until("end")
+    await eventually(_nothing_watched(lone), "nothing is watched any more")
+
+
+def _nothing_watched(lone: Alone):
+    async def look() -> bool:
+        return await lone.watched() == 0
+
+    return look
+
+
+# --- leaving at the worst moment -------------------------------------------------------------------
+
+
+async def test_connecting_and_resetting_leaves_nothing(lone: Alone) -> None:
+    """Before the answer, within its head, after its first event: files, connections and subscriptions are given back."""
+    job = await lone.job()
+    before, clients = await quiet(lone), await connected_clients(lone)
+
+    def come_and_go(number: int) -> None:
+        connection = lone.dial()
+        connection.sendall(lone.request(job)[: None if number % 5 else number % 90])
+        if number % 7 == 0 and number % 5:
+            connection.recv(1 + number % 300)
+        reset(connection)
+
+    for number in range(RESETS):
+        come_and_go(number)
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    await eventually(lambda: lone.files() <= before, "every file is closed")
+    assert await connected_clients(lone) <= clients + 2
+    assert not lone.connections()
+    await job.end()
+    await eventually(_nothing_watched(lone), "nothing is watched any more")
+    assert "Traceback" not in lone.process.output()
+
+
+async def test_resets_in_the_midst_of_a_replay_confuse_nobody(lone: Alone) -> None:
+    """Reads of a history are shared: one that is given up harms no other, and nobody gets another job's events."""
+    jobs = [await lone.job() for _ in range(4)]
+    for number in range(400):
+        await asyncio.gather(*(job.log(f"{job.id}:{number}") for job in jobs))
+    epochs = {job.id: (await lone.joblog.read(job.id)).cursor.epoch for job in jobs}
+    clients, chance, over = await connected_clients(lone), random.Random(46), False
+
+    async def storm() -> None:
+        while not over:
+            job = chance.choice(jobs)
+            connection = lone.dial()
+            connection.sendall(lone.request(job, f"Last-Event-ID: {epochs[job.id]}-{chance.randrange(2, 300)}\r\n"))
+            await asyncio.sleep(chance.uniform(0, 0.003))
+            reset(connection)
+
+    async def replay(job: PlayedJob) -> None:
+        async with open_stream(lone.url(job), last_event_id=f"{epochs[job.id]}-2") as stream:
+            numbers = []
+            async for event in stream.events():
+                if event["type"] == "log":
+                    numbers.append(event["message"])
+                if len(numbers) == 400:
+                    break
+        assert numbers == [f"{job.id}:{number}" for number in range(400)]
+
+    storms = [asyncio.create_task(storm()) for _ in range(4)]
+    for _ in range(10):
+        await asyncio.gather(*map(replay, jobs))
+    over = True
+    await asyncio.gather(*storms)
+    assert await connected_clients(lone) <= clients + 3
+    for job in jobs:
+        await job.end()
+
+
+# --- bytes that do not belong there ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"\0\xff not HTTP\r\n\r\n", b"G", b"\r\n" * 3000],
+    ids=["request", "garbage", "a byte", "lines"],
+)
+async def test_bytes_on_an_open_stream_do_not_hide_that_its_reader_left(lone: Alone, junk: bytes) -> None:
+    """The connection is given back all the same, and the log says at most a line for each."""
+    job = await lone.job()
+    before, lines = await quiet(lone), _log_lines(lone)
+    for _ in range(10):
+        with lone.dial() as connection:
+            connection.sendall(lone.request(job))
+            read_until(connection, b"event: snapshot")
+            connection.sendall(junk)
+    await eventually(lambda: lone.files() <= before, "every connection is closed")
+    assert _log_lines(lone) - lines <= 10
+    await job.end()
+
+
+def _log_lines(lone: Alone) -> int:
+    return lone.process.log.read_text("utf-8").count("\n")
+
+
+async def test_a_head_has_no_stream_and_no_body(lone: Alone) -> None:
+    """HEAD, and what is refused, leave the connection usable: nothing of a stream follows on it."""
+    job = await lone.job()
+    before = await quiet(lone)
+    with lone.dial() as connection:
+        for method, headers, status in (
+            ("HEAD", "", b"405"),
+            ("POST", "Content-Length: 0\r\n", b"405"),
+            ("GET", "Accept: text/html\r\n", b"406"),
+        ):
+            connection.sendall(lone.request(job, headers, method=method))
+            if method == "HEAD":
+                head = read_until(connection, b"\r\n\r\n")
+                assert head.endswith(b"\r\n\r\n"), "a HEAD has no body"
+            else:
+                head = read_until(connection, b"}")
+            assert head.startswith(b"HTTP/1.1 " + status)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_until(connection, b"}").startswith(b"HTTP/1.1 200")
+    await eventually(lambda: lone.files() <= before, "no stream is left")
+    await job.end()
+
+
+# --- around the process ----------------------------------------------------------------------------
+
+
+async def test_a_log_that_nobody_reads_stops_no_stream(tmp_path: Path, redis_server: RedisServer, redis) -> None:
+    """Everything it says goes to a pipe that is full: after 200 abrupt leaves it answers and streams as before."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    port = free_port()
+    environment = python_environment(
+        {
+            "MILEPOST_REDIS_URL": redis_server.url,
+            "MILEPOST_DATA_DIR": str(tmp_path / "data"),
+            "MILEPOST_PORT": str(port),
+            "MILEPOST_LOG_LEVEL": "debug",
+        }
+    )
+    argv = (sys.executable, "-m", "milepost_api")
+    with subprocess.Popen(argv, env=environment, stdout=writing, stderr=writing, start_new_session=True) as process:
+        os.close(writing)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            async with httpx2.AsyncClient(base_url=url, timeout=DEADLINE_SECONDS) as http:
+                await eventually(lambda: _ready(http), "it serves", ignoring=(httpx2.TransportError,))
+                from milepost.log import JobLog
+
+                job = await PlayedJob.running(JobLog(redis))
+                request = f"GET /v1/jobs/{job.id}/status/stream HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+                for _ in range(200):
+                    connection = socket.create_connection(("127.0.0.1", port), 30)
+                    connection.sendall(request)
+                    connection.recv(10)
+                    reset(connection)
+                assert (await http.get("/healthz")).status_code == 200
+                async with open_stream(f"{url}/v1/jobs/{job.id}/status/stream") as stream:
+                    await stream.until("snapshot")
+                    await job.end()
+                    await stream.until("end")
+            assert len(os.read(reading, 1 << 20)) >= 2048, "the pipe was full"
+        finally:
+            process.terminate()
+            os.close(reading)
+    assert process.returncode == 0
+
+
+async def _ready(http: httpx2.AsyncClient) -> bool:
+    return bool((await http.get("/readyz")).status_code == 200)
+
+
+async def test_a_server_that_left_does_not_take_the_next_one_along(
+    tmp_path: Path, redis_server: RedisServer, redis
+) -> None:
+    """What a library remembers of a shutdown for the whole process is not what our streams go by."""
+    from milepost.log import JobLog
+
+    job = await PlayedJob.running(JobLog(redis))
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with serving(settings(folder, redis_server.url, ping_seconds=1)) as api:
+            url = f"{api.http.base_url}v1/jobs/{job.id}/status/stream".replace(":///", "://")
+            async with open_stream(url) as stream:
+                await stream.until("ping")
+                api.server.should_exit = True
+                assert [event["type"] for event in await stream.rest()][-1] == "reconnect"
+                assert stream.ended_clean
+    assert not AppStatus.should_exit
