@@ -33,7 +33,9 @@ def listen(host: str, port: int, *, lost_seconds: float) -> list[socket.socket]:
         found = socket.getaddrinfo(
             host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        return _bound(list(dict.fromkeys((family, address) for family, _, _, _, address in found)), lost_seconds)
+        return _bound(
+            list(dict.fromkeys((family, address) for family, _, _, _, address in found)), lost_seconds
+        )
     except OSError as error:
         raise SettingsError(
             f"Nothing can listen on port {port} of {host}: {error.strerror}. Stop what listens there, or choose "

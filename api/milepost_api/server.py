@@ -13,6 +13,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from milepost_api.descriptors import raise_limit
 from milepost_api.listening import listen
 from milepost_api.protocol import StreamingProtocol
 from milepost_api.services import Services
@@ -79,6 +80,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
         services = getattr(app.state, "services", None) if isinstance(app, FastAPI) else None
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()  # first: who is told to come back must not come back to this process
         if isinstance(services, Services):
             services.hub.drain()  # open streams say `reconnect` and end, or they would be cut
         await super().shutdown(sockets)
@@ -89,6 +92,7 @@ def serve(app: FastAPI, settings: ApiSettings, *, http: Any = StreamingProtocol)
 
     Raises `SettingsError` if nobody can listen where the settings say.
     """
+    raise_limit()
     server = Server(config(app, settings, http=http))
     server.run(sockets(settings))
     if not server.started:

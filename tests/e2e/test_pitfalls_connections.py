@@ -8,20 +8,21 @@ import os
 import random
 import socket
 import struct
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
+from redis.asyncio import Redis
 from sse_starlette.sse import AppStatus
 
+from milepost.log import JobLog
 from tests.support.alone import Alone
 from tests.support.api import serving, settings
 from tests.support.jobs import PlayedJob
 from tests.support.ports import free_port
-from tests.support.process import python_environment
+from tests.support.process import Process, python_environment
 from tests.support.redis import RedisServer
 from tests.support.sse import open_stream
 from tests.support.wait import DEADLINE_SECONDS, eventually
@@ -124,7 +125,7 @@ def _nothing_watched(lone: Alone):
 
 
 async def test_connecting_and_resetting_leaves_nothing(lone: Alone) -> None:
-    """Before the answer, within its head, after its first event: files, connections and subscriptions are given back."""
+    """Before the answer, within its head, after its first event: files, connections, subscriptions are given back."""
     job = await lone.job()
     before, clients = await quiet(lone), await connected_clients(lone)
 
@@ -159,7 +160,9 @@ async def test_resets_in_the_midst_of_a_replay_confuse_nobody(lone: Alone) -> No
         while not over:
             job = chance.choice(jobs)
             connection = lone.dial()
-            connection.sendall(lone.request(job, f"Last-Event-ID: {epochs[job.id]}-{chance.randrange(2, 300)}\r\n"))
+            connection.sendall(
+                lone.request(job, f"Last-Event-ID: {epochs[job.id]}-{chance.randrange(2, 300)}\r\n")
+            )
             await asyncio.sleep(chance.uniform(0, 0.003))
             reset(connection)
 
@@ -235,45 +238,47 @@ async def test_a_head_has_no_stream_and_no_body(lone: Alone) -> None:
 # --- around the process ----------------------------------------------------------------------------
 
 
-async def test_a_log_that_nobody_reads_stops_no_stream(tmp_path: Path, redis_server: RedisServer, redis) -> None:
+async def test_a_log_that_nobody_reads_stops_no_stream(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis
+) -> None:
     """Everything it says goes to a pipe that is full: after 200 abrupt leaves it answers and streams as before."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     port = free_port()
-    environment = python_environment(
-        {
-            "MILEPOST_REDIS_URL": redis_server.url,
-            "MILEPOST_DATA_DIR": str(tmp_path / "data"),
-            "MILEPOST_PORT": str(port),
-            "MILEPOST_LOG_LEVEL": "debug",
-        }
+    environment = {
+        "MILEPOST_REDIS_URL": redis_server.url,
+        "MILEPOST_DATA_DIR": str(tmp_path / "data"),
+        "MILEPOST_PORT": str(port),
+        "MILEPOST_LOG_LEVEL": "debug",
+    }
+    process = Process(
+        "api",
+        (sys.executable, "-m", "milepost_api"),
+        log=tmp_path / "api.log",
+        env=python_environment(environment),
+        output=writing,
     )
-    argv = (sys.executable, "-m", "milepost_api")
-    with subprocess.Popen(argv, env=environment, stdout=writing, stderr=writing, start_new_session=True) as process:
+    with process:
         os.close(writing)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            async with httpx2.AsyncClient(base_url=url, timeout=DEADLINE_SECONDS) as http:
-                await eventually(lambda: _ready(http), "it serves", ignoring=(httpx2.TransportError,))
-                from milepost.log import JobLog
-
-                job = await PlayedJob.running(JobLog(redis))
-                request = f"GET /v1/jobs/{job.id}/status/stream HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-                for _ in range(200):
-                    connection = socket.create_connection(("127.0.0.1", port), 30)
-                    connection.sendall(request)
-                    connection.recv(10)
-                    reset(connection)
-                assert (await http.get("/healthz")).status_code == 200
-                async with open_stream(f"{url}/v1/jobs/{job.id}/status/stream") as stream:
-                    await stream.until("snapshot")
-                    await job.end()
-                    await stream.until("end")
-            assert len(os.read(reading, 1 << 20)) >= 2048, "the pipe was full"
-        finally:
-            process.terminate()
-            os.close(reading)
-    assert process.returncode == 0
+        url = f"http://127.0.0.1:{port}"
+        async with httpx2.AsyncClient(base_url=url, timeout=DEADLINE_SECONDS) as http:
+            await eventually(lambda: _ready(http), "it serves", ignoring=(httpx2.TransportError,))
+            job = await PlayedJob.running(JobLog(redis))
+            request = f"GET /v1/jobs/{job.id}/status/stream HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            for _ in range(200):
+                connection = socket.create_connection(("127.0.0.1", port), 30)
+                connection.sendall(request)
+                connection.recv(10)
+                reset(connection)
+            assert (await http.get("/healthz")).status_code == 200
+            async with open_stream(f"{url}/v1/jobs/{job.id}/status/stream") as stream:
+                await stream.until("snapshot")
+                await job.end()
+                await stream.until("end")
+        assert process.stop() == 0
+    # Full: the next line did not fit, and none is written in part before it is known that the first 4 kB can be.
+    assert len(os.read(reading, 1 << 20)) >= 2048
+    os.close(reading)
 
 
 async def _ready(http: httpx2.AsyncClient) -> bool:
@@ -281,11 +286,9 @@ async def _ready(http: httpx2.AsyncClient) -> bool:
 
 
 async def test_a_server_that_left_does_not_take_the_next_one_along(
-    tmp_path: Path, redis_server: RedisServer, redis
+    tmp_path: Path, redis_server: RedisServer, redis: Redis
 ) -> None:
     """What a library remembers of a shutdown for the whole process is not what our streams go by."""
-    from milepost.log import JobLog
-
     job = await PlayedJob.running(JobLog(redis))
     for number in range(2):
         folder = tmp_path / str(number)

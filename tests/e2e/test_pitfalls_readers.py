@@ -49,7 +49,9 @@ async def test_500_readers_that_never_read_are_cut_and_cost_bounded_memory(lone:
                     held = sum(one.held_bytes for one in lone.connections())
                     most = max(most, lone.resident_bytes() - before + held)
             await job.end()
-    print(f"{SLOW} readers that never read cost {most / SLOW / 1000:.0f} kB each (bound {BOUND_BYTES / 1000:.0f})")
+    print(
+        f"{SLOW} readers that never read cost {most / SLOW / 1000:.0f} kB each (bound {BOUND_BYTES / 1000:.0f})"
+    )
     assert 2 * SEND_BUFFER_BYTES / 4 < most / SLOW <= BOUND_BYTES  # less would mean that nothing was written
     for reader in fast:
         assert reader.result() == [str(number) for number in range(sent)]

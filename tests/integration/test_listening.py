@@ -101,7 +101,9 @@ def test_a_name_of_nobody_is_refused_in_a_sentence() -> None:
         listen("host.invalid", 80, lost_seconds=30)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only here a connection's options can be read from outside")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only here a connection's options can be read from outside"
+)
 def test_the_process_serves_on_what_was_prepared_and_tells_where(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:

@@ -21,7 +21,9 @@ from tests.support.redis import RedisServer
 from tests.support.sockets import Connection, connections_of
 from tests.support.stack import Stack
 
-WRITERS: Mapping[str, Mapping[str, str]] = {"plain": {}}
+WRITERS: Mapping[str, Mapping[str, str]] = {
+    writer: {"MILEPOST_STREAM_WRITER": writer} for writer in ("lanes", "plain")
+}
 """The ways in which streams are written, each with the settings that choose it: every test of them runs over all."""
 
 
