@@ -63,6 +63,8 @@ class Wishes:
 
     kinds: frozenset[str] | None = None
     min_interval_seconds: float = 0.0
+    until: float = math.inf
+    """When, by the clock of the event loop, it may read no more: its token is over."""
 
 
 class Subscription:
@@ -96,6 +98,16 @@ class Subscription:
         self.rotates_at = hub.rotation() if topic else math.inf
         self.seat: Seat | None = None
         self.finished = False
+
+    @property
+    def leaves_at(self) -> float:
+        """When it is to come back to another connection, by the clock of the event loop."""
+        return min(self.rotates_at, self._wishes.until)
+
+    @property
+    def topic(self) -> Topic | None:
+        """What it reads; None of a job that is not live any more."""
+        return self._topic
 
     @property
     def kinds(self) -> frozenset[str] | None:
@@ -135,7 +147,7 @@ class Subscription:
                 self.finished = True
                 break
             now = clock()
-            until = min(deadline, *(at for at in (self._due, self.rotates_at) if at > now))
+            until = min(deadline, *(at for at in (self._due, self.leaves_at) if at > now))
             try:
                 async with asyncio.timeout_at(until):
                     await pulse.wait()
@@ -171,6 +183,8 @@ class Subscription:
         """Why the reader is to come back to another connection, if it is."""
         if self._hub.draining.is_set():
             return "shutdown"
+        if now >= self._wishes.until:
+            return "token"
         rotates = now >= self.rotates_at and self._topic and not self._topic.done
         return "rotation" if rotates else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
+from milepost_api.auth import reader_of
 from milepost_api.hub import AlreadyEnded, Crowded, Wishes, reconnect, subscribe
 from milepost_api.problems import Problem, ProblemResponse, describe
 from milepost_api.services import JobId, ServicesDep, TenantDep
@@ -51,7 +53,8 @@ async def stream_job_status(
     # it saw in the query. The header wins: it is newer.
     cursor = last_event_id or query_last_event_id
     kinds = None if events is None else frozenset(part.strip() for part in events.split(","))
-    wishes = Wishes(kinds, min_interval_ms / 1000)
+    reader = reader_of(request.scope)
+    wishes = Wishes(kinds, min_interval_ms / 1000, until=reader.until if reader else math.inf)
     try:
         subscription = await subscribe(services.hub, job_id, cursor, wishes, tenant=tenant)
     except AlreadyEnded:
