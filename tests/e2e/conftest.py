@@ -61,7 +61,9 @@ async def service(tmp_path_factory: pytest.TempPathFactory, files_root: Path) ->
 
 
 @pytest.fixture(scope="module", params=sorted(WRITERS))
-async def lone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Alone]:
+async def lone(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Alone]:
     """One API for the tests of a file, with the file's `SETTINGS`; once for every way to write streams."""
     settings = {**request.module.SETTINGS, **WRITERS[request.param]}
     async with alone(tmp_path_factory.mktemp("alone"), settings) as running:
