@@ -135,7 +135,7 @@ class Subscription:
                 self.finished = True
                 break
             now = clock()
-            until = min(deadline, *(at for at in (self._due, self.rotates_at) if at > now))
+            until = min([deadline, *(at for at in (self._due, self.rotates_at) if at > now)])
             try:
                 async with asyncio.timeout_at(until):
                     await pulse.wait()
