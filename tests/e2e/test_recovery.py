@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -18,6 +19,8 @@ from tests.support.stack import BUILTIN_TASKS, Stack
 from tests.support.wait import eventually
 
 Start = Callable[..., Awaitable[Stack]]
+FROZEN_FOR_SECONDS = float(os.environ.get("FROZEN_FOR_SECONDS", "7"))
+"""Half a minute of it, for those who have the time: FROZEN_FOR_SECONDS=30."""
 MODULES = (BUILTIN_TASKS, "tests.support.tasks.played")
 
 
@@ -83,6 +86,28 @@ def assert_ended_once(events: list[dict[str, Any]]) -> None:
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert [event["type"] for event in events].count("end") == 1
     assert events[-1]["type"] == "end"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(FROZEN_FOR_SECONDS + 240)
+async def test_a_redis_that_is_frozen_loses_nothing(stack: Start, redis_server: RedisServer) -> None:
+    """SIGSTOP: streams stay open, ping, say that they lag and that they do not any more; the job goes on."""
+    running = await stack(modules=MODULES, settings={"MILEPOST_PING_SECONDS": "1"})
+    job = await running.submit("test.count", steps=60, delay_seconds=0.1)
+    async with open_stream(running.stream_url(job["id"])) as stream:
+        events = await stream.until("log")
+        redis_server.pause()
+        try:
+            until = asyncio.get_running_loop().time() + FROZEN_FOR_SECONDS
+            while asyncio.get_running_loop().time() < until or b": degraded" not in stream.body:
+                events += await stream.until("ping")
+        finally:
+            redis_server.resume()
+        events += await stream.rest()
+    assert stream.ended_clean
+    assert_one_history([event for event in events if "seq" in event])
+    assert (events[-1]["status"], events[-1]["result"], events[-1]["attempt"]) == ("succeeded", 60, 1)
+    assert [stream.body.count(words) for words in (b": degraded\n\n", b": live\n\n")] == [1, 1]
 
 
 async def another_epoch(stream: RawStream, cursor: str) -> list[dict[str, Any]]:
