@@ -90,10 +90,13 @@ def assert_ended_once(events: list[dict[str, Any]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(FROZEN_FOR_SECONDS + 240)
-async def test_a_redis_that_is_frozen_loses_nothing(stack: Start, redis_server: RedisServer) -> None:
+async def test_a_redis_that_is_frozen_loses_nothing(
+    stack: Start, redis_server: RedisServer, tmp_path: Path
+) -> None:
     """SIGSTOP: streams stay open, ping, say that they lag and that they do not any more; the job goes on."""
     running = await stack(modules=MODULES, settings={"MILEPOST_PING_SECONDS": "1"})
-    job = await running.submit("test.count", steps=60, delay_seconds=0.1)
+    done = tmp_path / "done"
+    job = await running.submit("test.count_until", file=str(done), delay_seconds=0.1)
     async with open_stream(running.stream_url(job["id"])) as stream:
         events = await stream.until("log")
         redis_server.pause()
@@ -103,10 +106,15 @@ async def test_a_redis_that_is_frozen_loses_nothing(stack: Start, redis_server: 
                 events += await stream.until("ping")
         finally:
             redis_server.resume()
-        events += await stream.rest()
+        reading = asyncio.create_task(stream.rest())
+        await eventually(lambda: b": live" in stream.body, "it says that it does not lag any more")
+        done.touch()
+        events += await reading
     assert stream.ended_clean
     assert_one_history([event for event in events if "seq" in event])
-    assert (events[-1]["status"], events[-1]["result"], events[-1]["attempt"]) == ("succeeded", 60, 1)
+    assert (events[-1]["status"], events[-1]["attempt"]) == ("succeeded", 1)
+    steps = [event["message"] for event in events if event["type"] == "log"]
+    assert steps == [f"step {i}" for i in range(int(steps[0].split()[1]), events[-1]["result"])]
     assert [stream.body.count(words) for words in (b": degraded\n\n", b": live\n\n")] == [1, 1]
 
 
