@@ -165,53 +165,6 @@ async def test_large_answers_pass_whole(behind: Behind, front: Front) -> None:
     assert ("content-encoding" in through.headers) is compresses
 
 
-async def test_an_api_that_leaves_sends_its_readers_to_the_other(behind: Behind) -> None:
-    """SIGTERM behind every proxy at once: `reconnect`, a clean end, then the rest from the other API, no event lost."""
-    jobs = {name: [await PlayedJob.running(behind.joblog) for _ in range(4)] for name in ALL}
-    everyone = [(behind.fronts[name], job) for name, each in jobs.items() for job in each]
-    told: list[str] = []
-    readers = [asyncio.create_task(_follow(front, job, told)) for front, job in everyone]
-    await eventually(lambda: len(told) == len(everyone), "all have their snapshot")
-
-    for _, job in everyone:
-        await job.log("before")
-    leaving, staying = behind.stack.apis
-    leaving.send(signal.SIGTERM)
-    assert await asyncio.to_thread(leaving.wait) == 0
-    for _, job in everyone:
-        await job.log("after")
-        await job.end()
-    seen = await asyncio.gather(*readers)
-
-    assert all(seqs == [2, 3, 4, 5] for seqs, _ in seen)
-    moved = {front.name for (front, _), (_, goodbyes) in zip(everyone, seen, strict=True) if goodbyes}
-    stayed = {front.name for (front, _), (_, goodbyes) in zip(everyone, seen, strict=True) if not goodbyes}
-    two_apis = set(ALL)
-    assert moved == two_apis, "behind every proxy somebody read from the API that left"
-    assert stayed == two_apis, "and somebody from the one that stayed"
-    assert staying.alive
-    leaving.start()
-    await behind.stack.wait_for_api(leaving)
-
-
-async def _follow(front: Front, job: PlayedJob, told: list[str]) -> tuple[list[int], int]:
-    """Return the numbers of a job's events, read as a browser does, and how often an API said goodbye."""
-    seqs: list[int] = []
-    last_id, goodbyes = None, 0
-    while True:
-        async with open_stream(stream_of(front, job), last_event_id=last_id) as stream:
-            assert stream.status == 200, f"{front.name}: {stream.status}"
-            async for event in stream.events():
-                goodbyes += event["type"] == "reconnect"
-                if "seq" in event:
-                    seqs.append(event["seq"])
-                    last_id = event["cursor"]
-                    told.append(job.id) if event["type"] == "snapshot" else None
-        assert stream.ended_clean, f"{front.name} cut the stream"
-        if event["type"] == "end":
-            return seqs, goodbyes
-
-
 # 2 s instead of 75, and whatever else ends what is silent.
 SHORTER: dict[str, Changes] = {
     "nginx": [("proxy_read_timeout 75s", "proxy_read_timeout 2s"), ("send_timeout 30s; ", "send_timeout 2s; ")],
@@ -269,4 +222,51 @@ async def test_a_reader_that_goes_is_gone_for_the_api(tmp_path: Path, redis: Red
 
 
 def _streams(hub: Hub) -> int:
+    """Keep the type checker from taking the gauge for a constant."""
     return hub.streams
+
+
+async def test_an_api_that_leaves_sends_its_readers_to_the_other(behind: Behind) -> None:
+    """SIGTERM behind every proxy at once: `reconnect`, a clean end, then the rest from the other API, no event lost.
+
+    It is the last test of this house.
+    """
+    jobs = {name: [await PlayedJob.running(behind.joblog) for _ in range(4)] for name in ALL}
+    everyone = [(behind.fronts[name], job) for name, each in jobs.items() for job in each]
+    told: list[str] = []
+    readers = [asyncio.create_task(_follow(front, job, told)) for front, job in everyone]
+    await eventually(lambda: len(told) == len(everyone), "all have their snapshot")
+
+    for _, job in everyone:
+        await job.log("before")
+    leaving, staying = behind.stack.apis
+    leaving.send(signal.SIGTERM)
+    assert await asyncio.to_thread(leaving.wait) == 0
+    for _, job in everyone:
+        await job.log("after")
+        await job.end()
+    seen = await asyncio.gather(*readers)
+
+    assert all(seqs == [2, 3, 4, 5] for seqs, _ in seen)
+    goodbyes = {name: [n for (front, _), (_, n) in zip(everyone, seen, strict=True) if front.name == name] for name in ALL}
+    # Both APIs had readers behind every proxy, so every proxy has shown that it spreads them and takes them over.
+    assert {name: sorted(set(each)) for name, each in goodbyes.items()} == dict.fromkeys(ALL, [0, 1])
+    assert staying.alive
+
+
+async def _follow(front: Front, job: PlayedJob, told: list[str]) -> tuple[list[int], int]:
+    """Return the numbers of a job's events, read as a browser does, and how often an API said goodbye."""
+    seqs: list[int] = []
+    last_id, goodbyes = None, 0
+    while True:
+        async with open_stream(stream_of(front, job), last_event_id=last_id) as stream:
+            assert stream.status == 200, f"{front.name}: {stream.status}"
+            async for event in stream.events():
+                goodbyes += event["type"] == "reconnect"
+                if "seq" in event:
+                    seqs.append(event["seq"])
+                    last_id = event["cursor"]
+                    told += [job.id] if event["type"] == "snapshot" else []
+        assert stream.ended_clean, f"{front.name} cut the stream"
+        if event["type"] == "end":
+            return seqs, goodbyes
