@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Self
 
 import httpx2
@@ -144,13 +143,17 @@ async def test_the_api_learns_who_asks(name: str, fronts: Fronts, http: httpx2.A
         assert lines[0].endswith("http/1.1")
         [address] = [line for line in lines if line.startswith("x-forwarded-for:")]
         assert address in {"x-forwarded-for: 127.0.0.1", "x-forwarded-for: ::1"}
-        assert [line for line in lines if line.startswith("x-forwarded-proto:")] == ["x-forwarded-proto: https"]
+        assert [line for line in lines if line.startswith("x-forwarded-proto:")] == [
+            "x-forwarded-proto: https"
+        ]
         assert "last-event-id: abc-7" in lines
         assert "connection: close" not in lines
 
 
-async def test_without_an_api_readers_are_told_to_come_back(name: str, fronts: Fronts, http: httpx2.AsyncClient) -> None:
-    """An EventSource gives up for good on 502 and 503: it gets an answer that ends. Others get a 503 with a sentence."""
+async def test_without_an_api_readers_are_told_to_come_back(
+    name: str, fronts: Fronts, http: httpx2.AsyncClient
+) -> None:
+    """An EventSource gives up for good on 502 and 503: it gets an answer that ends. Others get 503 and a sentence."""
     front = await nobody_behind(name, fronts)
     reader = await http.get(f"{front.url}/v1/jobs/x/status/stream", headers={"Accept": "text/event-stream"})
     assert (reader.status_code, reader.text) == (200, "retry: 3000\n\n")
@@ -172,8 +175,13 @@ async def test_plain_http_leads_to_tls(name: str, fronts: Fronts, http: httpx2.A
         assert (reply.status_code, reply.headers["location"].partition("/v1")[2]) == (308, "/jobs?a=b")
 
 
-async def test_no_secret_is_written_down(name: str, front: Front, fronts: Fronts, http: httpx2.AsyncClient) -> None:
-    """Neither a token in an address nor a key in a header, whether the API answers or not. (The last test of these proxies.)"""
+async def test_no_secret_is_written_down(
+    name: str, front: Front, fronts: Fronts, http: httpx2.AsyncClient
+) -> None:
+    """Neither a token in an address nor a key in a header, whether the API answers or not.
+
+    It is the last test of these proxies.
+    """
     secrets = {"X-API-Key": "s3cret-key", "Referer": "https://page.example/?token=s3cret-referrer"}
     away = await nobody_behind(name, fronts)
     for asked in (front, away):

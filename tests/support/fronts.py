@@ -129,7 +129,11 @@ class Front:
         assert done.returncode == 0, f"{' '.join(argv)}:\n{done.stdout}{done.stderr}"
 
     def _environment(self) -> Mapping[str, str]:
-        home = {"HOME": str(self.folder), "XDG_DATA_HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder)}
+        home = {
+            "HOME": str(self.folder),
+            "XDG_DATA_HOME": str(self.folder),
+            "XDG_CONFIG_HOME": str(self.folder),
+        }
         site = {"SITE_ADDRESS": self.url, "API_HOST": "127.0.0.1", "API_PORT": str(self.upstreams[0])}
         return {**os.environ, **home, **site}
 
@@ -174,11 +178,16 @@ def _haproxy(front: Front) -> str:
 
 def _caddy(front: Front) -> str:
     text = (DEPLOY / "Caddyfile").read_text()
-    here = [("http://:8000 ", f"http://:{front.port} "), ("admin off\n", f"admin off\n\thttp_port {free_port()}\n")]
+    here = [
+        ("http://:8000 ", f"http://:{front.port} "),
+        ("admin off\n", f"admin off\n\thttp_port {free_port()}\n"),
+    ]
     if front.upstreams[0] != front.upstreams[1]:
         # In production every API has an address of its own and the same port; here it is the other way round.
         start, end = text.index("dynamic a {"), text.index("# Streams are long")
-        here.append((text[start:end], "to " + " ".join(f"127.0.0.1:{port}" for port in front.upstreams) + "\n"))
+        here.append(
+            (text[start:end], "to " + " ".join(f"127.0.0.1:{port}" for port in front.upstreams) + "\n")
+        )
     if caddy_version() < (2, 7):
         # What Debian carries has other words for it.
         here.append(("request_buffers 2MiB", "buffer_requests\n\t\tmax_buffer_size 2MiB"))

@@ -160,7 +160,9 @@ async def open_stream(
     sent |= headers or {}
     lines = [f"{method} {target} HTTP/{http}", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
     tls = _anybody() if parts.scheme == "https" else None
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or (443 if tls else 80), ssl=tls)
+    reader, writer = await asyncio.open_connection(
+        parts.hostname, parts.port or (443 if tls else 80), ssl=tls
+    )
     try:
         writer.write("\r\n".join(lines).encode("utf-8") + body)
         await writer.drain()
