@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -198,10 +199,10 @@ def _caddy(front: Front) -> str:
 
 
 def caddy_version() -> tuple[int, int]:
-    """Return the version of this machine's Caddy."""
+    """Return the version of this machine's Caddy; a build that does not know its own is taken for a young one."""
     said = subprocess.run([program("caddy"), "version"], capture_output=True, text=True, check=True).stdout
-    major, minor = said.lstrip("v").split(".")[:2]
-    return int(major), int(minor)
+    found = re.match(r"v?(\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else (2, 999)
 
 
 def _certificate(folder: Path) -> None:
