@@ -17,10 +17,12 @@ from milepost_api.catalogue import Offers
 from milepost_api.desk import Desk
 from milepost_api.hub import Hub
 from milepost_api.lookup import Lookup
+from milepost_api.many import Multiplexer
 from milepost_api.records import Engines, JobStore
 from milepost_api.revival import Revival
 from milepost_api.roster import Roster
 from milepost_api.settings import ApiSettings
+from milepost_api.streaming import Lanes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,8 @@ class Services:
     lookup: Lookup
     revival: Revival
     hub: Hub
+    many: Multiplexer
+    lanes: Lanes | None
 
 
 # Coroutines, though they wait for nothing: FastAPI runs plain functions in threads, one after the other.
