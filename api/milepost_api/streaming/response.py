@@ -71,6 +71,10 @@ class StreamResponse(EventSourceResponse):
             shutdown_event=anyio.Event(),
             shutdown_grace_period=grace_seconds,
         )
+        if not ndjson:
+            # Caddy 2.6 (Debian 12 and 13) does not know no-transform: its `encode` would compress text/* and keep the
+            # first events back until it has more. RFC 9110 §8.4 would rather not see it named; readers ignore it.
+            self.headers["Content-Encoding"] = "identity"
         del self.headers["Connection"]  # the server's business: HTTP/1.0 closes, HTTP/2 forbids it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
