@@ -99,7 +99,9 @@ async def test_the_first_frames_of_a_silent_job_come_at_once(
             took_ms = (time.perf_counter() - began) * 1000
         assert (snapshot["type"], snapshot["seq"], reader.pings) == ("snapshot", 2, 0)
         record_property(f"first_frames_ms_{visit}", round(took_ms, 1))
-        print(f"{front.name}, {media_type}, {visit}: {took_ms:.1f} ms from connect (TLS included) to snapshot")
+        print(
+            f"{front.name}, {media_type}, {visit}: {took_ms:.1f} ms from connect (TLS included) to snapshot"
+        )
 
 
 @pytest.mark.parametrize("media_type", [SSE, NDJSON])

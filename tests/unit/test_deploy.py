@@ -42,6 +42,15 @@ def test_time_outs_are_longer_than_any_silence_of_the_api(name):
     assert patience >= api.long_poll_seconds_max + 10
 
 
+def test_old_processes_of_a_reloaded_proxy_stay_until_their_streams_have_come_back():
+    """Every stream is asked to come back before it is so old: nothing is cut by a reload."""
+    for pattern, text in (
+        (r"^worker_shutdown_timeout (\S+);", NGINX),
+        (r"^\s*hard-stop-after (\S+)", HAPROXY),
+    ):
+        assert seconds(only(pattern, text)) > ApiSettings().stream_seconds_max
+
+
 def test_caddy_has_no_time_out_that_cuts_streams():
     """read_timeout and write_timeout count from the beginning of an answer, however lively it is."""
     assert not re.findall(r"(read_timeout|write_timeout|read_body|\bwrite )", without_comments(CADDY))
