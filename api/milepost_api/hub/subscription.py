@@ -30,7 +30,7 @@ from milepost_api.hub.frames import (
 )
 from milepost_api.hub.hub import Hub, Recalled, snapshot_of
 from milepost_api.hub.seats import Seat
-from milepost_api.hub.topic import Topic
+from milepost_api.hub.topic import Beginning, Topic
 
 CONFLATE_FRAMES = 32
 """A reader that is further behind gets only the latest progress."""
@@ -63,6 +63,8 @@ class Wishes:
 
     kinds: frozenset[str] | None = None
     min_interval_seconds: float = 0.0
+    until: float = math.inf
+    """When, by the clock of the event loop, it may read no more: its token is over."""
 
 
 class Subscription:
@@ -96,6 +98,16 @@ class Subscription:
         self.rotates_at = hub.rotation() if topic else math.inf
         self.seat: Seat | None = None
         self.finished = False
+
+    @property
+    def leaves_at(self) -> float:
+        """When it is to come back to another connection, by the clock of the event loop."""
+        return min(self.rotates_at, self._wishes.until)
+
+    @property
+    def topic(self) -> Topic | None:
+        """What it reads; None of a job that is not live any more."""
+        return self._topic
 
     @property
     def kinds(self) -> frozenset[str] | None:
@@ -135,7 +147,7 @@ class Subscription:
                 self.finished = True
                 break
             now = clock()
-            until = min([deadline, *(at for at in (self._due, self.rotates_at) if at > now)])
+            until = min([deadline, *(at for at in (self._due, self.leaves_at) if at > now)])
             try:
                 async with asyncio.timeout_at(until):
                     await pulse.wait()
@@ -171,6 +183,8 @@ class Subscription:
         """Why the reader is to come back to another connection, if it is."""
         if self._hub.draining.is_set():
             return "shutdown"
+        if now >= self._wishes.until:
+            return "token"
         rotates = now >= self.rotates_at and self._topic and not self._topic.done
         return "rotation" if rotates else ""
 
@@ -325,9 +339,19 @@ async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | No
                 raise AlreadyEnded
             return _framed(view)
         reason = view.gap or topic.reason
-    view = await hub.view_in_step(topic)
-    first = await from_view(hub, view)
+    first = await _from_start(hub, topic)
     return [gap(topic.job_id, text, reason), *first] if text else first
+
+
+async def _from_start(hub: Hub, topic: Topic) -> list[Frame]:
+    """Return what a fresh reader gets first. All who come within a moment share it; what came since follows it."""
+    now = asyncio.get_running_loop().time()
+    held = topic.beginning
+    if held is not None and now - held.at < hub.times.share and held.epoch == topic.epoch and hub.connected:
+        return list(held.frames)
+    first = await from_view(hub, await hub.view_in_step(topic))
+    topic.beginning = Beginning(now, topic.epoch, first)
+    return list(first)
 
 
 def _framed(view: View) -> list[Frame]:
