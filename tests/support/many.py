@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.support.schemas import check_event
 from tests.support.sse import RawStream, open_stream
 from tests.support.wait import DEADLINE_SECONDS
 
@@ -55,6 +56,7 @@ async def read_on(stream: RawStream, told: Told | None = None, *, until: str = "
     async for frame in stream.frames():
         event = json.loads(frame.data)
         assert event["type"] == frame.event
+        check_event(event)
         told.take(event, frame.id if frame.id != told.last_id else "")
         if event["type"] == until:
             return told
