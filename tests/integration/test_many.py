@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from milepost_api.records import JobFilter
+from milepost_api.records import JobFilter, JobRecord
 from redis.asyncio import Redis
 
 from milepost.ids import new_job_id
-from milepost.log import JobLog
+from milepost.log import JOBS_CHANNEL, JobLog
+from milepost.times import utc_now
 from tests.support.api import Api, Hand, announce, serving, settings
 from tests.support.jobs import PlayedJob
-from tests.support.many import assert_exact, opened, read, read_on
+from tests.support.many import assert_exact, nothing_is_left, opened, read, read_on
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 
@@ -137,14 +139,6 @@ async def test_five_hundred_jobs_on_one_connection(api: Api, joblog: JobLog, red
     await nothing_is_left(api, redis)
 
 
-async def nothing_is_left(api: Api, redis: Redis) -> None:
-    async def quiet() -> bool:
-        channels = [name for name in await redis.pubsub_channels("mp:*") if name != b"mp:hub"]
-        return not channels and not api.services.many.streams and not api.services.hub.streams
-
-    await eventually(quiet, "no channel and no stream is left")
-
-
 # --- filters ---------------------------------------------------------------------------------------
 
 
@@ -194,6 +188,79 @@ async def test_a_tag_and_a_batch_must_both_hold(api: Api) -> None:
         await read_on(stream, told)
     assert {event["job_id"] for event in told.events if "seq" in event} == {wanted, later}
     assert told.is_over
+
+
+async def test_a_job_whose_announcement_was_lost_is_found_by_looking(api: Api) -> None:
+    """Pub/sub may lose any message; the records do not."""
+    hand = Hand(api.services.log)
+    first = (await api.submit(batch_id="b1"))["id"]
+    async with opened(api.http.base_url, batch="b1") as stream:
+        told = await read_on(stream, until="snapshot")
+        api.services.hub.unlisten(JOBS_CHANNEL)
+        unheard = (await api.submit(batch_id="b1"))["id"]
+        await read_on(stream, told, until="snapshot")
+        assert told.events[-1]["job_id"] == unheard
+        for job_id in (first, unheard):
+            await hand.run(job_id)
+        await read_on(stream, told)
+    assert told.events[-1]["by_status"] == {"succeeded": 2}
+
+
+async def test_the_end_waits_for_a_look_that_finds_nothing_more(api: Api) -> None:
+    """Also for a job that was submitted this moment and of which nobody has heard."""
+    hand = Hand(api.services.log)
+    first = (await api.submit(batch_id="b1"))["id"]
+    async with opened(api.http.base_url, batch="b1") as stream:
+        told = await read_on(stream, until="snapshot")
+        api.services.hub.unlisten(JOBS_CHANNEL)
+        unheard = (await api.submit(batch_id="b1"))["id"]
+        await hand.run(first)  # all that the stream knows of
+        await read_on(stream, told, until="job_end")
+        await read_on(stream, told, until="snapshot")
+        await hand.run(unheard)
+        await read_on(stream, told)
+    assert told.events[-1]["by_status"] == {"succeeded": 2}
+
+
+async def test_a_tag_of_more_jobs_than_are_shown_says_so(api: Api) -> None:
+    """Those that are not done come first; what has ended and found no place never comes, not even later."""
+    store = api.services.store
+    for n in range(510):
+        at = utc_now() - timedelta(seconds=1000 - n)
+        record = JobRecord(id=f"old-{n:03}", task="t", params="{}", created_at=at, tags=["many"], done=True)
+        record.status, record.epoch, record.version, record.finished_at = "succeeded", "e", 2, at
+        await store.insert(record)
+    living = (await api.submit(tags=["many"]))["id"]
+    async with opened(api.http.base_url, tag="many") as stream:
+        told = await read_on(stream, until="selection")
+        await api.submit(tags=["other"])
+        while told.counts()["job_end"] < 499:
+            await read_on(stream, told, until="job_end")
+        await Hand(api.services.log).run(living)
+        await read_on(stream, told)
+    assert (told.events[0]["jobs"], told.events[0]["truncated"]) == (500, True)
+    ended = {event["job_id"] for event in told.events if event["type"] == "job_end"}
+    assert ended == {living, *(f"old-{n:03}" for n in range(11, 510))}
+
+
+async def test_a_missed_job_is_told_when_the_reader_comes_back(api: Api) -> None:
+    """What joined while nobody read begins with a snapshot; what had ended is not repeated."""
+    hand = Hand(api.services.log)
+    done, going = [(await api.submit(batch_id="b1"))["id"] for _ in range(2)]
+    await hand.run(done)
+    async with opened(api.http.base_url, batch="b1") as stream:
+        told = await read_on(stream, until="job_end")
+        while told.counts()["snapshot"] < 2:
+            await read_on(stream, told, until="snapshot")
+    late = (await api.submit(batch_id="b1"))["id"]
+    await hand.run(late)
+    await hand.run(going)
+    await read(api.http.base_url, told, batch="b1")
+    assert told.types(done) == ["snapshot", "job_end"]
+    assert told.types(late) == ["snapshot", "job_end"]
+    assert told.types(going) == ["snapshot", "status", "job_end"]
+    assert told.events[-1]["by_status"] == {"succeeded": 3}
+    assert not told.counts()["gap"]
 
 
 # --- the list of all jobs ----------------------------------------------------------------------------

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from redis.asyncio import Redis
+
+from tests.support.api import Api
 from tests.support.schemas import check_event
 from tests.support.sse import RawStream, open_stream
-from tests.support.wait import DEADLINE_SECONDS
+from tests.support.wait import DEADLINE_SECONDS, eventually
 
 Query = Sequence[tuple[str, str]]
 
@@ -96,3 +99,13 @@ def assert_exact(told: Told, last: Mapping[str, int]) -> None:
         assert told.types(job_id).count("snapshot") == 1, told.types(job_id)
         assert told.types(job_id).count("job_end") == 1
         assert seqs[job_id] == list(range(seqs[job_id][0], end + 1)), job_id
+
+
+async def nothing_is_left(api: Api, redis: Redis) -> None:
+    """Wait until no stream is open, and no channel is listened to but the process's own."""
+
+    async def quiet() -> bool:
+        channels = [name for name in await redis.pubsub_channels("mp:*") if not name.startswith(b"mp:hub")]
+        return not channels and not api.services.many.streams and not api.services.hub.streams
+
+    await eventually(quiet, "no channel and no stream is left")

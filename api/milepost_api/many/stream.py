@@ -164,7 +164,7 @@ class ManyStream:
             subscription.close()
             return
         member = self._members[job_id] = Member(job_id, subscription, self._has_news)
-        self._has_news(member, urgent=False)
+        self._has_news(member, urgent=True)  # what it has to say first is for nobody's interval to hold back
 
     def is_over(self, job_id: str, status: str) -> None:
         self.ledger.count(job_id, status)
