@@ -34,7 +34,11 @@ def follow_many(
     client.tasks()  # asked first: a server that is not there is an answer, and nothing to wait for
     try:
         events = client.follow_many(
-            job_ids, tag=tag, batch=batch, on_connection=shown.trouble.connection, give_up_seconds=give_up_seconds
+            job_ids,
+            tag=tag,
+            batch=batch,
+            on_connection=shown.trouble.connection,
+            give_up_seconds=give_up_seconds,
         )
         with closing(events):
             for event in events:
@@ -72,9 +76,13 @@ class _Shown:
 
     def _line(self, event: AnyEvent, job: Job | None) -> None:
         if isinstance(event, JobMissing):
-            _to_stderr(f"{event.job_id}  {'was deleted' if event.reason == 'deleted' else 'there is no such job'}")
+            _to_stderr(
+                f"{event.job_id}  {'was deleted' if event.reason == 'deleted' else 'there is no such job'}"
+            )
         elif isinstance(event, Selection) and event.truncated:
-            _to_stderr("There are more jobs than can be watched on one connection; not all of them are shown.")
+            _to_stderr(
+                "There are more jobs than can be watched on one connection; not all of them are shown."
+            )
         elif isinstance(event, AllEnded):
             counts = ", ".join(f"{number} {status}" for status, number in sorted(event.by_status.items()))
             self._common.hint(f"{event.jobs} jobs: {counts}" if counts else "There are no such jobs.")

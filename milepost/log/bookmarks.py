@@ -35,8 +35,8 @@ _LOOKS_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.8)
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """What the reader has been told at `number`. `tenant`: whose stream it is; nobody else gets it. `of`: what it shows,
-    in words of whoever made it.
+    """What the reader has been told at `number`. `tenant`: whose stream it is; nobody else gets it. `of`: what it
+    shows, in words of whoever made it.
 
     `open`: job → the cursor after which to go on, or `NEW`. `done`: job → the status in which it ended, or `missing`.
     `counts`: how many have ended in each, those included that `done` remembers no more. `steps`: the last of them, the
@@ -79,7 +79,9 @@ class Bookmark:
                 counts[before[1:]] += 1
             else:
                 open_[job_id] = before
-        return Bookmark(self.tenant, self.of, number, open_, done, +counts, self.steps[:kept], ended, self.floor)
+        return Bookmark(
+            self.tenant, self.of, number, open_, done, +counts, self.steps[:kept], ended, self.floor
+        )
 
     def to_bytes(self) -> bytes:
         """Return it as it is kept: a thousand jobs are some 30 kB."""
@@ -95,9 +97,9 @@ class Bookmark:
         version, *parts = json.loads(zlib.decompress(kept))
         if version != _VERSION:
             return None
-        *whose, open_, done, counts, (names, steps), ended, floor = parts
+        tenant, of, number, open_, done, counts, (names, steps), ended, floor = parts
         told = [(names[place], before) for place, before in steps]
-        return cls(*whose, open_, done, counts, told, ended, floor)
+        return cls(tenant, of, number, open_, done, counts, told, ended, floor)
 
 
 class Bookmarks:

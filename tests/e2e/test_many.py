@@ -19,7 +19,7 @@ from tests.support.many import Told, assert_exact, opened, read, read_on
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.stack import Stack
-from tests.support.wait import DEADLINE_SECONDS, eventually
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 Start = Callable[..., Awaitable[Stack]]
@@ -30,7 +30,9 @@ async def two(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """Two APIs and no worker: the tests play it. Those that hurt an API start one more."""
     folder = tmp_path_factory.mktemp("many")
     with RedisServer(folder / "redis") as server:
-        async with Stack(folder, server, apis=2, workers=0, settings={"MILEPOST_PING_SECONDS": "1"}) as running:
+        async with Stack(
+            folder, server, apis=2, workers=0, settings={"MILEPOST_PING_SECONDS": "1"}
+        ) as running:
             yield running
 
 

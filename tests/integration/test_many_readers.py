@@ -168,7 +168,9 @@ async def test_while_redis_is_silent_a_reader_is_asked_to_come_back(
         redis_server.process.pause()
         try:
             told = await read(api.http.base_url, jobs=[new_job_id()])
-            assert [(event["type"], event["reason"]) for event in told.events] == [("reconnect", "unavailable")]
+            assert [(event["type"], event["reason"]) for event in told.events] == [
+                ("reconnect", "unavailable")
+            ]
             url = url_of("", jobs=[new_job_id()])
             answer = await api.http.get(url, headers={"Accept": "application/x-ndjson"})
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -21,7 +22,9 @@ ACME, GLOBEX = {"X-API-Key": "acme-key"}, {"X-API-Key": "globex-key"}
 @pytest.fixture
 async def tenants(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Tenants]:
     await announce(redis)
-    async with serving_tenants(settings(tmp_path, redis_server.url, api_keys=KEYS, ping_seconds=1)) as running:
+    async with serving_tenants(
+        settings(tmp_path, redis_server.url, api_keys=KEYS, ping_seconds=1)
+    ) as running:
         yield running
 
 
@@ -48,8 +51,9 @@ async def test_a_tag_a_batch_and_the_list_of_all_are_the_callers(tenants: Tenant
     fields = {"tags": ["t"], "batch_id": "b"}
     mine = (await globex.submit(**fields))["id"]
     await acme.submit(**fields)
-    for query in ({"tag": "t"}, {"batch": "b"}, {}):
-        async with opened(base, headers=GLOBEX, **query) as stream:
+    queries: list[dict[str, Any]] = [{"tag": "t"}, {"batch": "b"}, {}]
+    for query in queries:
+        async with opened(base, None, headers=GLOBEX, **query) as stream:
             told = await read_on(stream, until="snapshot")
             acmes = (await acme.submit(**fields))["id"]
             await hand.run(acmes)

@@ -89,7 +89,7 @@ async def read(base: object, told: Told | None = None, **query: Any) -> Told:
 
 
 def assert_exact(told: Told, last: Mapping[str, int]) -> None:
-    """Each job: one snapshot, then every later event once and in order, up to the one job_end, which has that number."""
+    """Each job: one snapshot, then every later event once and in order, up to its job_end, which has that number."""
     seqs: dict[str, list[int]] = defaultdict(list)
     for event in told.events:
         if "seq" in event:

@@ -10,13 +10,13 @@ from hypothesis import given
 
 from milepost.codec import dumps
 from milepost.events import (
-    AllEnded,
-    Ended,
     CONTROL,
     DURABLE,
     EVENT_TYPES,
     LIFECYCLE,
+    AllEnded,
     AnyEvent,
+    Ended,
     Event,
     Gap,
     Ping,
@@ -101,5 +101,7 @@ def test_the_end_of_all_jobs_is_told_from_that_of_one() -> None:
     end = AllEnded(at=AT, jobs=2, by_status={"succeeded": 1, "missing": 1})
     assert from_wire(to_wire(end)) == end
     assert to_wire(end)["type"] == Ended.type
-    one = from_wire({"type": "end", "job_id": JOB_ID, "seq": 1, "cursor": "a-1", "at": AT, "status": "failed"})
+    one = from_wire(
+        {"type": "end", "job_id": JOB_ID, "seq": 1, "cursor": "a-1", "at": AT, "status": "failed"}
+    )
     assert type(one) is Ended

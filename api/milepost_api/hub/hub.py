@@ -166,7 +166,7 @@ class Hub:
     # Channels that are about no single job.
 
     async def listen(self, channel: str, tell: Callable[[bytes], None]) -> None:
-        """Return when everything published on `channel` is told. Raises `StoreUnavailable`; it is wanted all the same."""
+        """Return when all that is published on `channel` is told. Raises `StoreUnavailable`; it stays wanted."""
         self._others[channel.encode()] = tell
         # In a task like `unlisten`: they reach the reader in the order in which they were called.
         await asyncio.shield(self._spawn(self._reader.subscribe(channel, self._times.answer)))

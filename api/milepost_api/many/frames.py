@@ -32,5 +32,3 @@ def of_many(frame: Frame) -> tuple[Frame, str]:
     data = b'{"type":"job_end",' + frame.data[len(_END) :]
     status = str(json.loads(data)["status"])
     return replace(frame, kind=JobEnded.type, data=data, sse=encode_frame(JobEnded.type, data)), status
-
-

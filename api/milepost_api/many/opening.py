@@ -159,4 +159,3 @@ class Opening:
 def _told(hub: Hub, recalled: Recalled) -> Subscription:
     first = from_record(hub, recalled)
     return Subscription(hub, None, first, first[-1].seq, Wishes())
-

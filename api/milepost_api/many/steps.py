@@ -8,8 +8,8 @@ from collections import deque
 
 BLOCK_STEPS = 512
 BLOCKS_HELD = 16
-"""8,192 events: more than a megabyte of the shortest. So much may have been sent and lie unread between server and reader
-when the connection is cut; one that lacks more gets everything anew. A block takes some 6 kB."""
+"""8,192 events: more than a megabyte of the shortest. So much may have been sent and lie unread between server and
+reader when the connection is cut; one that lacks more gets everything anew. A block takes some 6 kB."""
 
 Step = tuple[str, str]
 

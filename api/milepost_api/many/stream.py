@@ -108,9 +108,9 @@ class ManyStream:
 
     def found(self, found: Found) -> None:
         """Take what a look has found; of those that have ended what the first look had no place for never comes."""
-        if found.left_out is not None and not self.ledger.knows(found.left_out[0]):
+        if found.left_out is not None:
             job_id, key = found.left_out
-            if key > self.ledger.floor:
+            if key > self.ledger.floor and not self.ledger.knows(job_id):
                 self.ledger.floor, self._left_out_done = key, True
         self._left_out_open = found.more_open
         fresh = [job_id for job_id, key in found.done if key > self.ledger.floor]

@@ -6,7 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from milepost.events import AllEnded, Ended, Gap, JobEnded, JobMissing, Logged, Output, Reconnect, Selection, Snapshot
+from milepost.events import (
+    AllEnded,
+    Ended,
+    Gap,
+    JobEnded,
+    JobMissing,
+    Logged,
+    Output,
+    Reconnect,
+    Selection,
+    Snapshot,
+)
 
 NAMED_MOST = 500
 """Jobs that may be named, or found by a tag or a batch."""
@@ -37,7 +48,9 @@ class Filter:
 
     def matches(self, tenant: str, batch: str | None, tags: tuple[str, ...]) -> bool:
         """Whether it finds a job of that tenant, batch and tags."""
-        return tenant == self.tenant and self.batch in (None, batch) and (self.tag is None or self.tag in tags)
+        return (
+            tenant == self.tenant and self.batch in (None, batch) and (self.tag is None or self.tag in tags)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,9 @@ Named = Annotated[
     response_class=Response,
     responses={
         200: {"description": "Events, until all jobs have ended.", "content": {SSE: {}, NDJSON: {}}},
-        204: {"description": "All jobs have ended and the reader knows: there is nothing more, do not come back."},
+        204: {
+            "description": "All jobs have ended and the reader knows: there is nothing more, do not come back."
+        },
         **describe("not-acceptable", "invalid-request"),
     },
 )
@@ -96,12 +98,16 @@ def _named(given: list[str]) -> dict[str, str]:
         job_id, _, cursor = one.partition("@")
         named[job_id] = cursor
     if len(named) > NAMED_MOST:
-        raise _invalid("job", f"{len(named)} jobs are named, and a connection takes {NAMED_MOST}. Open a second one.")
+        raise _invalid(
+            "job", f"{len(named)} jobs are named, and a connection takes {NAMED_MOST}. Open a second one."
+        )
     return named
 
 
 def _invalid(name: str, why: str) -> RequestValidationError:
-    return RequestValidationError([{"type": "value_error", "loc": ("query", name), "msg": why, "input": None}])
+    return RequestValidationError(
+        [{"type": "value_error", "loc": ("query", name), "msg": why, "input": None}]
+    )
 
 
 def _come_back_later() -> Response:
