@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
-from milepost_api.hub import AlreadyEnded, Wishes, reconnect, subscribe
-from milepost_api.problems import Problem, describe
-from milepost_api.services import JobId, ServicesDep, TenantDep
+from milepost_api.auth import TENANT, reader_of
+from milepost_api.hub import AlreadyEnded, Crowded, Wishes, reconnect, subscribe
+from milepost_api.problems import Problem, ProblemResponse, describe
+from milepost_api.services import JobId, Services, ServicesDep
 from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, accepts
+
+CROWDED_SECONDS = (15, 30)
+"""How long who finds no room stays away: nobody leaves a full process within a few seconds."""
 
 router = APIRouter(tags=["jobs"])
 
@@ -33,7 +39,6 @@ async def stream_job_status(
     request: Request,
     job_id: JobId,
     services: ServicesDep,
-    tenant: TenantDep,
     accept: Annotated[str, Header()] = "",
     last_event_id: Annotated[str | None, Header()] = None,
     query_last_event_id: Annotated[str | None, Query(alias="last_event_id")] = None,
@@ -41,21 +46,37 @@ async def stream_job_status(
     min_interval_ms: Annotated[int, Query(ge=0, le=60_000)] = 0,
 ) -> Response:
     """Stream a job: `snapshot`, then everything after it, then `end` and the end of the body."""
-    kind = accepts(accept, (SSE, NDJSON), SSE)
-    if kind is None:
-        raise Problem("not-acceptable", f"This stream is served as {SSE} or {NDJSON}; accept one of them.")
     # EventSource sends its header only when it *re*connects, so a page that has read a snapshot passes the cursor
     # it saw in the query. The header wins: it is newer.
     cursor = last_event_id or query_last_event_id
+    return await open_stream(services, request.scope, job_id, accept, cursor, events, min_interval_ms)
+
+
+async def open_stream(
+    services: Services,
+    scope: Scope,
+    job_id: str,
+    accept: str,
+    cursor: str | None,
+    events: str | None,
+    min_interval_ms: int,
+) -> Response:
+    """Return the stream of a job for whoever `scope` is of. Raises `Problem`, `JobNotFound`, `StoreUnavailable`."""
+    kind = accepts(accept, (SSE, NDJSON), SSE)
+    if kind is None:
+        raise Problem("not-acceptable", f"This stream is served as {SSE} or {NDJSON}; accept one of them.")
     kinds = None if events is None else frozenset(part.strip() for part in events.split(","))
-    wishes = Wishes(kinds, min_interval_ms / 1000)
+    reader = reader_of(scope)
+    wishes = Wishes(kinds, min_interval_ms / 1000, until=reader.until if reader else math.inf)
     try:
-        subscription = await subscribe(services.hub, job_id, cursor, wishes, tenant=tenant)
+        subscription = await subscribe(services.hub, job_id, cursor, wishes, tenant=scope[TENANT])
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
-    except (StoreUnavailable, *UNREACHABLE):
+    except Crowded as error:
+        return _full(error, ndjson=kind == NDJSON)
+    except (StoreUnavailable, *UNREACHABLE) as error:
         if kind == NDJSON:
-            raise
+            raise StoreUnavailable(str(error)) from error
         return _come_back_later()
     return StreamResponse(
         subscription,
@@ -71,3 +92,12 @@ def _come_back_later() -> Response:
     """Answer while Redis is away: EventSource gives up for good on a 503, and comes back after this."""
     wait = random.randint(*RETRY_MS)
     return Response(reconnect("unavailable", wait).sse, media_type=SSE, headers=HEADERS)
+
+
+def _full(error: Crowded, *, ndjson: bool) -> Response:
+    """Answer where there is no room, and keep nothing of the connection: it, too, takes a file descriptor."""
+    wait = random.randint(*CROWDED_SECONDS)
+    headers = {**HEADERS, "Connection": "close"}
+    if ndjson:
+        return ProblemResponse("unavailable", str(error), headers={**headers, "Retry-After": str(wait)})
+    return Response(reconnect("crowded", wait * 1000).sse, media_type=SSE, headers=headers)
