@@ -267,7 +267,7 @@ async def subscribe(
     """
     seat = hub.seats.take()
     try:
-        subscription = await _subscribe(hub, job_id, cursor_text, wishes or Wishes(), tenant)
+        subscription = await subscribe_unseated(hub, job_id, cursor_text, wishes or Wishes(), tenant)
     except BaseException:
         seat.leave()
         raise
@@ -275,9 +275,10 @@ async def subscribe(
     return subscription
 
 
-async def _subscribe(
+async def subscribe_unseated(
     hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes, tenant: str
 ) -> Subscription:
+    """Do the same for one job of many on a connection, which has its seat."""
     cursor = Cursor.parse(cursor_text) if cursor_text else None
     try:
         return await _in_log(hub, job_id, cursor_text, wishes, tenant)

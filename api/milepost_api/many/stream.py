@@ -16,8 +16,9 @@ from milepost import times
 from milepost.events import AllEnded, Ended, JobMissing, Reconnect
 from milepost.events import Selection as SelectionEvent
 from milepost_api.hub import Frame, Hub, Subscription, reconnect
-from milepost_api.hub.frames import conflate, control
-from milepost_api.hub.subscription import RETRY_MS
+from milepost_api.hub.frames import COMMENT, DEGRADED, LIVE, conflate, control
+from milepost_api.hub.seats import Seat
+from milepost_api.hub.subscription import RETRY_MS, ROTATION_RETRY_MS
 from milepost_api.many.frames import cursor_of, of_many, with_id
 from milepost_api.many.ledger import MISSING, Ledger
 from milepost_api.many.look import Found
@@ -46,12 +47,13 @@ class ManyStream:
         wanted: Wanted,
         ledger: Ledger,
         selection: Selection | None,
+        seat: Seat,
         ended: Callable[[ManyStream], None],
     ) -> None:
         self.wanted, self.ledger, self.selection = wanted, ledger, selection
         self.finished = self.closed = False
         self._hub: Hub = doors.hub
-        self._ended = ended
+        self._seat, self._ended = seat, ended
         self._opening = Opening(doors, wanted.tenant, self)
         self._first: list[Frame] = []
         self._members: dict[str, Member] = {}
@@ -64,7 +66,9 @@ class ManyStream:
         self._due = 0.0
         self._left_out_done = self._left_out_open = False
         self._told_truncated: bool | None = None
-        self._leaving: str | None = None
+        self._failed = ""
+        self._leaves_at = min(self._hub.rotation(), wanted.until)
+        self._told_degraded = False
         self._last_look: asyncio.Future[Found] | None = None
 
     # The contract of a source.
@@ -77,7 +81,8 @@ class ManyStream:
             self._news.clear()
             if frames := await self._look(clock()):
                 return frames
-            until = min(deadline, self._due) if self._ready and clock() < self._due else deadline
+            now = clock()
+            until = min(deadline, self._leaves_at, self._due if self._ready and now < self._due else deadline)
             try:
                 async with asyncio.timeout_at(until):
                     await self._news.wait()
@@ -96,6 +101,7 @@ class ManyStream:
         self._members.clear()
         self._ready.clear()
         self._urgent.clear()
+        self._seat.leave()
         self._ended(self)
 
     # What begins and changes the selection.
@@ -175,7 +181,7 @@ class ManyStream:
         self._news.set()
 
     def failed(self) -> None:
-        self._leaving = "unavailable"
+        self._failed = "unavailable"
         self._news.set()
 
     def _has_news(self, member: Member, urgent: bool) -> None:
@@ -188,17 +194,28 @@ class ManyStream:
     # What to say next.
 
     async def _look(self, now: float) -> list[Frame]:
-        leaving = self._hub.draining.is_set()
+        leaving = self._leaving(now)
         frames, self._first = self._first, []
         frames += self._told_missing()
-        frames += await self._gathered(now, everything=leaving)
+        frames += await self._gathered(now, everything=bool(leaving))
         if self._truncated != self._told_truncated:
             frames.append(self._selection())
-        if reason := ("shutdown" if leaving else self._leaving):
+        if reason := leaving or self._failed:
             return [*frames, self._goodbye(reason)]
+        if self._told_degraded != self._hub.health.degraded:
+            self._told_degraded = self._hub.health.degraded
+            frames.append(DEGRADED if self._told_degraded else LIVE)
         if not self.ledger.open and not self._missing and not self.wanted.is_live:
             frames += self._end()
         return frames
+
+    def _leaving(self, now: float) -> str:
+        """Why the reader is to come back to another connection, if it is."""
+        if self._hub.draining.is_set():
+            return "shutdown"
+        if now >= self.wanted.until:
+            return "token"
+        return "rotation" if now >= self._leaves_at else ""
 
     async def _gathered(self, now: float, *, everything: bool) -> list[Frame]:
         """Return what the jobs have to say that have news, as much of it as one message holds."""
@@ -234,6 +251,8 @@ class ManyStream:
         return told
 
     def _told(self, job_id: str, frame: Frame) -> list[Frame]:
+        if frame.kind == COMMENT:
+            return []  # how the process hears is said once, and not by each job
         if frame.kind == Reconnect.type:
             return self._interrupted(job_id, str(json.loads(frame.data)["reason"]))
         cursor = cursor_of(frame)
@@ -252,7 +271,7 @@ class ManyStream:
         if reason == "deleted":
             self._missing[job_id] = reason
             return self._told_missing()
-        self._leaving = reason
+        self._failed = reason
         return []
 
     def _told_missing(self) -> list[Frame]:
@@ -267,7 +286,7 @@ class ManyStream:
 
     def _goodbye(self, reason: str) -> Frame:
         self.finished = True
-        return reconnect(reason, random.randint(*RETRY_MS))
+        return reconnect(reason, random.randint(*(ROTATION_RETRY_MS if reason == "rotation" else RETRY_MS)))
 
     def _end(self) -> list[Frame]:
         """Return the end of the whole. A selection that may grow ends after a look that has found nothing more."""
