@@ -22,12 +22,12 @@ from milepost.job import Job, Progress
 from milepost.log import JobLog
 from tests.support.api import Api, Hand, announce, serving, settings
 from tests.support.jobs import PlayedJob
-from tests.support.many import nothing_is_left, opened, read, read_on, url_of
+from tests.support.many import Told, assert_exact, nothing_is_left, opened, read, read_on, url_of
 from tests.support.process import ROOT, python_environment
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.sse import RawStream
-from tests.support.wait import DEADLINE_SECONDS
+from tests.support.wait import DEADLINE_SECONDS, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -280,3 +280,40 @@ async def milepost(api: Api, *arguments: str) -> tuple[int | None, str, str]:
     )
     out, err = await asyncio.wait_for(process.communicate(), DEADLINE_SECONDS)
     return process.returncode, out.decode(), err.decode()
+
+
+async def test_a_connection_that_was_open_for_long_comes_back(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis, joblog: JobLog
+) -> None:
+    """The whole of it, once, and not each job by itself; nothing is lost by it. It has one seat, however many jobs."""
+    jobs = [await PlayedJob.running(joblog) for _ in range(5)]
+    ids = [job.id for job in jobs]
+    async with serving(settings(tmp_path, redis_server.url, stream_seconds_max=1, stream_limit=2)) as api:
+        told = Told()
+        for n in range(3):
+            async with opened(api.http.base_url, told, jobs=ids) as stream:
+                await read_on(stream, told, until="selection")
+                assert api.services.hub.seats.taken == 1
+                for job in jobs:
+                    await job.log(f"{n}")
+                await read_on(stream, told)
+            assert (told.events[-1]["type"], told.events[-1]["reason"]) == ("reconnect", "rotation")
+        for job in jobs:
+            await job.end()
+        await read(api.http.base_url, told, jobs=ids)
+        await nothing_is_left(api, redis)
+    assert told.counts()["reconnect"] == 3
+    assert_exact(told, dict.fromkeys(ids, 6))
+
+
+async def test_a_full_process_asks_to_come_back(
+    tmp_path: Path, redis_server: RedisServer, joblog: JobLog
+) -> None:
+    """A stream of many jobs is one stream, and finds no room where no other does."""
+    job = await PlayedJob.running(joblog)
+    async with serving(settings(tmp_path, redis_server.url, stream_limit=1)) as api:
+        async with opened(api.http.base_url, jobs=[job.id]) as stream:
+            await read_on(stream, until="snapshot")
+            told = await read(api.http.base_url, jobs=[job.id])
+            assert [(event["type"], event["reason"]) for event in told.events] == [("reconnect", "crowded")]
+        await eventually(lambda: api.services.hub.seats.taken == 0, "the seat is free")

@@ -106,6 +106,7 @@ async def nothing_is_left(api: Api, redis: Redis) -> None:
 
     async def quiet() -> bool:
         channels = [name for name in await redis.pubsub_channels("mp:*") if not name.startswith(b"mp:hub")]
-        return not channels and not api.services.many.streams and not api.services.hub.streams
+        open_streams = api.services.many.streams, api.services.hub.streams, api.services.hub.seats.taken
+        return not channels and not any(open_streams)
 
     await eventually(quiet, "no channel and no stream is left")
