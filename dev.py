@@ -8,8 +8,8 @@
     python3 dev.py faults [arguments]            jobs against dying processes, hundreds of rounds (--help)
     python3 dev.py lock [uv arguments]           write both lock files anew (--upgrade takes newer versions)
 
-Each command makes what it needs in .venv (and, for the tests, asks apt or brew for a browser and a
-Redis), says so while it does it, and is quiet when everything is in place.
+Each command makes what it needs in .venv (and, for the tests, asks apt or brew for a browser, a
+Redis and proxies), says so while it does it, and is quiet when everything is in place.
 """
 
 # This file alone must also be readable by an older Python, such as the 3.9 that macOS carries: it

@@ -1,8 +1,9 @@
-"""Processes under measurement: where they run, and how much CPU they have used."""
+"""Processes under measurement: where they run, how much CPU they have used, how much memory they hold."""
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -28,51 +29,97 @@ def pin(core: int, pid: int = 0) -> None:
         os.sched_setaffinity(pid, {core})
 
 
-class Measured:
-    """A child process: its CPU seconds and resident kilobytes as the kernel counts them (Linux)."""
+@contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """Keep this process, and whatever it starts meanwhile, on one core until the block ends."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    pin(core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
+
+def raise_file_limit() -> None:
+    """Thousands of streams need as many file descriptors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Measured:
+    """A process and its children: their CPU seconds and their kilobytes as the kernel counts them (Linux)."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return sum(_cpu_seconds(pid) for pid in _family(self.pid))
 
-    def resident_kb(self) -> int:
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-        return 0
+    def kilobytes(self) -> int:
+        """Return what they hold, pages that several of them share counted once."""
+        return sum(_kilobytes(pid) for pid in _family(self.pid))
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            yield from _family(int(child))
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _kilobytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"/proc/{pid}/smaps_rollup names no Pss; the benchmark needs Linux 4.14 or newer")
 
 
 @contextmanager
 def run(*command: str, core: int, env: Mapping[str, str] | None = None) -> Iterator[Measured]:
-    """Run a process for as long as the block; its output goes to a file, shown if it does not start."""
+    """Run a process for as long as the block; its output goes to a file, shown if it ends too early."""
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-            start_new_session=True,
-        )
-        pin(core, process.pid)
+        with pinned(core):  # inherited: what the process starts at once would escape a later call
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
         try:
-            yield Measured(process)
-            if process.poll() is not None:
+            yield Measured(process.pid)
+        finally:
+            early = process.poll()
+            if early is not None:
                 output.seek(0)
                 sys.stderr.write(output.read().decode(errors="replace"))
-                raise RuntimeError(f"{command} ended with {process.returncode}")
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                sys.stderr.write(f"{' '.join(command)} ended too early, with {early}\n")
+            stop(process)
+        if early is not None:
+            raise RuntimeError(f"{command} ended with {early}")
 
 
-def wait_for_port(port: int, seconds: float = 30) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was started with a session of its own, and what it has started."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for_port(port: int, seconds: float = 60) -> None:
     """Return when something listens there."""
     deadline = time.monotonic() + seconds
     while True:

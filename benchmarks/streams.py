@@ -1,161 +1,222 @@
-"""Rows about streams: one job to many, many jobs to one each."""
+"""Streams that stand open on one side, and what happens when events are published to them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from redis import Redis
-
-from benchmarks.processes import CLIENT_CORE, SERVER_CORE, Measured, free_port, pin, run, wait_for_port
+from benchmarks.bench import Bench
+from benchmarks.processes import CLIENT_CORE, Measured, pinned, stop
 from benchmarks.publisher import create
 from benchmarks.reader import Reader
+from benchmarks.sides import MILEPOST, Server, Side
 
-SETTLE_SECONDS = 0.5
-OPEN_SECONDS = 30.0
-LAST_SECONDS = 15.0
-"""After the last event was published, what is still on its way may take so long."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """`streams` streams over `jobs` jobs, `events` events in all, `per_second` of them."""
-
-    name: str
-    jobs: int
-    streams: int
-    events: int
-    per_second: float
-
-    @property
-    def deliveries(self) -> int:
-        return self.events * self.streams // self.jobs
+OPEN_SECONDS = 120.0
+LAST_SECONDS = 4.0
+"""After the last event was published, what is still on its way may take so long; who is later is seconds behind."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one side did with one shape."""
+class Run:
+    """What one side did with `expected` deliveries. Seconds; CPU shares are of one core, over the same time."""
 
     side: str
-    shape: Shape
+    offered: float
+    published: float
+    expected: int
     delivered: int
     seconds: float
     p50: float
     p99: float
-    cpu_per_delivery: float
-    cpu_share: float
-    kb_per_stream: float
+    server_cpu: float
+    client_share: float
+    publisher_share: float
+    redis_share: float
+    bytes_each: float
+
+    @property
+    def per_second(self) -> float:
+        return self.delivered / self.seconds
+
+    @property
+    def cpu_each(self) -> float:
+        return self.server_cpu / max(1, self.delivered)
+
+    @property
+    def server_share(self) -> float:
+        return self.server_cpu / self.seconds
+
+    @property
+    def complete(self) -> bool:
+        return self.delivered >= self.expected
+
+
+@dataclass
+class Standing:
+    """A server with all its streams open, and the process that publishes to them."""
+
+    bench: Bench
+    side: Side
+    jobs: int
+    streams: int
+    server: Server
+    reader: Reader
+    publisher: subprocess.Popen[bytes]
+
+    def publish(self, events: int, per_second: float) -> Run:
+        """Publish at a rate, read what arrives, and look at who used how much of which core."""
+        deliveries = events * self.streams // self.jobs
+        redis, publisher = self.bench.redis, Measured(self.publisher.pid)
+        before = [process.cpu_seconds() for process in (self.server.process, redis, publisher)]
+        own, began = time.process_time(), time.monotonic()
+        self._order(events, per_second)
+        seen = self.reader.read(deliveries=deliveries, seconds=events / per_second + LAST_SECONDS)
+        seconds = max(seen.last - began, 1e-9)
+        own = time.process_time() - own
+        after = [process.cpu_seconds() for process in (self.server.process, redis, publisher)]
+        server, redis_cpu, publisher_cpu = (b - a for a, b in zip(before, after, strict=True))
+        return Run(
+            side=self.side.name,
+            offered=per_second,
+            published=events / self._answer(),
+            expected=deliveries,
+            delivered=seen.deliveries,
+            seconds=seconds,
+            p50=seen.percentile(0.5),
+            p99=seen.percentile(0.99),
+            server_cpu=server,
+            client_share=own / seconds,
+            publisher_share=publisher_cpu / seconds,
+            redis_share=redis_cpu / seconds,
+            bytes_each=seen.received_bytes / max(1, seen.deliveries),
+        )
+
+    def warm(self) -> None:
+        """Return when every stream gets what is published: before that, none may be measured."""
+        heard: set[int] = set()
+        deadline = time.monotonic() + OPEN_SECONDS
+        while len(heard) < self.streams:
+            self._order(self.jobs, 5000)
+            heard |= self.reader.heard(1.0)
+            self._answer()
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{self.side.name}: {len(heard)} of {self.streams} streams get what is published,"
+                    f" {OPEN_SECONDS:g} s after they were opened"
+                )
+        self.reader.drain()
+
+    def _order(self, events: int, per_second: float) -> None:
+        assert self.publisher.stdin is not None
+        self.publisher.stdin.write(f"{events} {per_second}\n".encode())
+        self.publisher.stdin.flush()
+
+    def _answer(self) -> float:
+        """Return the seconds that the publisher took; streams may still get what it has published."""
+        assert self.publisher.stdout is not None
+        words = self.publisher.stdout.readline().split()
+        if not words:
+            raise RuntimeError(f"{self.side.name}: the publisher has ended; what it said is above")
+        return float(words[0])
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How one side took a storm of new streams, and what they cost it once they stand. Seconds, kilobytes."""
+
+    streams: int
+    seconds: float
+    turned_away: int
+    server_cpu: float
+    client_cpu: float
+    redis_cpu: float
+    kilobytes: int
     redis_connections: int
 
+    @property
+    def per_second(self) -> float:
+        return self.streams / self.seconds
 
-def server(side: str, url: str, port: int, data_dir: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the command and the environment of one side's server."""
-    module = "milepost_api" if side == "milepost" else "benchmarks.tutorial"
-    env = {
-        "MILEPOST_REDIS_URL": url,
-        "MILEPOST_PORT": str(port),
-        "MILEPOST_DATA_DIR": data_dir,
-        "MILEPOST_LOG_LEVEL": "error",
-    }
-    return (sys.executable, "-m", module), env
+    @property
+    def kilobytes_each(self) -> float:
+        return self.kilobytes / self.streams
 
 
-def measure(side: str, shape: Shape, url: str, data_dir: str) -> Row:
-    """Run one shape against one side."""
-    port, prefix = free_port(), f"bench-{os.getpid()}-{time.monotonic_ns()}-"
-    jobs = [f"{prefix}{n}" for n in range(shape.jobs)]
-    command, env = server(side, url, port, data_dir)
-    path = "/v1/jobs/{}/status/stream" if side == "milepost" else "/stream/{}"
-    asyncio.run(create(url, jobs))
-    connections = _clients(url)
-    with run(*command, core=SERVER_CORE, env=env) as process:
-        wait_for_port(port)
-        before_kb = process.resident_kb()
-        reader = Reader(port)
-        reader.open_many([path.format(jobs[n % shape.jobs]) for n in range(shape.streams)])
-        _wait_until_open(side, shape, reader, url, jobs)
-        per_stream = (process.resident_kb() - before_kb) / shape.streams
-        used = _clients(url) - connections
-        row = _publish_and_read(side, shape, url, prefix, reader, process, per_stream, used)
-        reader.close()
-    return row
+@contextmanager
+def opened(bench: Bench, side: Side, jobs: int, streams: int) -> Iterator[Opening]:
+    """Start one side, open `streams` over `jobs` as fast as it lets them in, and keep them until the block ends."""
+    connections = bench.connections()
+    with serving(bench, side, jobs) as (server, prefix):
+        with Reader(server.port) as first:
+            first.open(
+                [side.path.format(f"{prefix}0")], side.ready, OPEN_SECONDS
+            )  # what is made once is made now
+        before = server.process.kilobytes()
+        with Reader(server.port) as reader:
+            paths = [side.path.format(f"{prefix}{number % jobs}") for number in range(streams)]
+            cpu = [process.cpu_seconds() for process in (server.process, bench.redis)]
+            own = time.process_time()
+            took = reader.open(paths, side.ready, OPEN_SECONDS)
+            own = time.process_time() - own
+            used = [process.cpu_seconds() for process in (server.process, bench.redis)]
+            reader.drain(1.0)
+            yield Opening(
+                streams=streams,
+                seconds=took.seconds,
+                turned_away=took.turned_away,
+                server_cpu=used[0] - cpu[0],
+                client_cpu=own,
+                redis_cpu=used[1] - cpu[1],
+                kilobytes=server.process.kilobytes() - before,
+                redis_connections=bench.connections() - connections,
+            )
 
 
-def _wait_until_open(side: str, shape: Shape, reader: Reader, url: str, jobs: list[str]) -> None:
-    """Return when every stream would get the next event: before that, none may be published."""
-    deadline = time.monotonic() + OPEN_SECONDS
-    while time.monotonic() < deadline:
-        spoken = reader.settle(SETTLE_SECONDS)
-        if side == "tutorial":  # it says nothing before the first event; Redis knows who has subscribed
-            spoken = _subscriptions(url, jobs)
-        if spoken >= shape.streams:
-            reader.settle(SETTLE_SECONDS)
-            return
-    raise RuntimeError(f"{side}: not all of {shape.streams} streams were open after {OPEN_SECONDS:g} s")
+@contextmanager
+def serving(bench: Bench, side: Side, jobs: int) -> Iterator[tuple[Server, str]]:
+    """Start one side and make the jobs; yields it, and what the jobs' names begin with."""
+    bench.flush()
+    prefix = f"bench-{os.getpid()}-{time.monotonic_ns()}-"
+    if side is MILEPOST:
+        asyncio.run(create(bench.url, [f"{prefix}{number}" for number in range(jobs)]))
+    with side.start(bench) as server:
+        yield server, prefix
 
 
-def _publish_and_read(
-    side: str,
-    shape: Shape,
-    url: str,
-    prefix: str,
-    reader: Reader,
-    process: Measured,
-    per_stream: float,
-    used: int,
-) -> Row:
-    arguments = (side, url, prefix, str(shape.jobs), str(shape.events), str(shape.per_second))
-    publisher = subprocess.Popen(
-        (sys.executable, "-m", "benchmarks.publisher", *arguments),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    pin(CLIENT_CORE, publisher.pid)
-    assert publisher.stdin is not None
+@contextmanager
+def standing(bench: Bench, side: Side, jobs: int, streams: int) -> Iterator[Standing]:
+    """Start one side, open `streams` over `jobs`, and have somebody ready to publish."""
+    with (
+        serving(bench, side, jobs) as (server, prefix),
+        Reader(server.port) as reader,
+        _publisher(side.publish, server.publish_url, prefix, jobs) as publisher,
+    ):
+        paths = [side.path.format(f"{prefix}{number % jobs}") for number in range(streams)]
+        reader.open(paths, side.ready, OPEN_SECONDS)
+        found = Standing(bench, side, jobs, streams, server, reader, publisher)
+        found.warm()
+        yield found
+
+
+@contextmanager
+def _publisher(kind: str, url: str, prefix: str, jobs: int) -> Iterator[subprocess.Popen[bytes]]:
+    with pinned(CLIENT_CORE):
+        publisher = subprocess.Popen(
+            (sys.executable, "-m", "benchmarks.publisher", kind, url, prefix, str(jobs)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
     assert publisher.stdout is not None
-    publisher.stdout.readline()
-    reader.settle(0.5)
-    cpu, began = process.cpu_seconds(), time.monotonic()
-    publisher.stdin.write(b"go\n")
-    publisher.stdin.flush()
-    most = shape.events / shape.per_second + LAST_SECONDS
-    seen = reader.read(deliveries=shape.deliveries, seconds=most)
-    cpu = process.cpu_seconds() - cpu
-    seconds = max(seen.last - began, 1e-9)
-    publisher.stdin.close()
-    publisher.wait(30)
-    return Row(
-        side=side,
-        shape=shape,
-        delivered=seen.deliveries,
-        seconds=seconds,
-        p50=seen.percentile(0.5),
-        p99=seen.percentile(0.99),
-        cpu_per_delivery=cpu / max(1, seen.deliveries),
-        cpu_share=cpu / seconds,
-        kb_per_stream=per_stream,
-        redis_connections=used,
-    )
-
-
-def _subscriptions(url: str, jobs: list[str]) -> int:
-    with Redis.from_url(url) as redis:
-        found: Any = redis.pubsub_numsub(*(f"job:{job_id}" for job_id in jobs))
-        return sum(count for _, count in found)
-
-
-def _clients(url: str) -> int:
-    with Redis.from_url(url) as redis:
-        return int(redis.info("clients")["connected_clients"])
-
-
-def raise_file_limit() -> None:
-    """Thousands of streams need as many file descriptors."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        if publisher.stdout.readline().strip() != b"ready":
+            raise RuntimeError("the publisher did not start; what it said is above")
+        yield publisher
+    finally:
+        stop(publisher)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import tempfile
 import time
+from pathlib import Path
 
 from devtools.console import CommandFailed, Stop, quietly, say, works
 
@@ -40,6 +43,40 @@ def install(*packages: str, purpose: str) -> None:
             patiently(wanted, deadline)
     except CommandFailed as failure:
         raise Stop(f"apt could not install {' '.join(packages)}:\n{failure.tail(6)}") from None
+
+
+def unpack(*packages: str, folder: Path, purpose: str) -> None:
+    """Unpack Debian packages, and what they need that is not here, below a folder; or raise Stop with the reason.
+
+    Nothing is installed: no service starts or is enabled, no port is taken, and no root is needed.
+    """
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise Stop("there is no apt-get on this machine")
+    say(f"Fetching {purpose} with apt, to use them here only: {' '.join(packages)}.")
+    try:
+        try:
+            fetch(packages, folder)
+        except CommandFailed:
+            # A machine that never asked for the lists of packages, or asked long ago. Asking needs root.
+            if (as_root := privilege()) is None:
+                raise
+            deadline = time.monotonic() + LOCK_WAIT_SECONDS
+            patiently([*as_root, "env", "LC_ALL=C", "apt-get", "update", "-qq"], deadline)
+            fetch(packages, folder)
+    except CommandFailed as failure:
+        raise Stop(f"apt could not fetch {' '.join(packages)}:\n{failure.tail(6)}") from None
+
+
+def fetch(packages: tuple[str, ...], folder: Path) -> None:
+    """Download what installing the packages would add to this machine, and unpack it below the folder."""
+    wanted = ["apt-get", "install", "--simulate", "--no-install-recommends", *packages]
+    # `Inst NAME (VERSION ...)`; with `[OLD]` after the name it is here already, in a version that will do.
+    missing = re.findall(r"^Inst (\S+) \(", quietly(wanted, env={"LC_ALL": "C"}), re.MULTILINE)
+    with tempfile.TemporaryDirectory() as archives:
+        quietly(["apt-get", "download", "-qq", *missing], env={"LC_ALL": "C"}, cwd=Path(archives))
+        folder.mkdir(parents=True, exist_ok=True)
+        for archive in sorted(Path(archives).glob("*.deb")):
+            quietly(["dpkg-deb", "--extract", archive, folder])
 
 
 def patiently(command: list[str], deadline: float) -> None:

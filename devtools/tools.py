@@ -1,4 +1,4 @@
-"""What the tests need and Python's package index does not have: a browser, a Redis, npm's EventSource.
+"""What the tests need and Python's package index does not have: a browser, a Redis, proxies, npm's EventSource.
 
 Each is found or brought, never left out: a test that is skipped for want of a tool is a test
 nobody knows is missing.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from devtools import apt
+from devtools import apt, proxies
 from devtools.console import CommandFailed, Stop, quietly, say
 from devtools.environment import BIN, PYTHON, ROOT, VENV
 
@@ -35,6 +35,7 @@ def for_tests() -> dict[str, str]:
         "MILEPOST_TEST_CHROMIUM": str(chromium(node)),
         # Playwright's own Node wants libatomic1, which minimal systems lack; this one does not.
         "PLAYWRIGHT_NODEJS_PATH": str(node),
+        **proxies.for_tests(),
         "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)]),
     }
 

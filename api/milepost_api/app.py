@@ -29,6 +29,7 @@ from milepost_api.caretaker import (
 )
 from milepost_api.catalogue import Offers
 from milepost_api.crossing import cross_origin
+from milepost_api.descriptors import room_for_streams
 from milepost_api.desk import Desk
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
@@ -54,6 +55,7 @@ from milepost_api.routes import (
 )
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
+from milepost_api.streaming import open_lanes
 from milepost_api.tokens import Seals
 from milepost_api.views import job_wire
 
@@ -119,10 +121,14 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
             subscriber,
             Memory(store, revival, answer_seconds=seconds),
             lambda job: job_wire(root_path, job),
-            Times(answer=seconds),
+            Times(answer=seconds, rotate=settings.stream_seconds_max),
             explain=roster.explain,
+            stream_limit=settings.stream_limit or room_for_streams(),
         )
     )
+    lanes = None
+    if settings.stream_writer == "lanes":
+        lanes = await stack.enter_async_context(open_lanes(hub, ping_seconds=settings.ping_seconds))
     return Services(
         settings=settings,
         engines=engines,
@@ -137,6 +143,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         lookup=Lookup(redis, store, roster, answer_seconds=seconds),
         revival=revival,
         hub=hub,
+        lanes=lanes,
     )
 
 

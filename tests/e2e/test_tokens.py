@@ -38,6 +38,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     settings = {
         "MILEPOST_API_KEYS": f"{KEY},globex:{OTHER_KEY}",
         "MILEPOST_TOKEN_GRACE_SECONDS": str(GRACE_SECONDS),
+        "MILEPOST_PING_SECONDS": "1",  # streams that ride along are looked at so often
         "MILEPOST_LOG_LEVEL": "debug",
     }
     with RedisServer(folder / "redis") as redis:

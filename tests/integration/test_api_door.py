@@ -180,27 +180,6 @@ async def test_a_request_id_that_is_not_plain_is_replaced(api: Api) -> None:
     assert answer.headers["x-request-id"] != "a b"
 
 
-async def test_health_says_which_part_fails(api: Api, redis_server: RedisServer) -> None:
-    """Alive is not ready: without Redis the process stays, and gets no traffic."""
-    assert (await api.http.get("/readyz")).json()["parts"] == {
-        "redis": "ok",
-        "database": "ok",
-        "schema": "ok",
-        "process": "ok",
-    }
-    redis_server.stop()
-    assert (await api.http.get("/healthz")).status_code == 200
-    ready = await api.http.get("/readyz")
-    assert (ready.status_code, ready.headers["content-type"]) == (503, "application/problem+json")
-    assert ready.json()["parts"]["redis"] != "ok" == ready.json()["parts"]["schema"]
-
-
-async def test_a_process_that_leaves_is_not_ready(api: Api) -> None:
-    """A load balancer stops sending before the door is shut."""
-    api.services.hub.draining.set()
-    assert (await api.http.get("/readyz")).status_code == 503
-
-
 async def test_the_openapi_document_is_served_and_complete(api: Api) -> None:
     """Every reference resolves and every operation has a stable id."""
     document = (await api.http.get("/openapi.json")).json()

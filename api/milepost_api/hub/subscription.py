@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import structlog
@@ -17,8 +16,20 @@ from milepost.events import Ended, Gap, Reconnect, Snapshot, end_of
 from milepost.ids import new_job_id
 from milepost.job import Job
 from milepost.log import View
-from milepost_api.hub.frames import Frame, Place, conflate, durable, ended, gap, reconnect
+from milepost_api.hub.frames import (
+    COMMENT,
+    DEGRADED,
+    LIVE,
+    Frame,
+    Place,
+    conflate,
+    durable,
+    ended,
+    gap,
+    reconnect,
+)
 from milepost_api.hub.hub import Hub, Recalled, snapshot_of
+from milepost_api.hub.seats import Seat
 from milepost_api.hub.topic import Topic
 
 CONFLATE_FRAMES = 32
@@ -27,8 +38,16 @@ CONFLATE_FRAMES = 32
 RETRY_MS = (500, 5500)
 """When to come back, in ms: spread, so that a restart is not followed by a stampede."""
 
-ALWAYS = frozenset({Snapshot.type, Ended.type, Gap.type, Reconnect.type})
+ROTATION_RETRY_MS = (100, 1000)
+"""The same for a stream that was only open for long: others that opened with it leave at other moments."""
+
+ALWAYS = frozenset({Snapshot.type, Ended.type, Gap.type, Reconnect.type, COMMENT})
 log = structlog.get_logger("milepost.hub")
+
+
+def wanted(frame: Frame, kinds: frozenset[str] | None) -> bool:
+    """Whether somebody who asked for `kinds` is to be sent this frame."""
+    return kinds is None or frame.kind in kinds or frame.kind in ALWAYS
 
 
 class AlreadyEnded(Exception):
@@ -42,7 +61,7 @@ class Wishes:
     The end, and what a reader must be told about its connection, come at once and always.
     """
 
-    kinds: Collection[str] | None = None
+    kinds: frozenset[str] | None = None
     min_interval_seconds: float = 0.0
     until: float = math.inf
     """When, by the clock of the event loop, it may read no more: its token is over."""
@@ -51,15 +70,59 @@ class Wishes:
 class Subscription:
     """Made by `subscribe`; `next` until `finished`, then `close` whatever happens."""
 
+    __slots__ = (
+        "_due",
+        "_first",
+        "_generation",
+        "_hub",
+        "_missed",
+        "_topic",
+        "_wishes",
+        "finished",
+        "place",
+        "rotates_at",
+        "seat",
+        "seq",
+        "told_degraded",
+    )
+
     def __init__(self, hub: Hub, topic: Topic | None, first: list[Frame], seq: int, wishes: Wishes) -> None:
-        self._hub, self._topic, self._first, self._seq, self._wishes = hub, topic, first, seq, wishes
+        self._hub, self._topic, self._first, self.seq, self._wishes = hub, topic, first, seq, wishes
         self._generation = topic.generation if topic else 0
         self._missed = topic.last if topic else 0
         """What it missed before it came is all replayed; only later it can be too slow."""
-        self._place: Place | None = None
+        self.place: Place | None = None
         """Where the reader believes the job to stand; None: it may believe anything."""
         self._due = 0.0
+        self.told_degraded = False
+        self.rotates_at = min(hub.rotation() if topic else math.inf, wishes.until)
+        self.seat: Seat | None = None
         self.finished = False
+
+    @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds of events that it wants, None for all."""
+        return self._wishes.kinds
+
+    @property
+    def level_with(self) -> Topic | None:
+        """The topic, if the reader has all that it holds, and wants what follows as it comes."""
+        topic = self._topic
+        if topic is None or self._first or self.finished or self._wishes.min_interval_seconds:
+            return None
+        if topic.generation != self._generation or topic.gone:
+            return None
+        if (
+            self._leaving(asyncio.get_running_loop().time())
+            or self.told_degraded != self._hub.health.degraded
+        ):
+            return None
+        return None if self.seq != topic.last or self._standing(topic) else topic
+
+    def told(self, place: Place | None, ended: bool) -> None:
+        """Take note that the reader was told by somebody else where the job stands, or that it has ended."""
+        self.place = self.place if place is None else place
+        self.finished = self.finished or ended
 
     async def next(self, timeout_seconds: float) -> list[Frame]:
         """Return what is new, at least one frame; [] when nothing was for `timeout_seconds`."""
@@ -73,7 +136,8 @@ class Subscription:
             if pulse is None:
                 self.finished = True
                 break
-            until = min(deadline, self._wishes.until, self._due if clock() < self._due else math.inf)
+            now = clock()
+            until = min(deadline, *(at for at in (self._due, self.rotates_at) if at > now))
             try:
                 async with asyncio.timeout_at(until):
                     await pulse.wait()
@@ -83,13 +147,15 @@ class Subscription:
         return []
 
     def close(self) -> None:
-        """Give the topic back. Idempotent."""
+        """Give topic and seat back. Idempotent."""
+        if self.seat is not None:
+            self.seat.leave()
         topic, self._topic = self._topic, None
         if topic is not None:
             self._hub.leave(topic)
 
     async def _look(self, now: float) -> list[Frame]:
-        leaving = "shutdown" if self._hub.draining.is_set() else "token" if now >= self._wishes.until else ""
+        leaving = self._leaving(now)
         if now < self._due and not leaving and self._topic and not self._topic.done:
             return []
         try:
@@ -101,11 +167,26 @@ class Subscription:
             return self._goodbye("deleted")
         if leaving and not self.finished:
             return [*frames, *self._goodbye(leaving)]
-        return frames
+        return frames if self.finished else [*frames, *self._health()]
+
+    def _leaving(self, now: float) -> str:
+        """Why the reader is to come back to another connection, if it is."""
+        if self._hub.draining.is_set():
+            return "shutdown"
+        rotates = now >= self.rotates_at and self._topic and not self._topic.done
+        return ("token" if now >= self._wishes.until else "rotation") if rotates else ""
+
+    def _health(self) -> list[Frame]:
+        """What is said once when events begin to lag, and once when they do not any more."""
+        degraded = self._hub.health.degraded
+        if degraded == self.told_degraded:
+            return []
+        self.told_degraded = degraded
+        return [DEGRADED if degraded else LIVE]
 
     def _goodbye(self, reason: str) -> list[Frame]:
         self.finished = True
-        return [reconnect(reason, random.randint(*RETRY_MS))]
+        return [reconnect(reason, random.randint(*(ROTATION_RETRY_MS if reason == "rotation" else RETRY_MS)))]
 
     async def _take(self) -> list[Frame]:
         while frames := await self._more():
@@ -122,24 +203,24 @@ class Subscription:
             return []
         if topic.generation != self._generation:
             return await self._again(topic, topic.reason)
-        held = topic.after(self._seq)
+        held = topic.after(self.seq)
         return await self._caught_up(topic) if held is None else held or self._standing(topic)
 
     def _standing(self, topic: Topic) -> list[Frame]:
         """Where the job stands is said when there is nothing else to say: what came before may have ended it."""
-        known = topic.standing is None or topic.standing.place == self._place
+        known = topic.standing is None or topic.standing.place == self.place
         return [topic.standing] if topic.standing and not known else []
 
     async def _caught_up(self, topic: Topic) -> list[Frame]:
         """The reader fell off the ring: what it missed is in the history, unless it is very far behind."""
-        view = await self._hub.read(topic.job_id, Cursor(topic.epoch or "", self._seq))
+        view = await self._hub.read(topic.job_id, Cursor(topic.epoch or "", self.seq))
         if view.gap is not None or topic.generation != self._generation:
             return await self._again(topic, view.gap or topic.reason)
         return _framed(view)
 
     async def _again(self, topic: Topic, reason: str) -> list[Frame]:
         """Start again from a snapshot, and say so."""
-        lost = gap(topic.job_id, f"{topic.epoch}-{self._seq}", reason)
+        lost = gap(topic.job_id, f"{topic.epoch}-{self.seq}", reason)
         try:
             view = await self._hub.view_in_step(topic)
         except JobNotFound:
@@ -152,17 +233,15 @@ class Subscription:
 
     def _wanted(self, frames: list[Frame]) -> list[Frame]:
         for frame in frames:
-            if frame.kind == Snapshot.type or frame.seq > self._seq:  # a snapshot may lead back
-                self._seq = frame.seq
+            if frame.kind == Snapshot.type or frame.seq > self.seq:  # a snapshot may lead back
+                self.seq = frame.seq
             if frame.place is not None:
-                self._place = frame.place
+                self.place = frame.place
         self.finished = frames[-1].is_end
         behind = len(frames) > CONFLATE_FRAMES and frames[0].seq > self._missed
         if behind or self._wishes.min_interval_seconds:
             frames = conflate(frames)
-        if self._wishes.kinds is not None:
-            frames = [frame for frame in frames if frame.kind in self._wishes.kinds or frame.kind in ALWAYS]
-        return frames
+        return [frame for frame in frames if wanted(frame, self._wishes.kinds)]
 
 
 async def subscribe(
@@ -171,9 +250,22 @@ async def subscribe(
     """Return the reader's subscription, with what it must be sent first already decided.
 
     `cursor_text` is what the client sent as its last event id, whatever that is. Raises `AlreadyEnded` when
-    it has the end, `JobNotFound` when neither Redis nor SQL has the job for this `tenant`, `StoreUnavailable`.
+    it has the end, `JobNotFound` when neither Redis nor SQL has the job for this `tenant`, `StoreUnavailable`,
+    `Crowded` when this process has as many streams as it may.
     """
-    wishes = wishes or Wishes()
+    seat = hub.seats.take()
+    try:
+        subscription = await _subscribe(hub, job_id, cursor_text, wishes or Wishes(), tenant)
+    except BaseException:
+        seat.leave()
+        raise
+    subscription.seat = seat
+    return subscription
+
+
+async def _subscribe(
+    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes, tenant: str
+) -> Subscription:
     cursor = Cursor.parse(cursor_text) if cursor_text else None
     try:
         return await _in_log(hub, job_id, cursor_text, wishes, tenant)

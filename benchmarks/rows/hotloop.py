@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import tqdm
 from milepost_worker.outbox import REPORT_SECONDS, Outbox
 
+from benchmarks.bench import Bench
+from benchmarks.report import Reach, Table, times
 from milepost import progress
 from milepost.log import Claim, ReportCalls
 from milepost.reporting import HERE, Place, Reporter
@@ -32,6 +34,20 @@ def measure(items: int = ITEMS) -> list[Row]:
     """Measure every kind of loop, inside a job whose reports are taken as a worker takes them."""
     with _job():
         return [Row(name, min(_once(loop, items) for _ in range(ROUNDS))) for name, loop in LOOPS.items()]
+
+
+def show(bench: Bench) -> list[Table]:
+    bench.say(f"{ITEMS:,} items in six kinds of loop")
+    found = {row.name: row.nanoseconds for row in measure()}
+    theirs = found["tqdm"]
+    lines = [(name, f"{each:.1f}", times(each, theirs)) for name, each in found.items()]
+    dearest, beside = max(found["progress()"], found["progress.advance"]), found["progress.tqdm"] / theirs
+    reach = [
+        Reach("`progress()` in a hot loop", "<= 1 us a call", f"{dearest / 1e3:.2f} us", dearest <= 1000),
+        Reach("`progress.tqdm` beside tqdm's own loop", "< 1.1 x", f"{beside:.2f} x", beside < 1.1),
+    ]
+    title = f"a loop of {ITEMS:,} items, inside a job"
+    return [Table(title, ("", "ns an item", "beside tqdm"), lines, (), reach)]
 
 
 def _once(loop: Callable[[int], None], items: int) -> float:

@@ -16,7 +16,9 @@ from milepost_api.records import JobRecord, JobStore, open_engines, schema
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from benchmarks.processes import SERVER_CORE, pin
+from benchmarks.bench import Bench
+from benchmarks.processes import SERVER_CORE, pinned
+from benchmarks.report import Table
 from milepost.ids import new_job_id
 from milepost.job import Status
 from milepost.log import JobLog
@@ -49,6 +51,24 @@ def measure(url: str, directory: str) -> Recovery:
         structlog.reset_defaults()
 
 
+def show(bench: Bench) -> list[Table]:
+    bench.say(f"{JOBS:,} open jobs after a flush")
+    with pinned(SERVER_CORE):
+        found = measure(bench.url, str(bench.folder("recovery")))
+    line = (
+        "milepost",
+        f"{found.jobs:,}",
+        f"{found.seconds:.1f}",
+        f"{found.jobs / found.seconds:,.0f}",
+        f"{found.cpu / found.jobs * 1e6:.0f}",
+        f"{found.slowest * 1e3:.1f} ({found.slowest_command})",
+        f"{found.median_wait * 1e3:.1f}",
+        f"{found.longest_wait * 1e3:.1f}",
+    )
+    columns = ("", "jobs", "s", "jobs/s", "CPU us each", "Redis's slowest, ms", "others wait ms", "at most")
+    return [Table(f"{JOBS:,} open jobs in SQLite, Redis flushed -> all are there again", columns, [line])]
+
+
 def _drop() -> str:
     raise structlog.DropEvent
 
@@ -63,7 +83,6 @@ async def _measure(url: str, directory: str) -> Recovery:
         await redis.config_set("slowlog-log-slower-than", 500)
         await redis.slowlog_reset()
         dispatcher = Dispatcher(JobStore(engines), JobLog(redis), redis, Lifecycle(redis, "bench"))
-        pin(SERVER_CORE)
         with _pinging(url) as waits:
             began, cpu = time.monotonic(), time.process_time()
             await dispatcher.round()

@@ -15,7 +15,9 @@ from milepost_api.recorder import Recorder
 from milepost_api.records import JobRecord, JobStore, new_job, open_engines, schema
 from redis.asyncio import Redis
 
+from benchmarks.bench import Bench
 from benchmarks.processes import CLIENT_CORE, SERVER_CORE, pin
+from benchmarks.report import Table
 from milepost.ids import new_job_id
 from milepost.job import NO_PROGRESS, Status
 from milepost.log import JobLog
@@ -43,6 +45,23 @@ class Recorded:
 def measure(database: str, url: str, directory: str) -> Recorded:
     """Record the lives of `JOBS` jobs that ended while no recorder ran: all of them wait when it begins."""
     return asyncio.run(_measure(database, url, directory))
+
+
+def show(bench: Bench) -> list[Table]:
+    lines = []
+    for database in DATABASES:
+        bench.say(f"the recorder, {database}")
+        found = measure(database, bench.url, str(bench.folder("recorder")))
+        lines.append(
+            (
+                found.database,
+                f"{found.events / found.seconds:,.0f}",
+                f"{found.cpu / found.events * 1e6:.0f}",
+                f"{found.recorded:,} of {JOBS:,}",
+            )
+        )
+    title = f"{EVENTS:,} lifecycle events that wait in Redis -> SQL, one recorder on one core"
+    return [Table(title, ("", "events/s", "CPU us each", "ends recorded"), lines)]
 
 
 async def _measure(database: str, url: str, directory: str) -> Recorded:

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from redis import Redis
 
+from benchmarks.bench import Bench
 from benchmarks.processes import CLIENT_CORE, SERVER_CORE, Measured, free_port, pin, run, wait_for_port
+from benchmarks.report import Table
 from tests.support.postgres import PostgresServer
 from tests.support.process import Process
 
@@ -51,6 +53,24 @@ def measure(side: str, url: str, directory: str) -> Submitted:
         waits = asyncio.run(_submit(address, body, SUBMISSIONS))
         seconds, cpu = time.monotonic() - began, server.cpu_seconds() - cpu
         return _figures(side, seconds, cpu, waits)
+
+
+def show(bench: Bench) -> list[Table]:
+    lines: list[tuple[str, ...]] = []
+    for side in SIDES:
+        bench.say(f"{side}, {SUBMISSIONS:,} submissions")
+        found = measure(side, bench.url, str(bench.directory / f"submit-{len(lines)}"))
+        lines.append(
+            (
+                found.side,
+                f"{found.per_second:,.0f}",
+                f"{found.cpu_each * 1e6:.0f}",
+                f"{found.median * 1e3:.1f}",
+                f"{found.p95 * 1e3:.1f}",
+            )
+        )
+    title = f"{SUBMISSIONS:,} submissions, {AT_ONCE} at once, to one process on one core"
+    return [Table(title, ("", "per second", "CPU us each", "p50 ms", "p95 ms"), lines)]
 
 
 def _figures(side: str, seconds: float, cpu: float, waits: list[float]) -> Submitted:

@@ -13,6 +13,8 @@ from typing import Any
 
 from milepost_api.records import JobFilter, JobStore, open_engines
 
+from benchmarks.bench import Bench
+from benchmarks.report import Table
 from tests.support import million
 from tests.support.postgres import PostgresServer, new_database
 
@@ -52,6 +54,23 @@ def measure(side: str, directory: str) -> list[Row]:
     Path(directory).mkdir(parents=True, exist_ok=True)
     with _server(side, directory) as server:
         return asyncio.run(_measure(server, directory))
+
+
+def show(bench: Bench) -> list[Table]:
+    found = []
+    for side in ("postgresql", "sqlite"):
+        bench.say(f"lists on {side}: a million jobs are made first")
+        lines = [
+            (
+                row.name,
+                *(f"{one * 1e3:.1f}" for one in (row.page_p50, row.page_p95, row.count_p50, row.count_p95)),
+            )
+            for row in measure(side, str(bench.folder(f"lists-{side}")))
+        ]
+        title = f"lists of 50 among {JOBS:,} jobs, and counts, on {side}, at the store"
+        columns = ("", "page p50 ms", "p95", "count p50 ms", "p95")
+        found.append(Table(title, columns, lines))
+    return found
 
 
 @contextmanager

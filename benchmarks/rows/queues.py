@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import random
 import statistics
 import sys
@@ -14,8 +15,10 @@ from typing import Any
 
 from redis import Redis
 
+from benchmarks.bench import Bench
 from benchmarks.peers import NOTES
 from benchmarks.processes import SERVER_CORE, run
+from benchmarks.report import Reach, Table, times
 
 NOOPS, PAUSES, ROUNDS = 3000, 300, 40
 
@@ -73,6 +76,35 @@ def measure(peer: Peer, url: str) -> Figures:
         commands,
         pauses,
     )
+
+
+def show(bench: Bench) -> list[Table]:
+    os.environ["MILEPOST_REDIS_URL"] = bench.url  # the peers' modules read it when they are imported
+    found = []
+    for peer in PEERS:
+        bench.say(peer.name)
+        found.append(measure(peer, bench.url))
+    lines = [
+        (
+            one.name,
+            f"{one.pickup_median * 1e3:.1f}",
+            f"{one.pickup_p95 * 1e3:.1f}",
+            f"{one.noops_per_second:,.0f}",
+            f"{one.commands_per_job:.1f}",
+            f"{one.pauses_per_second:.0f}",
+        )
+        for one in found
+    ]
+    ours, arq = found[-1].noops_per_second, found[1].noops_per_second
+    reach = Reach(
+        "no-op jobs/s through one worker, every event recorded",
+        f">= bare arq tuned ({arq:,.0f}/s)",
+        f"{ours:,.0f}/s, {times(ours, arq)}",
+        ours >= arq,
+    )
+    title = f"queues: {NOOPS:,} no-op jobs, {PAUSES} of 50 ms, 10 jobs at once (ideal: 200/s)"
+    columns = ("", "pick-up ms", "p95", "no-op/s", "commands/job", "50 ms/s")
+    return [Table(title, columns, lines, (), [reach])]
 
 
 async def _pick_ups(module: Any, redis: Redis) -> list[float]:

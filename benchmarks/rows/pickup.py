@@ -12,7 +12,13 @@ import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from benchmarks.bench import Bench
 from benchmarks.processes import CLIENT_CORE, SERVER_CORE, free_port, run, wait_for_port
+from benchmarks.report import Reach, Table, times
+
+SIDES = ("tutorial", "milepost")
+ROUNDS = 60
+MEDIAN = 0.008
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,8 @@ def measure(side: str, url: str, data_dir: str, rounds: int) -> PickUp:
         "MILEPOST_DATA_DIR": data_dir,
         "MILEPOST_LOG_LEVEL": "error",
     }
-    api = "milepost_api" if side == "milepost" else "benchmarks.tutorial"
-    worker = "milepost_worker" if side == "milepost" else "benchmarks.tutorial_worker"
+    api = "milepost_api" if side == "milepost" else "benchmarks.servers.tutorial"
+    worker = "milepost_worker" if side == "milepost" else "benchmarks.servers.tutorial_worker"
     with ExitStack() as stack:
         stack.enter_context(run(sys.executable, "-m", worker, core=CLIENT_CORE, env=env))
         stack.enter_context(run(sys.executable, "-m", api, core=SERVER_CORE, env=env))
@@ -53,6 +59,26 @@ def measure(side: str, url: str, data_dir: str, rounds: int) -> PickUp:
         times[int(len(times) * 0.95)] if times else float("nan"),
         len(seen) - len(times),
     )
+
+
+def show(bench: Bench) -> list[Table]:
+    found = []
+    for side in SIDES:
+        bench.say(f"{side}, {ROUNDS} jobs one after the other")
+        found.append(measure(side, bench.url, str(bench.folder("pickup")), ROUNDS))
+    lines = [
+        (one.side, f"{one.median * 1e3:.1f}", f"{one.p95 * 1e3:.1f}", f"{one.lost} of {ROUNDS}")
+        for one in found
+    ]
+    tutorial, ours = found
+    reach = Reach(
+        "submit -> `running` seen on the stream, median",
+        f"<= {MEDIAN * 1e3:g} ms",
+        f"{ours.median * 1e3:.1f} ms, {times(ours.median, tutorial.median)} the tutorial's",
+        ours.median <= MEDIAN and not ours.lost,
+    )
+    title = "submit -> `running` seen on the stream (idle worker, one after the other)"
+    return [Table(title, ("", "median ms", "p95 ms", "never seen"), lines, (), [reach])]
 
 
 def _wait_for_worker(side: str, port: int) -> None:
