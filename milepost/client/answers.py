@@ -88,6 +88,19 @@ class EventPage:
     gap: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamToken:
+    """What a browser gets instead of an API key; times are RFC 3339. `repr` does not show the token.
+
+    `stream_url` is the path of the stream with the token in it, for an EventSource.
+    """
+
+    token: str = field(repr=False)
+    expires_at: str
+    resumable_until: str
+    stream_url: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEntry:
     """One task that can be submitted. The schemas are JSON Schema; `workers` is how many offer it now."""
@@ -124,6 +137,11 @@ def event_page(wire: Json) -> EventPage:
     """Read what `GET /v1/jobs/{id}/events` answers; unknown events are passed over."""
     events = tuple(event for item in wire["items"] if (event := from_wire(item)) is not None)
     return EventPage(events, wire.get("next"), bool(wire.get("more")), wire.get("gap"))
+
+
+def stream_token(wire: Json) -> StreamToken:
+    """Read what `POST /v1/stream-tokens` answers."""
+    return StreamToken(**{f.name: str(wire[f.name]) for f in fields(StreamToken)})
 
 
 def tasks(wire: Json) -> tuple[TaskEntry, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,12 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 
+from milepost.client import AsyncClient, Invalid, Unauthorized
+from milepost.errors import JobNotFound
 from milepost.log import JobLog
 from milepost.redis import connect
 from tests.support.jobs import PlayedJob
+from tests.support.process import python_environment
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.sse import open_stream
@@ -118,7 +123,7 @@ async def test_a_token_opens_every_reading_of_its_jobs(
 ) -> None:
     """In the address or where a key would be; all else that is asked with it is refused, and says why."""
     job_id = await submitted(house, tags=["nightly"], batch_id="batch-1")
-    wanted = {"jobs": [job_id], "tag": "nightly", "batch": "batch-1", "all": True}
+    wanted: dict[str, Any] = {"jobs": [job_id], "tag": "nightly", "batch": "batch-1", "all": True}
     token = await token_for(house, **{by: wanted[by]})
     with_it: dict[str, Any] = (
         {"params": {"token": token}}
@@ -219,6 +224,44 @@ async def test_what_is_no_token_is_told_what_to_do(
     assert "POST /v1/stream-tokens" in document["detail"]
     assert 'error="invalid_token"' in reply.headers["www-authenticate"]
     assert len(token) < 4 or token not in reply.text
+
+
+async def test_clients_ask_for_tokens_and_take_them(house: Stack, joblog: JobLog) -> None:
+    """The Python client with a key makes one, and with the token in the place of a key follows the job."""
+    job = await finished(joblog)
+    async with AsyncClient(house.url, api_key=KEY) as owner:
+        made = await owner.stream_token([job.id], ttl_seconds=60)
+        with pytest.raises(Invalid):
+            await owner.stream_token([job.id], tag="a")
+    assert made.token not in repr(made)
+    async with AsyncClient(house.url, api_key=made.token) as reader:
+        assert (await reader.wait(job.id)).status == "succeeded"
+        with pytest.raises(Unauthorized, match="A stream token reads 1 job"):
+            await reader.cancel(job.id)
+        with pytest.raises(JobNotFound):
+            await reader.get("another")
+
+
+async def test_the_command_line_prints_a_token(house: Stack, joblog: JobLog) -> None:
+    """Alone on standard output; with --json, all about it; and a usage error where it is not clear for what."""
+    job = await finished(joblog)
+    env = python_environment({"MILEPOST_URL": house.url, "MILEPOST_API_KEY": KEY})
+
+    async def said(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "milepost.cli.main", "token", *arguments]
+        return await asyncio.to_thread(
+            subprocess.run, command, env=env, capture_output=True, text=True, check=False
+        )
+
+    plain, as_json, unclear = await asyncio.gather(
+        said(job.id), said("--tag", "a", "--ttl-seconds", "60", "--json"), said(job.id, "--all")
+    )
+    async with AsyncClient(house.url, api_key=plain.stdout.strip()) as reader:
+        assert (await reader.get(job.id)).done
+    assert "It opens streams until" in plain.stderr
+    assert json.loads(as_json.stdout).keys() == {"token", "expires_at", "resumable_until", "stream_url"}
+    assert (unclear.returncode, unclear.stdout) == (2, "")
+    assert "one of them only" in unclear.stderr
 
 
 async def test_a_wrong_request_for_a_token_is_told_what_is_wrong(house: Stack) -> None:

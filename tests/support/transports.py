@@ -23,9 +23,13 @@ LAST = frozenset({"end", "reconnect"})
 class Reader(Protocol):
     """`status` is that of the answer; `cursor` what to come back with; `clean` whether it ended as it should."""
 
-    status: int
     cursor: str
-    clean: bool | None
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def clean(self) -> bool | None: ...
 
     def events(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what comes, pings left out, until the server ends it. May be called again to go on."""
