@@ -34,6 +34,7 @@ from milepost_api.desk import Desk
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
 from milepost_api.lookup import Lookup
+from milepost_api.many import look, open_multiplexer
 from milepost_api.memory import Memory
 from milepost_api.pages import Pages
 from milepost_api.recorder import Recorder
@@ -48,6 +49,7 @@ from milepost_api.routes import (
     history,
     jobs,
     listing,
+    many,
     status,
     streams,
     submit,
@@ -71,7 +73,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     problems.install(app)
     v1 = APIRouter(prefix="/v1", responses=problems.describe("unauthorized", "internal", "unavailable"))
-    for module in (submit, listing, bulk, jobs, status, streams, history, tokens, catalogue):
+    for module in (submit, listing, bulk, jobs, status, streams, many, history, tokens, catalogue):
         v1.include_router(module.router)
     app.include_router(v1)
     app.include_router(health.router)
@@ -129,6 +131,9 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
     lanes = None
     if settings.stream_writer == "lanes":
         lanes = await stack.enter_async_context(open_lanes(hub, ping_seconds=settings.ping_seconds))
+    multiplexer = await stack.enter_async_context(
+        open_multiplexer(hub, redis, lambda wanted: look(store, wanted), answer_seconds=seconds)
+    )
     return Services(
         settings=settings,
         engines=engines,
@@ -143,6 +148,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         lookup=Lookup(redis, store, roster, answer_seconds=seconds),
         revival=revival,
         hub=hub,
+        many=multiplexer,
         lanes=lanes,
     )
 

@@ -87,7 +87,7 @@ def ping(at: str) -> Frame:
     return control(Ping(at=at))
 
 
-def gap(job_id: str, requested: str, reason: str) -> Frame:
+def gap(job_id: str | None, requested: str, reason: str) -> Frame:
     shown = "".join(c if " " <= c <= "~" else "?" for c in requested[:64])
     return control(Gap(job_id=job_id, requested=shown, reason=reason))
 

@@ -94,6 +94,7 @@ class Hub:
         self._joblog, self._times = joblog, times
         self._line = Line(joblog, explain)
         self._topics: dict[bytes, Topic] = {}
+        self._others: dict[bytes, Callable[[bytes], None]] = {}
         self._opening: dict[Topic, asyncio.Task[None]] = {}
         self._reading: dict[tuple[str, Cursor | None], asyncio.Task[View]] = {}
         self._filling: dict[Topic, asyncio.Task[None]] = {}
@@ -196,6 +197,18 @@ class Hub:
             del self._topics[_key(topic.job_id)]
             self._spawn(self._reader.unsubscribe(live_channel(topic.job_id)))
 
+    # Channels that are about no single job.
+
+    async def listen(self, channel: str, tell: Callable[[bytes], None]) -> None:
+        """Return when all that is published on `channel` is told. Raises `StoreUnavailable`; it is wanted all the same."""
+        self._others[channel.encode()] = tell
+        # In a task like `unlisten`: they reach the reader in the order in which they were called.
+        await asyncio.shield(self._spawn(self._reader.subscribe(channel, self._times.answer)))
+
+    def unlisten(self, channel: str) -> None:
+        if self._others.pop(channel.encode(), None):
+            self._spawn(self._reader.unsubscribe(channel))
+
     # Reading. Never by the task of a stream, which may be cancelled in the middle of a reply.
 
     async def read(self, job_id: str, after: Cursor | None = None) -> View:
@@ -248,6 +261,8 @@ class Hub:
     def _heard(self, channel: bytes, message: bytes) -> None:
         topic = self._topics.get(channel)
         if topic is None:
+            if tell := self._others.get(channel):
+                tell(message)
             return
         place, _, rest = message.partition(b" ")
         kind, _, data = rest.partition(b" ")

@@ -95,9 +95,19 @@ class Subscription:
         """Where the reader believes the job to stand; None: it may believe anything."""
         self._due = 0.0
         self.told_degraded = False
-        self.rotates_at = min(hub.rotation() if topic else math.inf, wishes.until)
+        self.rotates_at = hub.rotation() if topic else math.inf
         self.seat: Seat | None = None
         self.finished = False
+
+    @property
+    def leaves_at(self) -> float:
+        """When it is to come back to another connection, by the clock of the event loop."""
+        return min(self.rotates_at, self._wishes.until)
+
+    @property
+    def topic(self) -> Topic | None:
+        """What it reads; None of a job that is not live any more."""
+        return self._topic
 
     @property
     def kinds(self) -> frozenset[str] | None:
@@ -137,7 +147,7 @@ class Subscription:
                 self.finished = True
                 break
             now = clock()
-            until = min(deadline, *(at for at in (self._due, self.rotates_at) if at > now))
+            until = min(deadline, *(at for at in (self._due, self.leaves_at) if at > now))
             try:
                 async with asyncio.timeout_at(until):
                     await pulse.wait()
@@ -173,8 +183,10 @@ class Subscription:
         """Why the reader is to come back to another connection, if it is."""
         if self._hub.draining.is_set():
             return "shutdown"
+        if now >= self._wishes.until:
+            return "token"
         rotates = now >= self.rotates_at and self._topic and not self._topic.done
-        return ("token" if now >= self._wishes.until else "rotation") if rotates else ""
+        return "rotation" if rotates else ""
 
     def _health(self) -> list[Frame]:
         """What is said once when events begin to lag, and once when they do not any more."""

@@ -156,8 +156,7 @@ class Lane:
             self._write_health(self._lanes.hub.health.degraded)
 
     def turned(self, now: float) -> None:
-        """Say that the connection lives, after silence; and let those go that were here for long enough."""
-        self._part_with([stream for stream in self._everybody() if stream.subscription.rotates_at <= now])
+        """Say that the connection lives, after silence."""
         everybody = self._everybody()
         if not everybody:
             return
@@ -165,6 +164,10 @@ class Lane:
             self._write([ping(times.now())], everybody)
             self._spoke_at = now
         self._lanes.wheel.at(self._spoke_at + self._lanes.ping_seconds, self)
+
+    def part_with(self, stream: LentStream) -> None:
+        """Let a stream go that has something to be told alone."""
+        self._part_with((stream,))
 
     def _everybody(self) -> list[LentStream]:
         return [*self._streams, *self._ahead]
