@@ -192,21 +192,39 @@ async def test_other_jobs_are_answered_like_none(house: Stack, stranger: httpx2.
 
 async def test_a_selection_is_what_the_token_says(house: Stack, stranger: httpx2.AsyncClient) -> None:
     """More jobs than it names are answered as if there were none; another tag, or everything, is refused."""
-    first, second = await submitted(house, tags=["a"]), await submitted(house, tags=["a"])
-    jobs, tag = await token_for(house, jobs=[first]), await token_for(house, tag="a")
+    first, second = [await submitted(house, tags=["selected"], batch_id="selected") for _ in range(2)]
+    jobs, tag = await token_for(house, jobs=[first]), await token_for(house, tag="selected")
 
-    async def status(token: str, **query: Any) -> int:
+    async def refusal(token: str, **query: Any) -> int:
         reply = await stranger.get("/v1/status/stream", params={"token": token, **query})
         return reply.status_code
 
-    assert await status(jobs, job=[first, second]) == 404
-    assert [
-        await status(jobs),
-        await status(jobs, tag="a"),
-        await status(tag),
-        await status(tag, tag="b"),
-    ] == [403] * 4
-    assert await status(tag, tag=["a", "b"]) == 403
+    assert await refusal(jobs, job=[first, second]) == 404
+    assert await refusal(jobs, job=[first, f"{second}@aaaaaaaa-1"]) == 404
+    for token, query in (
+        (jobs, {}),
+        (jobs, {"tag": "a"}),
+        (tag, {}),
+        (tag, {"tag": "b"}),
+        (tag, {"tag": ["selected", "b"]}),
+    ):
+        assert await refusal(token, **query) == 403
+    for wanted in ({"jobs": [first, second]}, {"tag": "selected"}, {"batch": "selected"}, {"all": True}):
+        reply = await house.http.post("/v1/stream-tokens", json=wanted)
+        async with open_stream(house.url + reply.json()["stream_url"]) as stream:
+            assert stream.status == 200
+            told = {(await stream.until("snapshot"))[-1]["job_id"] for _ in range(2)}
+            assert told == {first, second} or "all" in wanted
+
+
+async def test_a_stream_of_many_ends_with_its_token(house: Stack) -> None:
+    """As that of one job does."""
+    await submitted(house, tags=["short"])
+    reply = await house.http.post("/v1/stream-tokens", json={"tag": "short", "ttl_seconds": 1})
+    async with open_stream(house.url + reply.json()["stream_url"]) as stream:
+        assert (await stream.until("reconnect"))[-1]["reason"] == "token"
+        await stream.rest()
+    assert stream.ended_clean
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ class ManyStream:
             self._news.clear()
             if frames := await self._look(clock()):
                 return frames
-            until = min(deadline, self._due) if self._ready and clock() < self._due else deadline
+            due = self._due if self._ready and clock() < self._due else deadline
+            until = min(deadline, due, self.wanted.until)
             try:
                 async with asyncio.timeout_at(until):
                     await self._news.wait()
@@ -188,13 +189,13 @@ class ManyStream:
     # What to say next.
 
     async def _look(self, now: float) -> list[Frame]:
-        leaving = self._hub.draining.is_set()
+        leaving = "shutdown" if self._hub.draining.is_set() else "token" if now >= self.wanted.until else None
         frames, self._first = self._first, []
         frames += self._told_missing()
-        frames += await self._gathered(now, everything=leaving)
+        frames += await self._gathered(now, everything=leaving is not None)
         if self._truncated != self._told_truncated:
             frames.append(self._selection())
-        if reason := ("shutdown" if leaving else self._leaving):
+        if reason := leaving or self._leaving:
             return [*frames, self._goodbye(reason)]
         if not self.ledger.open and not self._missing and not self.wanted.is_live:
             frames += self._end()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
 from starlette.responses import Response
 
 from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
+from milepost_api.auth import reader_of
 from milepost_api.hub import AlreadyEnded, reconnect
 from milepost_api.many import LIVE_INTERVAL_MS, NAMED_MOST, Filter, Wanted
 from milepost_api.problems import Problem, describe
@@ -39,6 +42,7 @@ Named = Annotated[
     },
 )
 async def stream_many(
+    request: Request,
     services: ServicesDep,
     tenant: TenantDep,
     accept: Annotated[str, Header()] = "",
@@ -72,6 +76,7 @@ async def stream_many(
         kinds=None if events is None else frozenset(part.strip() for part in events.split(",")),
         min_interval_seconds=interval / 1000,
         last_event_id=last_event_id or query_last_event_id,
+        until=reader.until if (reader := reader_of(request.scope)) else math.inf,
     )
     try:
         stream = await services.many.open(wanted)
