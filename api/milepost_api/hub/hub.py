@@ -53,6 +53,8 @@ class Times:
     `probe` and `late` have passed: a connection that is replaced at once costs no reader anything."""
     late: float = DEADLINE_SECONDS
     """A connection on which it has not come back after so long, and nothing else has come, is replaced."""
+    share: float = 1.0
+    """A snapshot is given to all who come within so long, unless the job has moved: a storm costs one read."""
     rotate: float = 0.0
     """A stream is asked to come back after half of this to all of it, each at its own moment; 0: never."""
 
@@ -91,7 +93,7 @@ class Hub:
         self.memory, self.present = memory, present
         self.seats = Seats(stream_limit)
         self.draining = asyncio.Event()
-        self._joblog, self._times = joblog, times
+        self._joblog, self.times = joblog, times
         self._line = Line(joblog, explain)
         self._topics: dict[bytes, Topic] = {}
         self._others: dict[bytes, Callable[[bytes], None]] = {}
@@ -122,7 +124,7 @@ class Hub:
 
     def rotation(self) -> float:
         """Draw when a stream that begins now shall be asked to come back, as a time of the loop."""
-        longest = self._times.rotate
+        longest = self.times.rotate
         return (
             asyncio.get_running_loop().time() + random.uniform(longest / 2, longest) if longest else math.inf
         )
@@ -164,7 +166,7 @@ class Hub:
     def leave(self, topic: Topic) -> None:
         topic.readers -= 1
         if topic.readers == 0:
-            delay = self._times.linger if topic.started and not topic.done else 0
+            delay = self.times.linger if topic.started and not topic.done else 0
             self._linger[topic] = asyncio.get_running_loop().call_later(delay, self._drop, topic)
 
     def _new_topic(self, job_id: str) -> Topic:
@@ -175,7 +177,7 @@ class Hub:
     async def _open(self, topic: Topic) -> None:
         try:
             # Acknowledged first, read second: what is published after the read is heard, what was before is read.
-            await self._reader.subscribe(live_channel(topic.job_id), self._times.answer)
+            await self._reader.subscribe(live_channel(topic.job_id), self.times.answer)
             view = await self._read(topic.job_id, None)
         except BaseException:
             self._forget(topic)
@@ -200,10 +202,10 @@ class Hub:
     # Channels that are about no single job.
 
     async def listen(self, channel: str, tell: Callable[[bytes], None]) -> None:
-        """Return when all that is published on `channel` is told. Raises `StoreUnavailable`; it is wanted all the same."""
+        """Return when all that is published there is told. Raises `StoreUnavailable`; it is wanted all the same."""
         self._others[channel.encode()] = tell
         # In a task like `unlisten`: they reach the reader in the order in which they were called.
-        await asyncio.shield(self._spawn(self._reader.subscribe(channel, self._times.answer)))
+        await asyncio.shield(self._spawn(self._reader.subscribe(channel, self.times.answer)))
 
     def unlisten(self, channel: str) -> None:
         if self._others.pop(channel.encode(), None):
@@ -224,7 +226,7 @@ class Hub:
 
     async def _read(self, job_id: str, after: Cursor | None, tenant: str | None = None) -> View:
         try:
-            async with asyncio.timeout(self._times.answer):
+            async with asyncio.timeout(self.times.answer):
                 view = await self._joblog.read(job_id, after, tenant=tenant)
                 [job] = await self._line.explain([view.job])
                 return replace(view, job=job)
@@ -285,14 +287,14 @@ class Hub:
 
     async def _keep_reconciling(self) -> None:
         while True:
-            await asyncio.sleep(self._times.reconcile)
+            await asyncio.sleep(self.times.reconcile)
             await self._reconcile()
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(self._times.line)
+            await asyncio.sleep(self.times.line)
             try:
-                async with asyncio.timeout(self._times.answer):
+                async with asyncio.timeout(self.times.answer):
                     await self._line.look([topic for topic in self._topics.values() if topic.started])
             except (RedisError, *UNREACHABLE) as error:
                 log.debug("hub.line_failed", error=str(error))  # the reader reports the same outage
@@ -306,7 +308,7 @@ class Hub:
             log.debug("hub.reconcile_failed", error=str(error))  # the reader reports the same outage
 
     async def _reconcile_some(self, topics: list[Topic]) -> None:
-        async with asyncio.timeout(self._times.answer):
+        async with asyncio.timeout(self.times.answer):
             places = await self._joblog.positions([topic.job_id for topic in topics])
         for topic, place in zip(topics, places, strict=True):
             if place is None or Cursor(place[0], place[1]) != topic.cursor:
