@@ -7,7 +7,6 @@ import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from redis.exceptions import RedisError
 from milepost.ids import new_job_id
 from milepost.log import JobLog, NewJob, many
 from milepost.redis import connect
-from tests.support.api import COUNT, Api, announce, serving, settings
+from tests.support.api import Api, announce, serving, settings
 from tests.support.hub import happen_unheard
 from tests.support.jobs import AT, PlayedJob
 from tests.support.redis import RedisServer
@@ -532,7 +531,7 @@ async def test_where_a_job_waits_is_told_when_it_changes_and_only_then(
 
         reading = asyncio.create_task(read())
         await eventually(lambda: reasons() == ["no_worker_for_queue"], "nobody is there")
-        await announce(redis, replace(COUNT, queue=queue), worker=queue)
+        await announce(redis, worker=queue, queue=queue)
         await eventually(lambda: reasons()[1:] == ["no_worker_for_task"], "somebody is there")
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
