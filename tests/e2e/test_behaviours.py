@@ -254,7 +254,7 @@ async def test_a_restart_of_redis_branches_the_history_and_readers_go_on(
     async with transport.open(base, job.id) as reader:
         await until(reader, "snapshot")
         await redis.save()
-        await asyncio.to_thread(server.restart, signal.SIGKILL)
+        server.restart(signal.SIGKILL)  # in this thread: the child would die with another one
         await _insist(lambda: job.log("after"))
         await job.end()
         events = await rest(reader)
@@ -275,7 +275,7 @@ async def test_a_lost_tail_is_a_gap_for_those_who_saw_it(
         await until(reader, "snapshot")
         await job.log("lost")
         lost = (await until(reader, "log"))[-1]["cursor"]
-        await asyncio.to_thread(server.restart, signal.SIGKILL)
+        server.restart(signal.SIGKILL)  # in this thread: the child would die with another one
         await _insist(lambda: job.log("again"))
         await job.end()
         events = await rest(reader)
