@@ -339,7 +339,7 @@ async def test_readers_that_come_while_the_job_ends_see_the_end_once(
         assert types(events)[0] == "snapshot"
         assert types(events)[1:] == ["end"]
 
-    await asyncio.gather(*(race(number) for number in range(20)))
+    await asyncio.gather(*(race(number) for number in range(12)))
 
 
 # --- rule 5: the connection is not the job ---------------------------------------------------------
@@ -390,7 +390,7 @@ async def test_what_was_told_can_be_read(api: Api, base: str, joblog: JobLog, tr
 async def test_a_slow_reader_loses_progress_at_most(base: str, joblog: JobLog, transport: Transport) -> None:
     """While it looks away more happens than any buffer holds: every log line, output and the end is there, in order."""
     job = await PlayedJob.running(JobLog(joblog._redis, history_limit=100_000))
-    count = 400
+    count = 300
     async with transport.open(base, job.id) as reader:
         await until(reader, "snapshot")
         for i in range(count):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,51 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-APP, STRANGER = "http://app.test:8080", "http://stranger.test:8080"
 KEY = "key-of-default-0123456789abcdef"
 SEEN = "etag, idempotency-replayed, location, preference-applied, retry-after, www-authenticate, x-request-id"
 
 
 @pytest.fixture(scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+async def sites() -> AsyncIterator[list[str]]:
+    """Two other origins on this machine: for browsers another port is somebody else."""
+    body = b"<!doctype html><link rel=icon href=data:,><p>app"
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
+    )
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # browsers open some to have them
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head + body)
+            await writer.drain()
+        writer.close()
+
+    async with AsyncExitStack() as running:
+        servers = [
+            await running.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0))
+            for _ in range(2)
+        ]
+        yield [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+
+
+@pytest.fixture
+def app(sites: list[str]) -> str:
+    return sites[0]
+
+
+@pytest.fixture
+def stranger(sites: list[str]) -> str:
+    return sites[1]
+
+
+@pytest.fixture(scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory, sites: list[str]) -> AsyncIterator[Stack]:
     """An API with a key that one other origin may use."""
     folder = tmp_path_factory.mktemp("cors")
     settings = {
         "MILEPOST_API_KEYS": KEY,
-        "MILEPOST_CORS_ORIGINS": APP,
+        "MILEPOST_CORS_ORIGINS": sites[0],
         "MILEPOST_REDIS_ANSWER_SECONDS": "0.5",
     }
     with RedisServer(folder / "redis") as redis:
@@ -59,7 +93,6 @@ async def page_of(browser: Browser, origin: str) -> AsyncIterator[Page]:
     """A page that was served by somebody else."""
     context = await browser.new_context()
     page = await context.new_page()
-    await page.route(f"{origin}/**", lambda route: route.fulfill(content_type="text/html", body="<p>app"))
     await page.goto(f"{origin}/")
     yield page
     await context.close()
@@ -91,12 +124,12 @@ async def ended(joblog: JobLog) -> tuple[PlayedJob, str]:
 
 
 async def test_an_eventsource_of_another_origin_follows_a_job_down_to_the_204(
-    house: Stack, browser: Browser, joblog: JobLog
+    house: Stack, browser: Browser, joblog: JobLog, app: str
 ) -> None:
     """It does not close itself: the browser comes back with the cursor, may read the 204, and stops."""
     job = await PlayedJob.running(joblog)
     url = f"{house.stream_url(job.id)}?token={await token_for(house, job.id)}"
-    async with page_of(browser, APP) as page:
+    async with page_of(browser, app) as page:
         answers: list[tuple[str, int]] = []
         page.on("response", lambda response: answers.append((response.request.method, response.status)))
         await page.evaluate(
@@ -116,13 +149,13 @@ async def test_an_eventsource_of_another_origin_follows_a_job_down_to_the_204(
 
 
 async def test_a_page_of_that_origin_can_read_every_kind_of_answer(
-    house: Stack, browser: Browser, joblog: JobLog
+    house: Stack, browser: Browser, joblog: JobLog, app: str
 ) -> None:
     """204, 401, 403, 404, 422 and 503 as well: a page that cannot tell them apart can do nothing about them."""
     job, last = await ended(joblog)
     token = await token_for(house, job.id)
     at = f"{house.url}/v1/jobs/{job.id}"
-    async with page_of(browser, APP) as page:
+    async with page_of(browser, app) as page:
         expected = {
             f"{at}?token={token}": 200,
             f"{at}/events?wait=0&after={last}&token={token}": 204,
@@ -142,9 +175,9 @@ async def test_a_page_of_that_origin_can_read_every_kind_of_answer(
         assert (away["status"], "retry-after" in away["seen"]) == (503, True)
 
 
-async def test_a_page_of_that_origin_can_submit_with_a_key(house: Stack, browser: Browser) -> None:
+async def test_a_page_of_that_origin_can_submit_with_a_key(house: Stack, browser: Browser, app: str) -> None:
     """The preflight is answered without a key, which browsers do not send with it."""
-    async with page_of(browser, APP) as page:
+    async with page_of(browser, app) as page:
         reply = await fetched(
             page,
             f"{house.url}/v1/jobs",
@@ -160,12 +193,12 @@ async def test_a_page_of_that_origin_can_submit_with_a_key(house: Stack, browser
 
 
 async def test_a_page_of_any_other_origin_can_read_nothing(
-    house: Stack, browser: Browser, joblog: JobLog
+    house: Stack, browser: Browser, joblog: JobLog, stranger: str
 ) -> None:
     """Not even with a token: the browser keeps the answer from it, and a POST is not made at all."""
     job, _ = await ended(joblog)
     url = f"{house.stream_url(job.id)}?token={await token_for(house, job.id)}"
-    async with page_of(browser, STRANGER) as page:
+    async with page_of(browser, stranger) as page:
         assert await fetched(page, url) == {"error": "TypeError"}
         assert await fetched(
             page, f"{house.url}/v1/jobs", method="POST", headers={"Authorization": f"Bearer {KEY}"}, body="{}"
@@ -174,34 +207,36 @@ async def test_a_page_of_any_other_origin_can_read_nothing(
         await eventually(lambda: page.evaluate("source.readyState === 2"), "it is refused")
 
 
-async def test_the_headers_are_exact(house: Stack) -> None:
+async def test_the_headers_are_exact(house: Stack, app: str, stranger: str) -> None:
     """One origin, as it was named; no star, no cookies; and caches are told that answers differ by origin."""
-    async with httpx2.AsyncClient(base_url=house.url, trust_env=False) as http:
-        asked = {"Origin": APP, "Access-Control-Request-Method": "POST"}
+    async with httpx2.AsyncClient(base_url=house.url, trust_env=False, verify=False) as http:
+        asked = {"Origin": app, "Access-Control-Request-Method": "POST"}
         preflight = await http.options(
             "/v1/jobs", headers={**asked, "Access-Control-Request-Headers": "authorization,idempotency-key"}
         )
         assert preflight.status_code == 200
-        assert preflight.headers["access-control-allow-origin"] == APP
+        assert preflight.headers["access-control-allow-origin"] == app
         assert "access-control-allow-credentials" not in preflight.headers
         assert "Origin" in preflight.headers["vary"]
-        refused = await http.options("/v1/jobs", headers={**asked, "Origin": STRANGER})
+        refused = await http.options("/v1/jobs", headers={**asked, "Origin": stranger})
         assert "access-control-allow-origin" not in refused.headers
         for path, status in (("/v1/jobs", 401), ("/healthz", 200)):
-            reply = await http.get(path, headers={"Origin": APP})
-            assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (status, APP)
+            reply = await http.get(path, headers={"Origin": app})
+            assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (status, app)
             assert sorted(reply.headers["access-control-expose-headers"].lower().split(", ")) == SEEN.split(
                 ", "
             )
-            other = await http.get(path, headers={"Origin": STRANGER})
+            other = await http.get(path, headers={"Origin": stranger})
             assert "access-control-allow-origin" not in other.headers
 
 
-async def test_by_default_no_other_origin_is_named(tmp_path: Path, redis_server: RedisServer) -> None:
+async def test_by_default_no_other_origin_is_named(
+    tmp_path: Path, redis_server: RedisServer, app: str
+) -> None:
     """No header, and OPTIONS is as closed as everything."""
     async with Stack(tmp_path, redis_server, workers=0, settings={"MILEPOST_API_KEYS": KEY}) as closed:
-        asked = {"Origin": APP, "Access-Control-Request-Method": "GET"}
-        async with httpx2.AsyncClient(base_url=closed.url, trust_env=False) as http:
+        asked = {"Origin": app, "Access-Control-Request-Method": "GET"}
+        async with httpx2.AsyncClient(base_url=closed.url, trust_env=False, verify=False) as http:
             for method in ("OPTIONS", "GET"):
                 reply = await http.request(method, "/v1/jobs", headers=asked)
                 assert reply.status_code == 401
