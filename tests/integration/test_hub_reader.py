@@ -154,7 +154,7 @@ async def test_what_is_given_up_while_connecting_is_not_subscribed(
             await eventually(lambda: reader.connected, "it listens")
 
             async def only_one() -> bool:
-                return set(await redis.pubsub_channels()) == {b"wanted", reader._own}
+                return {b"wanted", reader._own} == set(await redis.pubsub_channels())
 
             await eventually(only_one, "it listens to what is wanted")
             running.cancel()
@@ -231,7 +231,8 @@ async def test_a_subscription_is_kept_when_nothing_can_be_published(
             known = (await redis.info("stats"))["rejected_connections"]
 
             async def is_refused() -> bool:
-                return int((await redis.info("stats"))["rejected_connections"]) > known + 5
+                refused = int((await redis.info("stats"))["rejected_connections"])
+                return refused > known + 5
 
             await eventually(is_refused, "it has tried to publish")
             certain = ears.certain

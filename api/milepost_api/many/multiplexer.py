@@ -47,8 +47,19 @@ class Multiplexer:
     async def open(self, wanted: Wanted) -> ManyStream:
         """Return the stream that a reader gets.
 
-        Raises `AlreadyEnded` when it has the end of the whole, `StoreUnavailable` when Redis or the records are away.
+        Raises `AlreadyEnded` when it has the end of the whole, `StoreUnavailable` when Redis or the records are away,
+        `Crowded` when this process has as many streams as it may.
         """
+        seat = self._hub.seats.take()
+        try:
+            stream = await self._open(wanted)
+        except BaseException:
+            seat.leave()
+            raise
+        stream.seat = seat
+        return stream
+
+    async def _open(self, wanted: Wanted) -> ManyStream:
         goes_on, lost = await self._where_it_was(wanted)
         ledger = Ledger(self.keeper.name(), wanted.tenant, wanted.of, goes_on)
         for job_id, cursor in (wanted.named or {}).items():

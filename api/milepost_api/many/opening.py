@@ -16,7 +16,7 @@ from milepost.ids import is_job_id
 from milepost.log.bookmarks import NEW
 from milepost.log.peek import Peek, peek
 from milepost.redis import UNREACHABLE
-from milepost_api.hub import AlreadyEnded, Hub, Recalled, Subscription, Wishes, subscribe
+from milepost_api.hub import PART, AlreadyEnded, Hub, Recalled, Subscription, Wishes, subscribe
 from milepost_api.hub.subscription import from_record
 from milepost_api.lookup import redis_answers
 from milepost_api.many.ledger import MISSING
@@ -132,7 +132,7 @@ class Opening:
         if not is_job_id(job_id):
             raise JobNotFound
         try:
-            opened = await subscribe(self._doors.hub, job_id, cursor or None, tenant=self._tenant)
+            opened = await subscribe(self._doors.hub, job_id, cursor or None, PART, tenant=self._tenant)
         except AlreadyEnded:
             self._stream.is_over(job_id, await self._status(job_id))
         else:

@@ -15,9 +15,9 @@ import structlog
 from milepost import times
 from milepost.events import AllEnded, Ended, JobMissing, Reconnect
 from milepost.events import Selection as SelectionEvent
-from milepost_api.hub import Frame, Hub, Subscription, reconnect
+from milepost_api.hub import DEGRADED, LIVE, Frame, Hub, Seat, Subscription, reconnect
 from milepost_api.hub.frames import conflate, control
-from milepost_api.hub.subscription import RETRY_MS
+from milepost_api.hub.subscription import RETRY_MS, ROTATION_RETRY_MS
 from milepost_api.many.frames import cursor_of, of_many, with_id
 from milepost_api.many.ledger import MISSING, Ledger
 from milepost_api.many.look import Found
@@ -51,6 +51,9 @@ class ManyStream:
         self.wanted, self.ledger, self.selection = wanted, ledger, selection
         self.finished = self.closed = False
         self._hub: Hub = doors.hub
+        self.seat: Seat | None = None
+        self._rotates_at = doors.hub.rotation()
+        self._told_degraded = False
         self._ended = ended
         self._opening = Opening(doors, wanted.tenant, self)
         self._first: list[Frame] = []
@@ -77,8 +80,9 @@ class ManyStream:
             self._news.clear()
             if frames := await self._look(clock()):
                 return frames
-            due = self._due if self._ready and clock() < self._due else deadline
-            until = min(deadline, due, self.wanted.until)
+            now = clock()
+            moments = (self._due if self._ready else 0.0, self._rotates_at, self.wanted.until)
+            until = min([deadline, *(at for at in moments if at > now)])
             try:
                 async with asyncio.timeout_at(until):
                     await self._news.wait()
@@ -97,6 +101,8 @@ class ManyStream:
         self._members.clear()
         self._ready.clear()
         self._urgent.clear()
+        if self.seat is not None:
+            self.seat.leave()
         self._ended(self)
 
     # What begins and changes the selection.
@@ -189,17 +195,33 @@ class ManyStream:
     # What to say next.
 
     async def _look(self, now: float) -> list[Frame]:
-        leaving = "shutdown" if self._hub.draining.is_set() else "token" if now >= self.wanted.until else None
+        leaving = self._leaves(now)
         frames, self._first = self._first, []
         frames += self._told_missing()
-        frames += await self._gathered(now, everything=leaving is not None)
+        frames += await self._gathered(now, everything=bool(leaving))
         if self._truncated != self._told_truncated:
             frames.append(self._selection())
-        if reason := leaving or self._leaving:
+        if reason := (leaving or self._leaving):
             return [*frames, self._goodbye(reason)]
         if not self.ledger.open and not self._missing and not self.wanted.is_live:
             frames += self._end()
-        return frames
+        return frames if self.finished else [*frames, *self._health()]
+
+    def _health(self) -> list[Frame]:
+        """What is said once when events begin to lag, and once when they do not any more."""
+        degraded = self._hub.health.degraded
+        if degraded == self._told_degraded:
+            return []
+        self._told_degraded = degraded
+        return [DEGRADED if degraded else LIVE]
+
+    def _leaves(self, now: float) -> str:
+        """Why the reader is to come back to another connection, if it is."""
+        if self._hub.draining.is_set():
+            return "shutdown"
+        if now >= self.wanted.until:
+            return "token"
+        return "rotation" if now >= self._rotates_at else ""
 
     async def _gathered(self, now: float, *, everything: bool) -> list[Frame]:
         """Return what the jobs have to say that have news, as much of it as one message holds."""
@@ -268,7 +290,7 @@ class ManyStream:
 
     def _goodbye(self, reason: str) -> Frame:
         self.finished = True
-        return reconnect(reason, random.randint(*RETRY_MS))
+        return reconnect(reason, random.randint(*(ROTATION_RETRY_MS if reason == "rotation" else RETRY_MS)))
 
     def _end(self) -> list[Frame]:
         """Return the end of the whole. A selection that may grow ends after a look that has found nothing more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,12 +18,11 @@ from milepost.job import Json, Status
 from milepost.log import View
 from milepost.times import utc_now
 from milepost_api.auth import seconds_left
-from milepost_api.hub import AlreadyEnded, Crowded, subscribe
+from milepost_api.hub import PART, AlreadyEnded, subscribe
 from milepost_api.lookup import Found, redis_answers
 from milepost_api.polling import Asked, Mark, collect, unless_gone
 from milepost_api.problems import Problem, describe
 from milepost_api.responses import JsonResponse
-from milepost_api.routes.streams import CROWDED_SECONDS
 from milepost_api.services import JobId, Services, ServicesDep, TenantDep
 from milepost_api.streaming import HEADERS
 from milepost_api.views import retry_after_seconds
@@ -141,12 +139,9 @@ async def list_job_events(
 
 async def _poll(request: Request, services: Services, job_id: str, tenant: str, asked: Asked) -> Response:
     try:
-        subscription = await subscribe(services.hub, job_id, asked.after.cursor, tenant=tenant)
+        subscription = await subscribe(services.hub, job_id, asked.after.cursor, PART, tenant=tenant)
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
-    except Crowded as error:
-        wait = random.randint(*CROWDED_SECONDS)
-        raise Problem("unavailable", str(error), headers={"Retry-After": str(wait)}) from error
     with closing(subscription):
         piece = await unless_gone(request.receive, collect(subscription, asked))
     body = b"" if piece is None else piece.to_json()

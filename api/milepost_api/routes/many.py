@@ -14,10 +14,11 @@ from starlette.responses import Response
 from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
 from milepost_api.auth import reader_of
-from milepost_api.hub import AlreadyEnded, reconnect
+from milepost_api.hub import AlreadyEnded, Crowded, reconnect
 from milepost_api.many import LIVE_INTERVAL_MS, NAMED_MOST, Filter, Wanted
 from milepost_api.problems import Problem, describe
 from milepost_api.routes.listing import Word
+from milepost_api.routes.streams import crowded
 from milepost_api.services import ServicesDep, TenantDep
 from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, accepts
 
@@ -82,6 +83,8 @@ async def stream_many(
         stream = await services.many.open(wanted)
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
+    except Crowded as error:
+        return crowded(error, ndjson=kind == NDJSON)
     except (StoreUnavailable, *UNREACHABLE):
         if kind == NDJSON:
             raise

@@ -73,7 +73,7 @@ async def open_stream(
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
     except Crowded as error:
-        return _full(error, ndjson=kind == NDJSON)
+        return crowded(error, ndjson=kind == NDJSON)
     except (StoreUnavailable, *UNREACHABLE) as error:
         if kind == NDJSON:
             raise StoreUnavailable(str(error)) from error
@@ -94,7 +94,7 @@ def _come_back_later() -> Response:
     return Response(reconnect("unavailable", wait).sse, media_type=SSE, headers=HEADERS)
 
 
-def _full(error: Crowded, *, ndjson: bool) -> Response:
+def crowded(error: Crowded, *, ndjson: bool) -> Response:
     """Answer where there is no room, and keep nothing of the connection: it, too, takes a file descriptor."""
     wait = random.randint(*CROWDED_SECONDS)
     headers = {**HEADERS, "Connection": "close"}

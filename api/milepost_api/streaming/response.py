@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
-import socket
 from collections.abc import AsyncIterator
 
 import anyio
@@ -32,21 +30,16 @@ RETRY_MS = (2000, 4000)
 
 HEADERS = {"Cache-Control": "no-store, no-transform"}
 
-SEND_BUFFER_BYTES = 65_536
-"""What the kernel holds for one reader (it doubles this). Left to itself it takes megabytes before anybody
-
-notices that nothing is read.
-"""
-
-LOST_AFTER_MS = 30_000
-"""A peer that acknowledges nothing for so long is gone: TCP itself would take a quarter of an hour to say so."""
-
 logging.getLogger("sse_starlette.sse").setLevel(logging.INFO)  # at DEBUG it logs every chunk whole
 
 
 def _raw(media_type: str) -> list[tuple[bytes, bytes]]:
     # No `Connection`: that is the server's business. HTTP/1.0 closes, HTTP/2 forbids it.
     told = {"Content-Type": f"{media_type}; charset=utf-8", "X-Accel-Buffering": "no", **HEADERS}
+    if media_type == SSE:
+        # Caddy 2.6 (Debian 12 and 13) does not know no-transform: its `encode` would compress text/* and keep the first
+        # events back until it has more. RFC 9110 §8.4 would rather not see it named; readers ignore it.
+        told["Content-Encoding"] = "identity"
     return [(name.lower().encode(), value.encode()) for name, value in told.items()]
 
 
@@ -83,8 +76,9 @@ class StreamResponse(Response):
         transport = transport_of(scope)
         lent = False
         try:
-            if transport is not None:
-                _tune(transport)
+            if transport is not None and not transport.is_closing():
+                # Whatever the kernel does not take at once is waited for: what we hold cannot be conflated any more.
+                transport.set_write_buffer_limits(high=0)
             if self._lanes is not None and is_lendable(scope):
                 lent = await self._lend(self._lanes, scope, send)
             else:
@@ -133,19 +127,6 @@ class StreamResponse(Response):
                 frames = [ping(times.now())]
             if chunk := encoded(frames, ndjson=self._ndjson):
                 yield chunk
-
-
-def _tune(transport: asyncio.Transport) -> None:
-    if transport.is_closing():
-        return  # the client has gone already
-    # Whatever the kernel does not take at once is waited for: a chunk that we hold cannot be conflated any more.
-    transport.set_write_buffer_limits(high=0)
-    connection = transport.get_extra_info("socket")
-    with contextlib.suppress(OSError):  # the client has gone already: there is nothing to tune
-        if connection.family in {socket.AF_INET, socket.AF_INET6}:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_AFTER_MS)
 
 
 async def _cut(transport: asyncio.Transport, receive: Receive) -> None:
