@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from milepost_api.hub.topic import RING_EVENTS
-from milepost_api.streaming import SEND_BUFFER_BYTES
+from milepost_api.listening import SEND_BUFFER_BYTES
 from redis.asyncio import Redis
 
 from milepost.codec import SseDecoder

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
-import socket
 from collections.abc import AsyncIterator
 
 import anyio
@@ -31,15 +29,6 @@ RETRY_MS = (2000, 4000)
 """How long browsers wait before they reconnect: spread, so that a restart is not followed by a stampede."""
 
 HEADERS = {"Cache-Control": "no-store, no-transform"}
-
-SEND_BUFFER_BYTES = 65_536
-"""What the kernel holds for one reader (it doubles this). Left to itself it takes megabytes before anybody
-
-notices that nothing is read.
-"""
-
-LOST_AFTER_MS = 30_000
-"""A peer that acknowledges nothing for so long is gone: TCP itself would take a quarter of an hour to say so."""
 
 logging.getLogger("sse_starlette.sse").setLevel(logging.INFO)  # at DEBUG it logs every chunk whole
 
@@ -87,8 +76,9 @@ class StreamResponse(Response):
         transport = transport_of(scope)
         lent = False
         try:
-            if transport is not None:
-                _tune(transport)
+            if transport is not None and not transport.is_closing():
+                # Whatever the kernel does not take at once is waited for: what we hold cannot be conflated any more.
+                transport.set_write_buffer_limits(high=0)
             if self._lanes is not None and is_lendable(scope):
                 lent = await self._lend(self._lanes, scope, send)
             else:
@@ -137,19 +127,6 @@ class StreamResponse(Response):
                 frames = [ping(times.now())]
             if chunk := encoded(frames, ndjson=self._ndjson):
                 yield chunk
-
-
-def _tune(transport: asyncio.Transport) -> None:
-    if transport.is_closing():
-        return  # the client has gone already
-    # Whatever the kernel does not take at once is waited for: a chunk that we hold cannot be conflated any more.
-    transport.set_write_buffer_limits(high=0)
-    connection = transport.get_extra_info("socket")
-    with contextlib.suppress(OSError):  # the client has gone already: there is nothing to tune
-        if connection.family in {socket.AF_INET, socket.AF_INET6}:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_AFTER_MS)
 
 
 async def _cut(transport: asyncio.Transport, receive: Receive) -> None:
