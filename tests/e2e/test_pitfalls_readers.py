@@ -16,7 +16,6 @@ from tests.support.network import Wire
 from tests.support.sse import RawStream, open_stream
 from tests.support.wait import eventually
 
-SETTINGS = {"MILEPOST_STALLED_READER_SECONDS": "2", "MILEPOST_PING_SECONDS": "1"}
 
 SLOW, FAST = 500, 5
 IDLE_STREAM_BYTES = 100_000

@@ -14,17 +14,10 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
 
 from milepost.codec import SseDecoder
-from tests.support.alone import Alone
+from tests.support.alone import PAGE, Alone
 from tests.support.jobs import PlayedJob
 from tests.support.sse import open_stream
 from tests.support.wait import DEADLINE_SECONDS, eventually
-
-PAGE = "https://app.example.org"
-SETTINGS = {
-    "MILEPOST_PING_SECONDS": "1",
-    "MILEPOST_HISTORY_LIMIT_EVENTS": "100",
-    "MILEPOST_CORS_ORIGINS": PAGE,
-}
 
 
 def cursors(body: bytes) -> list[str]:
