@@ -21,12 +21,9 @@ from milepost.log.state import (
     STATE_FIELDS,
     claim_from,
     created_from,
-    entry_from,
-    gap_between,
     is_done,
-    job_from,
     owner_from,
-    position_from,
+    view_from,
 )
 from milepost.secrets import Mask
 from milepost.tenants import DEFAULT_TENANT
@@ -40,9 +37,6 @@ READ_BYTES = 1 << 20
 
 A page ends after the event that reaches the number or the size.
 """
-
-CREATED_AT_ONCE = 25
-"""Redis serves nobody else while it goes through a pipeline of 50 kB, and creating a job takes it about 0.1 ms."""
 
 EMPTY_PROGRESS = dumps(NO_PROGRESS.to_wire())
 
@@ -72,12 +66,9 @@ class JobLog:
         return created_from(await self.call(self._creation(job)))
 
     async def create_all(self, jobs: Sequence[NewJob]) -> list[Created | None]:
-        """Do the same for many, `CREATED_AT_ONCE` in a round trip."""
-        found: list[Created | None] = []
-        for start in range(0, len(jobs), CREATED_AT_ONCE):
-            calls = [self._creation(job) for job in jobs[start : start + CREATED_AT_ONCE]]
-            found += [created_from(reply) for reply in await evaluate_all(self._redis, calls)]
-        return found
+        """Do the same for many."""
+        replies = await self.call_all([self._creation(job) for job in jobs])
+        return [created_from(reply) for reply in replies]
 
     def _creation(self, job: NewJob) -> Call:
         fields = {
@@ -219,37 +210,40 @@ class JobLog:
 
         Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may read all of them.
         """
-        epoch, seq = (after.epoch, after.seq) if after else ("", 0)
-        reply = await self.call(
-            job_call("read", job_id, epoch, seq, READ_ENTRIES, most_bytes, "tenant", *STATE_FIELDS)
-        )
-        if not reply:
+        [view] = await self.read_all([(job_id, after)], most_bytes=most_bytes)
+        if view is None or tenant not in (None, view.tenant):
             raise JobNotFound
-        owner, *state = reply[4]
-        if tenant not in (None, owner_from(owner)):
-            raise JobNotFound
-        here = Cursor(reply[0].decode(), int(reply[1]))
-        entries = tuple(entry_from(raw) for raw in reply[5])
-        return View(
-            job=job_from(job_id, here.seq, state, position_from(reply, 7)),
-            cursor=here,
-            at=reply[3].decode(),
-            entries=entries,
-            gap=gap_between(after, here, oldest=int(reply[2]), known=reply[6] == 1) if after else None,
-            more=bool(entries) and entries[-1].seq < here.seq,
-            tenant=owner_from(owner),
-        )
+        return view
+
+    async def read_all(
+        self, asked: Sequence[tuple[str, Cursor | None]], *, most_bytes: int = READ_BYTES
+    ) -> list[View | None]:
+        """Return the same of many jobs, each read in a step of its own; None where there is no such job."""
+        calls = [
+            job_call(
+                "read",
+                job_id,
+                after.epoch if after else "",
+                after.seq if after else 0,
+                READ_ENTRIES,
+                most_bytes,
+                "tenant",
+                *STATE_FIELDS,
+            )
+            for job_id, after in asked
+        ]
+        replies = await self.call_all(calls)
+        return [
+            view_from(job_id, after, reply) if reply else None
+            for (job_id, after), reply in zip(asked, replies, strict=True)
+        ]
 
     async def positions(self, job_ids: Sequence[str]) -> list[tuple[str, int, bool] | None]:
         """Return epoch, seq and whether it is done for each job, None where there is none: one round trip."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for job_id in job_ids:
-                pipe.hmget(state_key(job_id), ["epoch", "seq", "status"])
-            rows = await pipe.execute()
-        return [
-            (epoch.decode(), int(seq), is_done(status.decode())) if epoch else None
-            for epoch, seq, status in rows
-        ]
+        if not job_ids:
+            return []
+        rows = await self.call(Call(SCRIPTS["positions"], (), tuple(job_ids)))
+        return [(row[0].decode(), int(row[1]), is_done(row[2].decode())) if row else None for row in rows]
 
     async def tenants(self, job_ids: Sequence[str]) -> list[str | None]:
         """Return whose each job is, None where there is no such job: one round trip."""
@@ -282,7 +276,7 @@ class JobLog:
         return await evaluate(self._redis, call)
 
     async def call_all(self, calls: Sequence[Call]) -> list[Any]:
-        """Run scripts in one round trip, each a step of its own: Redis is busy for as long as all of them take."""
+        """Run scripts, each a step of its own, in round trips so short that Redis serves others in between."""
         return await evaluate_all(self._redis, calls)
 
     async def _hget(self, job_id: str, name: str) -> bytes | None:
