@@ -20,8 +20,11 @@ PER_SECOND = 100.0
 SECONDS = 20.0
 """Long enough for the buffers of those that do not read to fill, in about 5 s, and for their 10 s to pass."""
 SLOWER = 1.10
-BOUND_KB = 560
-"""A stream, what the kernel holds of it (twice 64 kB), and a piece of its body, at most as large as a topic's ring."""
+BOUND_KB = 755
+"""A stream, what the kernel holds of it (twice 64 kB), and a piece of its body, at most as large as a topic's ring,
+
+with what asyncio keeps of it.
+"""
 PAGE_KB = 4
 
 

@@ -28,7 +28,6 @@ from tests.support.redis import RedisServer
 from tests.support.sse import open_stream
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
-
 FULL = bool(os.environ.get("MILEPOST_TEST_FULL"))
 """The counts that were promised; without it a part of them, for the suite to stay short."""
 STREAMS, STORM, RESETS, VIEWERS = (2000, 2000, 5000, 10_000) if FULL else (300, 400, 600, 100)
