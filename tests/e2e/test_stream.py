@@ -74,6 +74,7 @@ async def test_the_first_bytes_come_before_anything_happens(api: Api, joblog: Jo
         assert stream.headers["content-type"].startswith("text/event-stream")
         assert stream.headers["cache-control"] == "no-store, no-transform"
         assert stream.headers["x-accel-buffering"] == "no"
+        assert stream.headers["content-encoding"] == "identity"
         assert "connection" not in stream.headers
         [snapshot] = await stream.until("snapshot")
         assert bytes(stream.body).startswith(b"retry: ")

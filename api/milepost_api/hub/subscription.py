@@ -147,7 +147,7 @@ class Subscription:
                 self.finished = True
                 break
             now = clock()
-            until = min(deadline, *(at for at in (self._due, self.leaves_at) if at > now))
+            until = min([deadline, *(at for at in (self._due, self.leaves_at) if at > now)])
             try:
                 async with asyncio.timeout_at(until):
                     await pulse.wait()
