@@ -19,7 +19,7 @@ from tests.support.many import Told, assert_exact, opened, read, read_on
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.stack import Stack
-from tests.support.wait import DEADLINE_SECONDS, eventually
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 Start = Callable[..., Awaitable[Stack]]
