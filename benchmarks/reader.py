@@ -136,11 +136,11 @@ class Reader:
                 del waiting[fd]
         return turned_away
 
-    def heard(self, seconds: float) -> set[int]:
-        """Read for so long; return the streams that had a marked event."""
+    def heard(self, seconds: float, most: int) -> set[int]:
+        """Read for so long, or until `most` streams had a marked event; return which."""
         found: set[int] = set()
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while len(found) < most and time.monotonic() < deadline:
             for fd, _ in self._poll.poll(0.05):
                 if b"@" in self._streams[fd].recv(BUFFER_BYTES):
                     found.add(fd)
@@ -152,9 +152,9 @@ class Reader:
         while time.monotonic() < deadline and self._read_once(Readings(), silence):
             pass
 
-    def read(self, *, deliveries: int, seconds: float) -> Readings:
-        """Read until so many marked events have arrived, or the time is over."""
-        seen = Readings()
+    def read(self, *, deliveries: float, seconds: float, seen: Readings | None = None) -> Readings:
+        """Read until so many marked events have arrived, or the time is over; goes on from what was `seen` before."""
+        seen = seen or Readings()
         deadline = time.monotonic() + seconds
         while seen.deliveries < deliveries and time.monotonic() < deadline:
             self._read_once(seen, 0.2)

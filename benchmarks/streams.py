@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.bench import Bench
-from benchmarks.processes import CLIENT_CORE, Measured, pinned, stop
+from benchmarks.processes import CLIENT_CORE, Measured, told
 from benchmarks.publisher import create
 from benchmarks.reader import Reader
 from benchmarks.sides import MILEPOST, Server, Side
@@ -103,7 +102,7 @@ class Standing:
         deadline = time.monotonic() + OPEN_SECONDS
         while len(heard) < self.streams:
             self._order(self.jobs, 5000)
-            heard |= self.reader.heard(1.0)
+            heard |= self.reader.heard(1.0, self.streams - len(heard))
             self._answer()
             if time.monotonic() > deadline:
                 raise TimeoutError(
@@ -195,28 +194,12 @@ def standing(bench: Bench, side: Side, jobs: int, streams: int) -> Iterator[Stan
     with (
         serving(bench, side, jobs) as (server, prefix),
         Reader(server.port) as reader,
-        _publisher(side.publish, server.publish_url, prefix, jobs) as publisher,
+        told(
+            "benchmarks.publisher", side.publish, server.publish_url, prefix, str(jobs), core=CLIENT_CORE
+        ) as publisher,
     ):
         paths = [side.path.format(f"{prefix}{number % jobs}") for number in range(streams)]
         reader.open(paths, side.ready, OPEN_SECONDS)
         found = Standing(bench, side, jobs, streams, server, reader, publisher)
         found.warm()
         yield found
-
-
-@contextmanager
-def _publisher(kind: str, url: str, prefix: str, jobs: int) -> Iterator[subprocess.Popen[bytes]]:
-    with pinned(CLIENT_CORE):
-        publisher = subprocess.Popen(
-            (sys.executable, "-m", "benchmarks.publisher", kind, url, prefix, str(jobs)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-    assert publisher.stdout is not None
-    try:
-        if publisher.stdout.readline().strip() != b"ready":
-            raise RuntimeError("the publisher did not start; what it said is above")
-        yield publisher
-    finally:
-        stop(publisher)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import select
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.bench import Bench
-from benchmarks.processes import SERVER_CORE, free_port, pinned, stop
+from benchmarks.processes import SERVER_CORE, free_port, told
 from benchmarks.reader import Reader, Readings
 from benchmarks.report import Reach, Table
 from benchmarks.rows.deliveries import milliseconds
@@ -41,7 +40,8 @@ class Ceiling:
 
 def measure(bench: Bench) -> list[Ceiling]:
     streams, port = bench.scaled(STREAMS), free_port()
-    with _feeder(port, streams) as feeder, Reader(port) as reader:
+    feeding = told("benchmarks.servers.feeder", str(port), str(streams), core=SERVER_CORE)
+    with feeding as feeder, Reader(port) as reader:
         reader.open(["/"] * streams, b"\r\n\r\n", 30)
         return [_once(bench, feeder, reader, at_once) for at_once in AT_ONCE]
 
@@ -54,13 +54,13 @@ def _once(bench: Bench, feeder: subprocess.Popen[bytes], reader: Reader, at_once
     own, began = time.process_time(), time.monotonic()
     feeder.stdin.write(f"{at_once} {seconds}\n".encode())
     feeder.stdin.flush()
-    seen = reader.read(deliveries=sys.maxsize, seconds=seconds)
+    seen = reader.read(deliveries=math.inf, seconds=seconds)
+    while not select.select([feeder.stdout], [], [], 0)[0]:  # it cannot end while nobody reads what it writes
+        reader.read(deliveries=math.inf, seconds=0.1, seen=seen)
     written, writes = map(int, feeder.stdout.readline().split())
-    rest = reader.read(deliveries=written - seen.deliveries, seconds=20)  # what the sockets still hold
-    seen.marks += rest.marks
-    seen.reads += rest.reads
+    reader.read(deliveries=written, seconds=20, seen=seen)  # what the sockets still hold
     own = time.process_time() - own
-    return Ceiling(at_once, written, writes, max(seen.last, rest.last) - began, own, seen)
+    return Ceiling(at_once, written, writes, seen.last - began, own, seen)
 
 
 def show(bench: Bench) -> list[Table]:
@@ -104,21 +104,3 @@ def show(bench: Bench) -> list[Table]:
             ],
         )
     ]
-
-
-@contextmanager
-def _feeder(port: int, streams: int) -> Iterator[subprocess.Popen[bytes]]:
-    with pinned(SERVER_CORE):
-        feeder = subprocess.Popen(
-            (sys.executable, "-m", "benchmarks.servers.feeder", str(port), str(streams)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-    assert feeder.stdout is not None
-    try:
-        if feeder.stdout.readline().strip() != b"ready":
-            raise RuntimeError("the feeder did not start; what it said is above")
-        yield feeder
-    finally:
-        stop(feeder)

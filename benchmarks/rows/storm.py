@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.bench import Bench
 from benchmarks.report import Reach, Table, times
-from benchmarks.sides import MILEPOST, SIDES, Side
+from benchmarks.sides import MILEPOST, Side, sides
 from benchmarks.streams import Opening, opened
 
 STREAMS = 2000
@@ -47,7 +47,7 @@ def measure(bench: Bench, side: Side, jobs: int) -> Storm:
 
 
 def show(bench: Bench) -> list[Table]:
-    found = [measure(bench, side, jobs) for jobs in JOBS for side in SIDES]
+    found = [measure(bench, side, jobs) for jobs in JOBS for side in sides()]
     lines = [
         (
             storm.side,
