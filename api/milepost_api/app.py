@@ -42,6 +42,7 @@ from milepost_api.roster import Roster
 from milepost_api.routes import bulk, catalogue, health, history, jobs, listing, status, streams, submit
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
+from milepost_api.streaming import open_lanes
 from milepost_api.views import job_wire
 
 
@@ -103,6 +104,9 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
             explain=roster.explain,
         )
     )
+    lanes = None
+    if settings.stream_writer == "lanes":
+        lanes = await stack.enter_async_context(open_lanes(hub, ping_seconds=settings.ping_seconds))
     return Services(
         settings=settings,
         engines=engines,
@@ -117,6 +121,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         lookup=Lookup(redis, store, roster, answer_seconds=seconds),
         revival=revival,
         hub=hub,
+        lanes=lanes,
     )
 
 

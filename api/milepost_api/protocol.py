@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Message, Scope
@@ -14,7 +15,7 @@ _EXTENSION = "milepost.connection"
 class StreamingProtocol(HttpToolsProtocol):
     """Serves like its parent, and
 
-    - leaves the transport in the scope (`transport_of`);
+    - leaves itself in the scope, so that a stream finds its connection (`transport_of`) and may borrow it (`Loan`);
     - tells every unfinished request that the connection is lost, not only the latest of several;
     - sends a body of unknown length to an HTTP/1.0 client as that client can read it.
     """
@@ -22,16 +23,14 @@ class StreamingProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._earlier: list[RequestResponseCycle] = []
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = {_EXTENSION: {"transport": self.transport}}
+        self.loan: Loan | None = None
 
     def on_headers_complete(self) -> None:
         earlier: RequestResponseCycle | None = self.cycle  # None before the first request
         super().on_headers_complete()
         if self.cycle is earlier:
             return  # answered without a request of its own
+        self.scope["extensions"] = {_EXTENSION: {"protocol": self, "cycle": self.cycle}}
         if earlier is not None and not earlier.response_complete:  # pipelined behind a stream, say
             self._earlier = [cycle for cycle in self._earlier if not cycle.response_complete] + [earlier]
         if self.scope["http_version"] == "1.0":
@@ -42,6 +41,98 @@ class StreamingProtocol(HttpToolsProtocol):
             cycle.disconnected = cycle.disconnected or not cycle.response_complete
             cycle.message_event.set()
         super().connection_lost(exc)
+        if self.loan is not None:
+            self.loan.lost()
+
+
+class Loan:
+    """A connection that uvicorn has lent to a stream: written to without a task, given back by `finish`.
+
+    To uvicorn the request looks like one whose client has gone: it waits for nothing and complains of nothing, and
+    the frames of everything that the request went through on its way in are free again.
+    """
+
+    __slots__ = ("_cycle", "_protocol", "_transport", "on_lost")
+
+    def __init__(self, protocol: StreamingProtocol, cycle: RequestResponseCycle) -> None:
+        self._protocol, self._cycle, self._transport = protocol, cycle, protocol.transport
+        self.on_lost: Callable[[], None] | None = None
+        cycle.disconnected = True
+        cycle.body = bytearray()
+        if protocol.scope is cycle.scope:  # no other request is being read
+            protocol.headers = []
+        # Nobody reads it any more, but what the request came through on its way in may look at it on its way out.
+        protocol.loop.call_soon(cycle.scope.clear)  # type: ignore[attr-defined]
+        protocol.loan = self
+
+    @property
+    def is_lost(self) -> bool:
+        return self._transport.is_closing()
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether the reader has not taken all that was written."""
+        return self._protocol.flow.write_paused
+
+    def write(self, chunk: bytes) -> bool:
+        """Write what `framed` returned. False if the kernel did not take all of it: wait until it is `drained`."""
+        if not self._transport.is_closing():  # uvloop raises on it, asyncio logs
+            self._transport.write(chunk)
+        return not self._protocol.flow.write_paused
+
+    async def drained(self) -> None:
+        """Return when the kernel has all that was written, or the connection is lost."""
+        await self._protocol.flow.drain()
+
+    def finish(self) -> None:
+        """End the body, and give the connection back."""
+        protocol, cycle = self._protocol, self._cycle
+        self.on_lost = protocol.loan = None
+        cycle.response_complete = True
+        if self._transport.is_closing():
+            return
+        self._transport.write(b"0\r\n\r\n")
+        self._transport.set_write_buffer_limits()
+        if not cycle.keep_alive:
+            self._transport.close()
+        protocol.on_response_complete()
+
+    def abort(self) -> None:
+        """Drop what was written: a connection that is only closed waits for ever for its reader to take it."""
+        self._transport.abort()
+
+    def lost(self) -> None:
+        """Tell the stream that its reader has gone."""
+        if self.on_lost is not None:
+            self.on_lost()
+
+
+def framed(body: bytes) -> bytes:
+    """Return `body` as one chunk of a chunked body (RFC 9112 §7.1)."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def is_lendable(scope: Scope) -> bool:
+    """Whether a stream can borrow the connection of a request.
+
+    Only plain HTTP/1.1 is lent: TLS writes on its own time, another server and a test client have no such connection.
+    """
+    transport = transport_of(scope)
+    return (
+        transport is not None
+        and scope["http_version"] == "1.1"
+        and transport.get_extra_info("sslcontext") is None
+    )
+
+
+def borrow(scope: Scope) -> Loan | None:
+    """Return the connection of a request whose answer has begun; None when its client has gone."""
+    found = scope["extensions"][_EXTENSION]
+    cycle = found["cycle"]
+    if cycle.disconnected:
+        return None
+    assert cycle.chunked_encoding, "a body of unknown length is sent in chunks"
+    return Loan(found["protocol"], cycle)
 
 
 def _until_close(cycle: RequestResponseCycle) -> None:
@@ -73,5 +164,5 @@ def _has_length(message: Message) -> bool:
 
 def transport_of(scope: Scope) -> asyncio.Transport | None:
     """Return the connection of a request; None where another server or a test client serves it."""
-    found: dict[str, asyncio.Transport] = scope.get("extensions", {}).get(_EXTENSION, {})
-    return found.get("transport")
+    found: dict[str, Any] = scope.get("extensions", {}).get(_EXTENSION, {})
+    return found["protocol"].transport if found else None

@@ -21,6 +21,7 @@ from milepost_api.records import Engines, JobStore
 from milepost_api.revival import Revival
 from milepost_api.roster import Roster
 from milepost_api.settings import ApiSettings
+from milepost_api.streaming import Lanes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Services:
     lookup: Lookup
     revival: Revival
     hub: Hub
+    lanes: Lanes | None
 
 
 # Coroutines, though they wait for nothing: FastAPI runs plain functions in threads, one after the other.

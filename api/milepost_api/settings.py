@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Le
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
@@ -40,6 +40,7 @@ class ApiSettings(Settings):
     history_retention_days: Annotated[float, Ge(0), BeforeValidator(_or_zero)] = 0  # in SQL; 0: for ever
     body_limit_bytes: Annotated[int, Ge(1024)] = 1024 * 1024
     ping_seconds: Annotated[float, Ge(1)] = 15  # well inside the 60 s idle limit of common proxies
+    stream_writer: Literal["lanes", "plain"] = "lanes"  # plain: a few tasks a stream, through ASGI alone
     stalled_reader_seconds: Annotated[float, Ge(0.1)] = 10  # a stream that nobody reads is cut after so long
     long_poll_seconds_max: Annotated[float, Ge(0)] = 60
     redis_answer_seconds: Annotated[float, Ge(0.1)] = 8  # a request waits so long for Redis, then says 503

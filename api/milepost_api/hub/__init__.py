@@ -2,7 +2,7 @@
 
 from milepost_api.hub.frames import Frame, ping, place_of, reconnect
 from milepost_api.hub.hub import Hub, Memory, Recalled, Times, open_hub
-from milepost_api.hub.subscription import AlreadyEnded, Subscription, Wishes, subscribe
+from milepost_api.hub.subscription import AlreadyEnded, Subscription, Wishes, subscribe, wanted
 
 __all__ = [
     "AlreadyEnded",
@@ -18,4 +18,5 @@ __all__ = [
     "place_of",
     "reconnect",
     "subscribe",
+    "wanted",
 ]

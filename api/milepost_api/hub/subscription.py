@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import structlog
@@ -30,6 +29,11 @@ ALWAYS = frozenset({Snapshot.type, Ended.type, Gap.type, Reconnect.type})
 log = structlog.get_logger("milepost.hub")
 
 
+def wanted(frame: Frame, kinds: frozenset[str] | None) -> bool:
+    """Whether somebody who asked for `kinds` is to be sent this frame."""
+    return kinds is None or frame.kind in kinds or frame.kind in ALWAYS
+
+
 class AlreadyEnded(Exception):
     """The reader's cursor has reached the end: there is nothing more to say, now or ever (204)."""
 
@@ -41,22 +45,55 @@ class Wishes:
     The end, and what a reader must be told about its connection, come at once and always.
     """
 
-    kinds: Collection[str] | None = None
+    kinds: frozenset[str] | None = None
     min_interval_seconds: float = 0.0
 
 
 class Subscription:
     """Made by `subscribe`; `next` until `finished`, then `close` whatever happens."""
 
+    __slots__ = (
+        "_due",
+        "_first",
+        "_generation",
+        "_hub",
+        "_missed",
+        "_topic",
+        "_wishes",
+        "finished",
+        "place",
+        "seq",
+    )
+
     def __init__(self, hub: Hub, topic: Topic | None, first: list[Frame], seq: int, wishes: Wishes) -> None:
-        self._hub, self._topic, self._first, self._seq, self._wishes = hub, topic, first, seq, wishes
+        self._hub, self._topic, self._first, self.seq, self._wishes = hub, topic, first, seq, wishes
         self._generation = topic.generation if topic else 0
         self._missed = topic.last if topic else 0
         """What it missed before it came is all replayed; only later it can be too slow."""
-        self._place: Place | None = None
+        self.place: Place | None = None
         """Where the reader believes the job to stand; None: it may believe anything."""
         self._due = 0.0
         self.finished = False
+
+    @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds of events that it wants, None for all."""
+        return self._wishes.kinds
+
+    @property
+    def level_with(self) -> Topic | None:
+        """The topic, if the reader has all that it holds, and wants what follows as it comes."""
+        topic = self._topic
+        if topic is None or self._first or self.finished or self._wishes.min_interval_seconds:
+            return None
+        if topic.generation != self._generation or topic.gone or self._hub.draining.is_set():
+            return None
+        return None if self.seq != topic.last or self._standing(topic) else topic
+
+    def told(self, place: Place | None, ended: bool) -> None:
+        """Take note that the reader was told by somebody else where the job stands, or that it has ended."""
+        self.place = self.place if place is None else place
+        self.finished = self.finished or ended
 
     async def next(self, timeout_seconds: float) -> list[Frame]:
         """Return what is new, at least one frame; [] when nothing was for `timeout_seconds`."""
@@ -119,24 +156,24 @@ class Subscription:
             return []
         if topic.generation != self._generation:
             return await self._again(topic, topic.reason)
-        held = topic.after(self._seq)
+        held = topic.after(self.seq)
         return await self._caught_up(topic) if held is None else held or self._standing(topic)
 
     def _standing(self, topic: Topic) -> list[Frame]:
         """Where the job stands is said when there is nothing else to say: what came before may have ended it."""
-        known = topic.standing is None or topic.standing.place == self._place
+        known = topic.standing is None or topic.standing.place == self.place
         return [topic.standing] if topic.standing and not known else []
 
     async def _caught_up(self, topic: Topic) -> list[Frame]:
         """The reader fell off the ring: what it missed is in the history, unless it is very far behind."""
-        view = await self._hub.read(topic.job_id, Cursor(topic.epoch or "", self._seq))
+        view = await self._hub.read(topic.job_id, Cursor(topic.epoch or "", self.seq))
         if view.gap is not None or topic.generation != self._generation:
             return await self._again(topic, view.gap or topic.reason)
         return _framed(view)
 
     async def _again(self, topic: Topic, reason: str) -> list[Frame]:
         """Start again from a snapshot, and say so."""
-        lost = gap(topic.job_id, f"{topic.epoch}-{self._seq}", reason)
+        lost = gap(topic.job_id, f"{topic.epoch}-{self.seq}", reason)
         try:
             view = await self._hub.view_in_step(topic)
         except JobNotFound:
@@ -149,17 +186,15 @@ class Subscription:
 
     def _wanted(self, frames: list[Frame]) -> list[Frame]:
         for frame in frames:
-            if frame.kind == Snapshot.type or frame.seq > self._seq:  # a snapshot may lead back
-                self._seq = frame.seq
+            if frame.kind == Snapshot.type or frame.seq > self.seq:  # a snapshot may lead back
+                self.seq = frame.seq
             if frame.place is not None:
-                self._place = frame.place
+                self.place = frame.place
         self.finished = frames[-1].is_end
         behind = len(frames) > CONFLATE_FRAMES and frames[0].seq > self._missed
         if behind or self._wishes.min_interval_seconds:
             frames = conflate(frames)
-        if self._wishes.kinds is not None:
-            frames = [frame for frame in frames if frame.kind in self._wishes.kinds or frame.kind in ALWAYS]
-        return frames
+        return [frame for frame in frames if wanted(frame, self._wishes.kinds)]
 
 
 async def subscribe(

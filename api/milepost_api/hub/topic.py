@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import islice
+from typing import Protocol
 
 from milepost.codec import Cursor
 from milepost.events import StatusChanged
@@ -15,6 +16,13 @@ from milepost_api.hub.frames import Frame, durable
 RING_EVENTS = 256
 RING_BYTES = 262_144
 """A reader that falls further behind is caught up from the history in Redis."""
+
+
+class Watcher(Protocol):
+    """Who is told of every change of a topic."""
+
+    def changed(self) -> None:
+        """Note it, and look later: more may follow at once."""
 
 
 class Topic:
@@ -45,12 +53,20 @@ class Topic:
         """Where it stands, once that was asked; not part of the history, and only the latest counts."""
         self._ring: deque[Frame] = deque()
         self._bytes = 0
-        self.pulse = asyncio.Event()
-        """Set, and replaced, when anything changes: take it first, look second, wait for it third."""
+        self.watchers: dict[Hashable, Watcher] = {}
+        """Told of every change, besides those who wait for the `pulse`."""
+        self._pulse: asyncio.Event | None = None
 
     @property
     def started(self) -> bool:
         return self.epoch is not None
+
+    @property
+    def pulse(self) -> asyncio.Event:
+        """Set, and replaced, when anything changes: take it first, look second, wait for it third."""
+        if self._pulse is None:
+            self._pulse = asyncio.Event()
+        return self._pulse
 
     @property
     def cursor(self) -> Cursor:
@@ -113,8 +129,11 @@ class Topic:
 
     def wake(self) -> None:
         """Everybody who waits looks again."""
-        pulse, self.pulse = self.pulse, asyncio.Event()
-        pulse.set()
+        if self._pulse is not None:
+            self._pulse.set()
+            self._pulse = None
+        for watcher in tuple(self.watchers.values()):
+            watcher.changed()
 
     def _append(self, frame: Frame) -> None:
         self._ring.append(frame)

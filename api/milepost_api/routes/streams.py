@@ -63,6 +63,7 @@ async def stream_job_status(
         ping_seconds=services.settings.ping_seconds,
         stalled_seconds=services.settings.stalled_reader_seconds,
         grace_seconds=services.settings.shutdown_grace_seconds,
+        lanes=services.lanes,
     )
 
 

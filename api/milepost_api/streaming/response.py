@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import anyio
 import structlog
@@ -15,9 +15,11 @@ from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from milepost import times
-from milepost.codec import encode_line, encode_retry
-from milepost_api.hub import Frame, Subscription, ping
-from milepost_api.protocol import transport_of
+from milepost.codec import encode_retry
+from milepost_api.hub import ping
+from milepost_api.protocol import borrow, is_lendable, transport_of
+from milepost_api.streaming.lanes import Lanes, encoded
+from milepost_api.streaming.lent import LentStream, Source
 
 log = structlog.get_logger("milepost.stream")
 
@@ -42,21 +44,25 @@ logging.getLogger("sse_starlette.sse").setLevel(logging.INFO)  # at DEBUG it log
 
 
 class StreamResponse(EventSourceResponse):
-    """A response whose body is a subscription. The subscription is closed however the response ends."""
+    """A response whose body is what a source says. The source is closed however the response ends.
+
+    With `lanes` the connection is borrowed once the answer has begun, and this call returns (DESIGN §4); without, or
+    where it cannot be had, the body is sent through ASGI, by a few tasks. A client cannot tell which.
+    """
 
     def __init__(
         self,
-        subscription: Subscription,
+        source: Source,
         *,
         ndjson: bool,
         ping_seconds: float,
         stalled_seconds: float,
         grace_seconds: float,
+        lanes: Lanes | None = None,
     ) -> None:
-        self._subscription = subscription
-        body = _ndjson(subscription, ping_seconds) if ndjson else _sse(subscription, ping_seconds)
+        self._source, self._ndjson, self._lanes = source, ndjson, lanes
         super().__init__(
-            body,
+            self._chunks(ping_seconds),
             headers=HEADERS,
             media_type=NDJSON if ndjson else SSE,
             ping=0,  # ours are events that a client can see, and only after silence
@@ -69,19 +75,53 @@ class StreamResponse(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport = transport_of(scope)
+        lent = False
         try:
             if transport is not None:
                 _tune(transport)
-            await super().__call__(scope, receive, send)
+            if self._lanes is not None and is_lendable(scope):
+                lent = await self._lend(self._lanes, scope, send)
+            else:
+                await super().__call__(scope, receive, send)
         except SendTimeoutError:
             log.info("stream.cut", reason=f"nothing was read for {self.send_timeout:g} s")
             if transport is not None:
                 await _cut(transport, receive)
         finally:
-            self._subscription.close()
+            if not lent:
+                self._source.close()
+
+    async def _lend(self, lanes: Lanes, scope: Scope, send: Send) -> bool:
+        """Begin the answer, and hand its connection to a stream that outlives this call. False: the client has gone."""
+        first = self._opening() + encoded(await self._source.next(0), ndjson=self._ndjson)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        loan = borrow(scope)
+        if loan is None:
+            return False
+        assert self.send_timeout is not None
+        LentStream(lanes, loan, self._source, ndjson=self._ndjson, stalled_seconds=self.send_timeout).begin()
+        return True
+
+    def _opening(self) -> bytes:
+        return b"" if self._ndjson else encode_retry(random.randint(*RETRY_MS))
+
+    async def _chunks(self, ping_seconds: float) -> AsyncIterator[bytes]:
+        if opening := self._opening():
+            yield opening
+        while not self._source.finished:
+            frames = await self._source.next(ping_seconds)
+            if frames:
+                yield encoded(frames, ndjson=self._ndjson)
+            elif not self._source.finished:
+                yield encoded((ping(times.now()),), ndjson=self._ndjson)
 
 
 def _tune(transport: asyncio.Transport) -> None:
+    if transport.is_closing():
+        return  # the client has gone already
+    # Whatever the kernel does not take at once is waited for: a chunk that we hold cannot be conflated any more.
+    transport.set_write_buffer_limits(high=0)
     connection = transport.get_extra_info("socket")
     with contextlib.suppress(OSError):  # the client has gone already: there is nothing to tune
         if connection.family in {socket.AF_INET, socket.AF_INET6}:
@@ -95,52 +135,3 @@ async def _cut(transport: asyncio.Transport, receive: Receive) -> None:
     transport.abort()
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _sse(subscription: Subscription, ping_seconds: float) -> AsyncIterator[bytes]:
-    yield encode_retry(random.randint(*RETRY_MS))
-    async for frames in _batches(subscription, ping_seconds):
-        yield b"".join(frame.sse for frame in frames)
-
-
-async def _ndjson(subscription: Subscription, ping_seconds: float) -> AsyncIterator[bytes]:
-    async for frames in _batches(subscription, ping_seconds):
-        yield b"".join(encode_line(frame.data) for frame in frames)
-
-
-async def _batches(subscription: Subscription, ping_seconds: float) -> AsyncIterator[Sequence[Frame]]:
-    while not subscription.finished:
-        frames = await subscription.next(ping_seconds)
-        if frames:
-            yield frames
-        elif not subscription.finished:
-            yield (ping(times.now()),)
-
-
-def accepts(accept: str, offered: Sequence[str], default: str) -> str | None:
-    """Return which of the `offered` media types an Accept header asks for; None when it excludes them all."""
-    if not accept.strip():
-        return default
-    best: tuple[float, int, str] | None = None
-    for media_type in offered:
-        quality = _quality(accept, media_type)
-        rank = (quality, media_type == default, media_type)
-        if quality > 0 and (best is None or rank > best):
-            best = rank
-    return best[2] if best else None
-
-
-def _quality(accept: str, media_type: str) -> float:
-    """The weight that an Accept header gives a type: the most specific range decides (RFC 9110 §12.5.1)."""
-    main = media_type.partition("/")[0]
-    found: dict[int, float] = {}
-    for part in accept.lower().split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        specificity = {media_type: 3, f"{main}/*": 2, "*/*": 1}.get(name)
-        if specificity:
-            try:
-                found[specificity] = float(weight)
-            except ValueError:
-                found[specificity] = 0.0
-    return found[max(found)] if found else 0.0
