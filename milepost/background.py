@@ -13,9 +13,19 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 
     One cancel is not enough before Python 3.12: `asyncio.wait_for` swallows it when what it waits for is done at the
     same moment (bpo-37658), and redis-py sends every command through it. A loop would then go on for ever.
+
+    Whoever is cancelled while it waits here waits all the same, and is cancelled then: what is still running uses what
+    is closed next, and would open it again.
     """
     running = {task for task in tasks if not task.done()}
+    cancelled: asyncio.CancelledError | None = None
     while running:
         for task in running:
             task.cancel()
-        _, running = await asyncio.wait(running, timeout=_AGAIN_SECONDS)
+        try:
+            _, running = await asyncio.wait(running, timeout=_AGAIN_SECONDS)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            running = {task for task in running if not task.done()}
+    if cancelled is not None:
+        raise cancelled

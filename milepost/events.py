@@ -2,6 +2,7 @@
 
 Durable events carry `seq` (dense per job, from 1) and `cursor` (`<epoch>-<seq>`); control events
 (`waiting`, `ping`, `gap`, `reconnect`) are of the moment, carry neither, and never move a reader's cursor.
+A stream of many jobs has words of its own: `selection`, `job_end`, `job_missing`, and an `end` that is of all of them.
 Pure: no I/O.
 """
 
@@ -108,6 +109,13 @@ class Ended(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnded(Ended):
+    """The `end` of one job on a stream of many, by another name: whoever hears `end` there may close the stream."""
+
+    type: ClassVar[str] = "job_end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StillWaiting:
     """A job that nobody has begun stands elsewhere in its queue, or waits for another reason.
 
@@ -135,11 +143,12 @@ class Gap:
     """What lies between the reader's cursor and now is not in the history any more; a snapshot follows.
 
     `reason` is `trimmed` (older than the history), `epoch` (another history of the job), `ahead` (the
-    cursor is in the future) or `invalid` (it is no cursor of this job).
+    cursor is in the future) or `invalid` (it is no cursor of this job). Without a `job_id` it is about all jobs of a
+    stream of many; `lost` then says that nobody knows any more where the reader was.
     """
 
     type: ClassVar[str] = "gap"
-    job_id: str
+    job_id: str | None = None
     requested: str
     reason: str
 
@@ -153,11 +162,51 @@ class Reconnect:
     retry_ms: int
 
 
-Control = StillWaiting | Ping | Gap | Reconnect
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which jobs a stream of many shows: `jobs` of them so far, fewer than there are if `truncated`.
+
+    `resumed`: the stream goes on where the reader was, and does not repeat what has been said.
+    """
+
+    type: ClassVar[str] = "selection"
+    at: str
+    jobs: int
+    truncated: bool = False
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMissing:
+    """A job of a stream of many is not there: `unknown` (there is none with this id that you may see) or `deleted`."""
+
+    type: ClassVar[str] = "job_missing"
+    job_id: str
+    at: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllEnded:
+    """The last event of a stream of many: all its jobs have ended, so many in each status (and `missing`).
+
+    On the wire its type is that of the `end` of one job, which is what an EventSource listens for; it has no `job_id`.
+    """
+
+    type: ClassVar[str] = "end"
+    at: str
+    jobs: int
+    by_status: Mapping[str, int]
+
+
+Control = StillWaiting | Ping | Gap | Reconnect | Selection | JobMissing | AllEnded
 AnyEvent = Event | Control
 
-DURABLE: tuple[type[Event], ...] = (Snapshot, StatusChanged, Progressed, Logged, Output, Stalled, Ended)
-CONTROL: tuple[type[Control], ...] = (StillWaiting, Ping, Gap, Reconnect)
+DURABLE: tuple[type[Event], ...] = (
+    *(Snapshot, StatusChanged, Progressed, Logged, Output, Stalled, Ended),
+    JobEnded,
+)
+CONTROL: tuple[type[Control], ...] = (StillWaiting, Ping, Gap, Reconnect, Selection, JobMissing)
 EVENT_TYPES: Mapping[str, type[AnyEvent]] = {cls.type: cls for cls in (*DURABLE, *CONTROL)}
 LIFECYCLE = frozenset({StatusChanged.type, Ended.type})
 """The events a history of jobs needs; the recorder moves exactly these into SQL."""
@@ -198,6 +247,8 @@ def from_wire(wire: Mapping[str, Json]) -> AnyEvent | None:
     Raises `TypeError` when a field that the type cannot do without is missing.
     """
     cls: Any = EVENT_TYPES.get(wire.get("type", ""))
+    if cls is Ended and "job_id" not in wire:
+        cls = AllEnded
     if cls is None:
         return None
     known = {f.name: wire[f.name] for f in fields(cls) if f.name in wire}

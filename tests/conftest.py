@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from hypothesis import settings
 from redis.asyncio import Redis
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 # Times on a shared machine say nothing: an example may take as long as it takes.
 settings.register_profile("milepost", deadline=None, max_examples=100, print_blob=True)
 settings.load_profile("milepost")
+
+# With Rich installed, the default would show the locals of every frame: many seconds for each traceback of the API's.
+_PLAIN = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _PLAIN])
 
 
 @pytest.fixture(scope="session")

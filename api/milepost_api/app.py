@@ -28,10 +28,13 @@ from milepost_api.caretaker import (
     StartDeadlines,
 )
 from milepost_api.catalogue import Offers
+from milepost_api.crossing import cross_origin
+from milepost_api.descriptors import room_for_streams
 from milepost_api.desk import Desk
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
 from milepost_api.lookup import Lookup
+from milepost_api.many import look, open_multiplexer
 from milepost_api.memory import Memory
 from milepost_api.pages import Pages
 from milepost_api.recorder import Recorder
@@ -39,10 +42,23 @@ from milepost_api.records import JobStore, open_engines
 from milepost_api.requests import RequestId
 from milepost_api.revival import Revival
 from milepost_api.roster import Roster
-from milepost_api.routes import bulk, catalogue, health, history, jobs, listing, status, streams, submit
+from milepost_api.routes import (
+    bulk,
+    catalogue,
+    health,
+    history,
+    jobs,
+    listing,
+    many,
+    status,
+    streams,
+    submit,
+    tokens,
+)
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
 from milepost_api.streaming import open_lanes
+from milepost_api.tokens import Seals
 from milepost_api.views import job_wire
 
 
@@ -57,7 +73,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     problems.install(app)
     v1 = APIRouter(prefix="/v1", responses=problems.describe("unauthorized", "internal", "unavailable"))
-    for module in (submit, listing, bulk, jobs, status, streams, history, catalogue):
+    for module in (submit, listing, bulk, jobs, status, streams, many, history, tokens, catalogue):
         v1.include_router(module.router)
     app.include_router(v1)
     app.include_router(health.router)
@@ -66,8 +82,15 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes)
-    app.add_middleware(Auth, keys=KeyRing(settings.keys))
+    app.add_middleware(
+        Auth,
+        keys=KeyRing(settings.keys),
+        seals=Seals(settings.keys, settings.token_secrets),
+        grace_seconds=settings.token_grace_seconds,
+    )
     app.add_middleware(RequestId)
+    if settings.cors_origins:
+        app.add_middleware(cross_origin, allowed=settings.cors_origins)
     return app
 
 
@@ -100,13 +123,17 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
             subscriber,
             Memory(store, revival, answer_seconds=seconds),
             lambda job: job_wire(root_path, job),
-            Times(answer=seconds),
+            Times(answer=seconds, rotate=settings.stream_seconds_max),
             explain=roster.explain,
+            stream_limit=settings.stream_limit or room_for_streams(),
         )
     )
     lanes = None
     if settings.stream_writer == "lanes":
         lanes = await stack.enter_async_context(open_lanes(hub, ping_seconds=settings.ping_seconds))
+    multiplexer = await stack.enter_async_context(
+        open_multiplexer(hub, redis, lambda wanted: look(store, wanted), answer_seconds=seconds)
+    )
     return Services(
         settings=settings,
         engines=engines,
@@ -121,6 +148,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         lookup=Lookup(redis, store, roster, answer_seconds=seconds),
         revival=revival,
         hub=hub,
+        many=multiplexer,
         lanes=lanes,
     )
 

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
-from collections.abc import Mapping
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
+from milepost.job import Job
 from milepost.tenants import DEFAULT_TENANT
-from milepost_api.problems import ProblemResponse
+from milepost_api.hub.frames import reconnect
+from milepost_api.hub.subscription import RETRY_MS
+from milepost_api.problems import Problem, ProblemResponse
+from milepost_api.tokens import BadToken, Grant, Seals
+from milepost_api.tokens.doors import AGAIN, INVALID, check_time, pass_through, take_token
+from milepost_api.tokens.seal import looks_like_a_token
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What a load balancer asks, and tells nobody anything."""
 TENANT = "milepost.tenant"
 """Where the scope of a request that came in says for whom it is."""
+SEAL = "milepost.seal"
+"""Where it has what signs tokens for whoever came with an API key."""
+READER = "milepost.reader"
+"""Where it has the `Reader` who came with a token."""
+HOW = "Send an API key: `Authorization: Bearer KEY`, or `X-API-Key: KEY`. Browsers get a token: POST /v1/stream-tokens."
 
 
 class KeyRing:
@@ -36,25 +55,101 @@ class KeyRing:
 
 
 class Auth:
-    """Pure ASGI: a stream must not pass through anything that buffers."""
+    """Pure ASGI: a stream must not pass through anything that buffers.
 
-    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
-        self._app, self._keys = app, keys
+    Who comes with an API key may do everything with the jobs of its tenant; who comes with a stream token, what that
+    one grants, and no address beyond (`tokens.doors`).
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: KeyRing,
+        seals: Seals,
+        *,
+        grace_seconds: float = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._app, self._keys, self._seals = app, keys, seals
+        self._grace, self._clock = grace_seconds, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            key = given_key(Headers(scope=scope)) if self._keys else None
-            tenant = self._tenant(key)
-            if tenant is None:
-                await _refuse(key)(scope, receive, send)
+            try:
+                await self._let_in(scope)
+            except (Problem, JobNotFound, StoreUnavailable) as error:
+                await _refusal(error, scope)(scope, receive, send)
                 return
-            scope[TENANT] = tenant
         await self._app(scope, receive, send)
 
-    def _tenant(self, key: bytes | None) -> str | None:
-        if not self._keys:
-            return DEFAULT_TENANT
-        return None if key is None else self._keys.tenant(key)
+    async def _let_in(self, scope: Scope) -> None:
+        """Write into the scope for whom the request is.
+
+        Raises `Problem`, and `JobNotFound` and `StoreUnavailable` where a token asks for one job.
+        """
+        given, token = given_key(Headers(scope=scope)), take_token(scope)
+        key = given if self._keys else None
+        if key is not None and (tenant := self._keys.tenant(key)):
+            scope[TENANT], scope[SEAL] = tenant, self._seals.of(key)
+        elif given is not None and looks_like_a_token(text := given.decode("latin-1")):
+            await self._let_in_by_token(scope, text)
+        elif key is not None:
+            raise Problem("unauthorized", "This API key is not one of this server's.", headers=INVALID)
+        elif token is not None:
+            await self._let_in_by_token(scope, token)
+        elif self._keys:
+            raise Problem("unauthorized", HOW)
+        else:
+            scope[TENANT], scope[SEAL] = DEFAULT_TENANT, self._seals.of(None)
+
+    async def _let_in_by_token(self, scope: Scope, token: str) -> None:
+        async def find(job_id: str) -> Job:
+            found = await scope["app"].state.services.lookup.find(job_id, grant.tenant)
+            return cast("Job", found.job)
+
+        try:
+            grant = self._seals.open(token)
+        except BadToken as error:
+            detail = f"This is no token of this server: {error}. {AGAIN}"
+            raise Problem("unauthorized", detail, headers=INVALID) from error
+        check_time(scope, grant, self._clock(), self._grace)
+        await pass_through(scope, grant, find)
+        left = grant.expires_at + self._grace - self._clock()
+        scope[TENANT], scope[READER] = grant.tenant, Reader(grant, asyncio.get_running_loop().time() + left)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Somebody who came with a token. `until`, by the clock of the event loop, its streams may stay open."""
+
+    grant: Grant
+    until: float
+
+
+def reader_of(scope: Scope) -> Reader | None:
+    """Return who reads by a token; None for the holder of a key, who may read everything of the tenant."""
+    return cast("Reader | None", scope.get(READER))
+
+
+def seconds_left(scope: Scope) -> float:
+    """Return for how long whoever asks may go on reading."""
+    reader = reader_of(scope)
+    return max(0.0, reader.until - asyncio.get_running_loop().time()) if reader else math.inf
+
+
+def _refusal(error: MilepostError, scope: Scope) -> Response:
+    """Answer what a route would have answered."""
+    if isinstance(error, Problem):
+        return ProblemResponse(error.name, str(error), headers=error.headers, **error.extra)
+    if isinstance(error, JobNotFound):
+        return ProblemResponse("job-not-found", str(error))
+    streams = scope["path"].endswith("/status/stream")
+    if streams and "ndjson" not in Headers(scope=scope).get("accept", ""):
+        wait = reconnect(
+            "unavailable", random.randint(*RETRY_MS)
+        )  # an EventSource gives up for good on a 503
+        return Response(wait.sse, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return ProblemResponse("unavailable", str(error))
 
 
 def given_key(headers: Headers) -> bytes | None:
@@ -64,18 +159,6 @@ def given_key(headers: Headers) -> bytes | None:
         return credentials.strip().encode("latin-1")
     key = headers.get("x-api-key", "").strip()
     return key.encode("latin-1") if key else None
-
-
-def _refuse(key: bytes | None) -> ProblemResponse:
-    if key is None:
-        return ProblemResponse(
-            "unauthorized", "Send an API key: `Authorization: Bearer KEY`, or `X-API-Key: KEY`."
-        )
-    return ProblemResponse(
-        "unauthorized",
-        "This API key is not one of this server's.",
-        headers={"WWW-Authenticate": 'Bearer realm="milepost", error="invalid_token"'},  # RFC 6750 §3
-    )
 
 
 def _digest(key: bytes) -> bytes:

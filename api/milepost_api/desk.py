@@ -50,7 +50,8 @@ class Desk:
             offer = await self._offer(submission.task, unknown_allowed=submission.allow_unknown_task)
             return new_record(submission, offer, now)
 
-        return await self._once(Ticket(tenant, fingerprint(submission), key, job_id), record)
+        same = None if key is None and job_id is None else fingerprint(submission)
+        return await self._once(Ticket(tenant, same, key, job_id), record)
 
     async def again(
         self,
@@ -71,7 +72,8 @@ class Desk:
             earlier = await find()
             return repeated(earlier, await self._offer(earlier.task, unknown_allowed=unknown_allowed), now)
 
-        return await self._once(Ticket(tenant, fingerprint_of_retry(job_id), key), record)
+        same = None if key is None else fingerprint_of_retry(job_id)
+        return await self._once(Ticket(tenant, same, key), record)
 
     async def _offer(self, task: str, *, unknown_allowed: bool) -> Offer:
         async with redis_answers(self._seconds):

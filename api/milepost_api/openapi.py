@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from milepost_api.auth import OPEN_PATHS
+from milepost_api.tokens.doors import opens
 
 
 def _version() -> str:
@@ -51,6 +52,14 @@ _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+_TOKEN = {
+    "streamToken": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "token",
+        "description": "Made by POST /v1/stream-tokens. May be sent as a bearer, too.",
+    }
+}
 
 
 def install(app: FastAPI, *, keys: bool) -> None:
@@ -73,11 +82,12 @@ def _document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
     schemas["Problem"] = PROBLEM_SCHEMA
     _remove_foreign_422(document)
     if keys:
-        components["securitySchemes"] = _SCHEMES
+        components["securitySchemes"] = _SCHEMES | _TOKEN
         for path, operations in document["paths"].items():
             if path not in OPEN_PATHS:
-                for operation in operations.values():
-                    operation["security"] = [{name: []} for name in _SCHEMES]
+                for method, operation in operations.items():
+                    schemes = [*_SCHEMES, *(_TOKEN if opens(method.upper(), path) else ())]
+                    operation["security"] = [{name: []} for name in schemes]
     return document
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from milepost_api.descriptors import raise_limit
 from milepost_api.protocol import StreamingProtocol
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
@@ -64,6 +65,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
         services = getattr(app.state, "services", None) if isinstance(app, FastAPI) else None
+        for listener in self.servers:
+            listener.close()  # first: who is told to come back must not come back to this process
         if isinstance(services, Services):
             services.hub.drain()  # open streams say `reconnect` and end, or they would be cut
         await super().shutdown(sockets)
@@ -71,6 +74,7 @@ class Server(uvicorn.Server):
 
 def serve(app: FastAPI, settings: ApiSettings, *, http: Any = StreamingProtocol) -> int:
     """Serve until a signal comes. Returns the exit code: 0, 130 after Ctrl-C, 1 if it could not start."""
+    raise_limit()
     server = Server(config(app, settings, http=http))
     server.run()
     if not server.started:

@@ -17,6 +17,7 @@ from milepost_api.catalogue import Offers
 from milepost_api.desk import Desk
 from milepost_api.hub import Hub
 from milepost_api.lookup import Lookup
+from milepost_api.many import Multiplexer
 from milepost_api.records import Engines, JobStore
 from milepost_api.revival import Revival
 from milepost_api.roster import Roster
@@ -41,6 +42,7 @@ class Services:
     lookup: Lookup
     revival: Revival
     hub: Hub
+    many: Multiplexer
     lanes: Lanes | None
 
 

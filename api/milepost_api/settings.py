@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Le
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from milepost.settings import Settings
+from milepost_api.crossing import origins
 from milepost_api.keys import read_keys
+
+SECRET_CHARACTERS = 32
+"""RFC 7518 §3.2: a key of HS256 is at least as long as its hash, 256 bits."""
 
 _SCHEMES = {
     "postgres": "postgresql+asyncpg",
@@ -36,11 +41,21 @@ class ApiSettings(Settings):
     database_url: str = Field(default="", repr=False)  # default: SQLite below data_dir
     api_keys: SecretStr = SecretStr("")  # KEY or TENANT:KEY, separated by commas
     api_keys_file: Path | None = None  # a file of the same, one a line: a mounted secret
+    token_secret: SecretStr = SecretStr(
+        ""
+    )  # signs stream tokens; several, separated by commas: the first signs
+    token_secret_file: Path | None = None  # a file of the same, one a line
+    token_grace_seconds: Annotated[float, Ge(0), Le(86_400)] = (
+        3600  # streams resume for so long after their token
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()  # pages of other origins that may use this API
 
     history_retention_days: Annotated[float, Ge(0), BeforeValidator(_or_zero)] = 0  # in SQL; 0: for ever
     body_limit_bytes: Annotated[int, Ge(1024)] = 1024 * 1024
     ping_seconds: Annotated[float, Ge(1)] = 15  # well inside the 60 s idle limit of common proxies
     stream_writer: Literal["lanes", "plain"] = "lanes"  # plain: a few tasks a stream, through ASGI alone
+    stream_seconds_max: Annotated[float, Ge(0)] = 600  # then a stream is asked to come back; 0: never
+    stream_limit: Annotated[int, Ge(1)] | None = None  # default: what the limit of open files leaves room for
     stalled_reader_seconds: Annotated[float, Ge(0.1)] = 10  # a stream that nobody reads is cut after so long
     long_poll_seconds_max: Annotated[float, Ge(0)] = 60
     redis_answer_seconds: Annotated[float, Ge(0.1)] = 8  # a request waits so long for Redis, then says 503
@@ -92,6 +107,32 @@ class ApiSettings(Settings):
         if self.api_keys_file is not None:
             text += "," + self.api_keys_file.read_text("utf-8").replace("\n", ",")
         return read_keys(text)
+
+    @property
+    def token_secrets(self) -> Sequence[str]:
+        """What signs stream tokens, the newest first; none: each API key signs its own."""
+        text = self.token_secret.get_secret_value()
+        if self.token_secret_file is not None:
+            text += "," + self.token_secret_file.read_text("utf-8").replace("\n", ",")
+        return [secret.strip() for secret in text.split(",") if secret.strip()]
+
+    @model_validator(mode="after")
+    def _token_secrets_can_sign(self) -> Self:
+        try:
+            short = any(len(secret) < SECRET_CHARACTERS for secret in self.token_secrets)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"MILEPOST_TOKEN_SECRET_FILE cannot be read: {error}") from None
+        if short:
+            raise ValueError(
+                f"MILEPOST_TOKEN_SECRET: a secret has at least {SECRET_CHARACTERS} characters, or whoever has a token "
+                "could find it by trying; `openssl rand -hex 32` prints one"
+            )
+        return self
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        return tuple(origins(value)) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _keys_can_be_read(self) -> Self:

@@ -105,17 +105,20 @@ def _sorted(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Who asks for a job, and by what the same request is known when it is sent again: a key, or the id it chose."""
+    """Who asks for a job, and by what the same request is known when it is sent again: a key, or the id it chose.
+
+    `fingerprint` is None for a request that has neither.
+    """
 
     tenant: str
-    fingerprint: str
+    fingerprint: str | None = None
     key: str | None = None
     job_id: str | None = None
 
     def on(self, record: JobRecord) -> JobRecord:
         """Write it on a new record."""
         record.tenant, record.idempotency_key = self.tenant, self.key
-        record.fingerprint = None if self.key is None and self.job_id is None else self.fingerprint
+        record.fingerprint = self.fingerprint
         record.id = self.job_id or record.id
         return record
 

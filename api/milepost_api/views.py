@@ -10,6 +10,8 @@ from milepost.job import Job, Json, Status
 from milepost.times import parse
 
 RETRY_AFTER_MOST_SECONDS = 60
+RESERVED_IDS = frozenset({"counts", "cancel", "retry", "delete"})
+"""What stands in the place of an id in other addresses."""
 
 
 @dataclass(frozen=True, slots=True)

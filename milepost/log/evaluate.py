@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from redis import Redis as SyncRedis
     from redis.asyncio import Redis
 
+AT_ONCE = 20
+"""Scripts of one round trip. Redis serves nobody else meanwhile, and one that creates or ends a job takes it 0.1 ms."""
+
 
 async def evaluate(redis: Redis, call: Call) -> Any:
     """Run one script, in the generation that Redis is in."""
@@ -31,7 +34,15 @@ async def evaluate(redis: Redis, call: Call) -> Any:
 
 
 async def evaluate_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
-    """Run scripts in one round trip, each a step of its own. Raises what the first that failed has raised."""
+    """Run scripts, `AT_ONCE` in a round trip, each a step of its own. Raises what the first that failed has raised.
+
+    What follows the round trip of that one is not sent.
+    """
+    portions = (calls[start : start + AT_ONCE] for start in range(0, len(calls), AT_ONCE))
+    return [reply for portion in portions for reply in await _evaluate_at_once(redis, portion)]
+
+
+async def _evaluate_at_once(redis: Redis, calls: Sequence[Call]) -> list[Any]:
     async with redis.pipeline(transaction=False) as pipe:
         for call in calls:
             sha = call.script.of(known_to(redis)).sha

@@ -26,6 +26,9 @@ WORKERS = "mp:workers"
 WORKER_INFO = "mp:workers:info"
 """Hash: worker id → what it says of itself as JSON."""
 
+JOBS_CHANNEL = "mp:jobs"
+"""The channel on which the log announces jobs that are created or forgotten (see `announcements.py`)."""
+
 
 def state_key(job_id: str) -> str:
     return f"mp:{{{job_id}}}:state"
@@ -57,3 +60,12 @@ def wake_channel(queue: str) -> str:
 def control_channel(worker: str) -> str:
     """Tells one worker to stop a job."""
     return f"mp:control:{worker}"
+
+
+def bookmark_key(name: str) -> str:
+    return f"mp:bookmark:{name}"
+
+
+def bookmarks_channel(process: str) -> str:
+    """Asks one process to write down a bookmark of a stream that it believes to be read still."""
+    return f"mp:bookmarks:{process}"

@@ -1,9 +1,9 @@
-"""What is done to many jobs at once, in pipelines so short that Redis serves others in between."""
+"""What is done to many jobs at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, cast
 
 from milepost.job import Status, parse_status
 from milepost.log.calls import job_call
@@ -15,11 +15,7 @@ if TYPE_CHECKING:
     from milepost.log.joblog import JobLog
     from milepost.log.shapes import CancelOutcome
 
-T = TypeVar("T")
 ForgetOutcome = Literal["forgotten", "gone", "living"]
-
-AT_ONCE = 20
-"""Redis serves nobody else while it goes through a pipeline of a few kB, and ending a job takes it about 0.1 ms."""
 
 REMEMBERED_MS = 120_000
 """Whoever read a job's record before it was deleted has let go of it by then, however long Redis stood still."""
@@ -34,14 +30,13 @@ async def forget(joblog: JobLog, created_at: Mapping[str, str | None]) -> list[F
     calls = [
         job_call("forget", job_id, at or "", REMEMBERED_MS, result=True) for job_id, at in created_at.items()
     ]
-    replies = [reply for some in _portions(calls) for reply in await joblog.call_all(some)]
-    return [cast("ForgetOutcome", reply.decode()) for reply in replies]
+    return [cast("ForgetOutcome", reply.decode()) for reply in await joblog.call_all(calls)]
 
 
 async def cancel(joblog: JobLog, job_ids: Sequence[str], tenant: str | None) -> list[CancelOutcome | None]:
     """Cancel each as `JobLog.cancel` does; None for those that are not there."""
     calls = [joblog.cancellation(job_id, tenant) for job_id in job_ids]
-    replies = [reply for some in _portions(calls) for reply in await joblog.call_all(some)]
+    replies = await joblog.call_all(calls)
     return [None if reply == b"gone" else cast("CancelOutcome", reply.decode()) for reply in replies]
 
 
@@ -54,8 +49,3 @@ async def statuses(redis: Redis, job_ids: Sequence[str]) -> list[Status | str | 
             pipe.hget(state_key(job_id), "status")
         found = await pipe.execute()
     return [status and parse_status(status.decode()) for status in found]
-
-
-def _portions(things: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(things), AT_ONCE):
-        yield things[start : start + AT_ONCE]

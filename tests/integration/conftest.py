@@ -6,12 +6,31 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from milepost_api import database
 from milepost_api.records import Engines, JobStore, open_engines, schema
 from redis.asyncio import Redis
 
+from tests.support.api import Api, Hand, announce, serving, settings
+from tests.support.leftovers import open_connections, running_tasks
 from tests.support.process import Process
 from tests.support.redis import RedisServer
 from tests.support.workers import TASKS, Fleet
+
+
+@pytest.fixture
+async def nothing_is_left() -> AsyncIterator[None]:
+    """The test ends its tasks and closes its connections to Redis."""
+    tasks, connections = running_tasks(), open_connections()
+    yield
+    assert running_tasks() - tasks == set()
+    assert open_connections() - connections == set()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(request: pytest.FixtureRequest) -> None:
+    """In a loop that many tests share, what one of them leaves would live on, and fail another."""
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("nothing_is_left")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -35,6 +54,34 @@ async def store(engines: Engines) -> JobStore:
     """The records of jobs, in tables."""
     await schema.upgrade(engines)
     return JobStore(engines)
+
+
+@pytest.fixture
+async def api(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Api]:
+    """An API without keys, on SQLite."""
+    await announce(redis)
+    async with serving(settings(tmp_path, redis_server.url)) as running:
+        yield running
+
+
+@pytest.fixture
+async def api_of_two(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis, database_url: str
+) -> AsyncIterator[Api]:
+    """An API of two tenants, on both databases. Its client has our key; `Bearer theirs` is that of the other one."""
+    await announce(redis)
+    keys = "ours,rivals:theirs"
+    wanted = settings(tmp_path, redis_server.url, database_url=database_url, api_keys=keys)
+    await database.upgrade(wanted)
+    async with serving(wanted) as running:
+        running.http.headers["Authorization"] = "Bearer ours"
+        yield running
+
+
+@pytest.fixture
+def hand(api: Api) -> Hand:
+    """What plays the worker of that API."""
+    return Hand(api.services.log)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,6 @@ from tests.support.sse import RawStream, open_stream
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def api(tmp_path: Path, redis: Redis, redis_server: RedisServer) -> AsyncIterator[Api]:
-    await announce(redis)
-    async with serving(settings(tmp_path, redis_server.url)) as running:
-        yield running
 
 
 async def recorded(api: Api, job_id: str, status: str) -> None:

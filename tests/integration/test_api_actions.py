@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from milepost_api import database
 from milepost_api.records import new_job
 from redis.asyncio import Redis
 
 from milepost.log import TaskInfo, many
 from milepost.log.keys import LIFECYCLE
-from tests.support.api import COUNT, Api, Hand, announce, serving, settings
+from tests.support.api import COUNT, Api, Hand, announce
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 
@@ -24,25 +21,8 @@ BODY = {"task": "demo.count", "params": {"steps": 3}}
 
 
 @pytest.fixture
-async def api(
-    tmp_path: Path, redis_server: RedisServer, redis: Redis, database_url: str
-) -> AsyncIterator[Api]:
-    await announce(redis)
-    wanted = settings(
-        tmp_path,
-        redis_server.url,
-        database_url=database_url,
-        api_keys="ours,rivals:theirs",
-    )
-    await database.upgrade(wanted)
-    async with serving(wanted) as running:
-        running.http.headers["Authorization"] = "Bearer ours"
-        yield running
-
-
-@pytest.fixture
-def hand(api: Api) -> Hand:
-    return Hand(api.services.log)
+def api(api_of_two: Api) -> Api:
+    return api_of_two
 
 
 THEIRS = {"Authorization": "Bearer theirs"}

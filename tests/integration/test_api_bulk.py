@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from milepost_api import database
 from redis.asyncio import Redis
 
 from milepost.job import JobError, Status
 from milepost.log import TaskInfo
-from tests.support.api import COUNT, Api, Hand, announce, serving, settings
-from tests.support.redis import RedisServer
+from tests.support.api import COUNT, Api, Hand, announce
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -23,21 +19,8 @@ THEIRS = {"Authorization": "Bearer theirs"}
 
 
 @pytest.fixture
-async def api(
-    tmp_path: Path, redis_server: RedisServer, redis: Redis, database_url: str
-) -> AsyncIterator[Api]:
-    await announce(redis)
-    keys = "ours,rivals:theirs"
-    wanted = settings(tmp_path, redis_server.url, database_url=database_url, api_keys=keys)
-    await database.upgrade(wanted)
-    async with serving(wanted) as running:
-        running.http.headers["Authorization"] = "Bearer ours"
-        yield running
-
-
-@pytest.fixture
-def hand(api: Api) -> Hand:
-    return Hand(api.services.log)
+def api(api_of_two: Api) -> Api:
+    return api_of_two
 
 
 async def submitted(api: Api, count: int, **fields: Any) -> list[str]:

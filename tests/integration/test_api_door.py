@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from milepost_api import limits
 from milepost_api.app import create_app
 from milepost_api.pages import Pages
 from milepost_api.settings import ApiSettings
@@ -20,13 +21,6 @@ from tests.support.redis import RedisServer
 pytestmark = pytest.mark.anyio
 MEGABYTE = 1024 * 1024
 HEAD = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-@pytest.fixture
-async def api(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Api]:
-    await announce(redis)
-    async with serving(settings(tmp_path, redis_server.url)) as running:
-        yield running
 
 
 @pytest.fixture
@@ -99,8 +93,11 @@ async def test_a_body_that_is_too_large_is_refused_by_its_announcement(api: Api)
     assert b"application/problem+json" in head
 
 
-async def test_a_client_that_sends_20_megabytes_gets_its_answer(api: Api) -> None:
+async def test_a_client_that_sends_20_megabytes_gets_its_answer(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The answer is not lost to a reset of the connection while the client still writes."""
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 60.0)  # a busy machine may need more than two for them
     for body in (b"x" * 20 * MEGABYTE, _chunks(20)):
         answer = await api.http.post("/v1/jobs", content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 413
@@ -178,27 +175,6 @@ async def test_a_request_id_that_is_not_plain_is_replaced(api: Api) -> None:
     """What a client sends ends up in logs: only plain text is taken over."""
     answer = await api.http.get("/healthz", headers={"x-request-id": "a b"})
     assert answer.headers["x-request-id"] != "a b"
-
-
-async def test_health_says_which_part_fails(api: Api, redis_server: RedisServer) -> None:
-    """Alive is not ready: without Redis the process stays, and gets no traffic."""
-    assert (await api.http.get("/readyz")).json()["parts"] == {
-        "redis": "ok",
-        "database": "ok",
-        "schema": "ok",
-        "process": "ok",
-    }
-    redis_server.stop()
-    assert (await api.http.get("/healthz")).status_code == 200
-    ready = await api.http.get("/readyz")
-    assert (ready.status_code, ready.headers["content-type"]) == (503, "application/problem+json")
-    assert ready.json()["parts"]["redis"] != "ok" == ready.json()["parts"]["schema"]
-
-
-async def test_a_process_that_leaves_is_not_ready(api: Api) -> None:
-    """A load balancer stops sending before the door is shut."""
-    api.services.hub.draining.set()
-    assert (await api.http.get("/readyz")).status_code == 503
 
 
 async def test_the_openapi_document_is_served_and_complete(api: Api) -> None:

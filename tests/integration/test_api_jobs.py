@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,6 @@ pytestmark = pytest.mark.anyio
 BOOM = JobError(
     code=ErrorCode.EXCEPTION, message="Boom.", type="ValueError", attempt=1, traceback="secret path"
 )
-
-
-@pytest.fixture
-async def api(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Api]:
-    await announce(redis)
-    async with serving(settings(tmp_path, redis_server.url)) as running:
-        yield running
-
-
-@pytest.fixture
-def hand(api: Api) -> Hand:
-    return Hand(api.services.log)
 
 
 async def recorded(api: Api, job_id: str) -> None:

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from milepost.log import TaskInfo
-from tests.support.api import COUNT, Api, Hand, announce, paths, serving, settings
+from tests.support.api import COUNT, Api, Hand, announce, paths
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def api(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Api]:
-    await announce(redis)
-    async with serving(settings(tmp_path, redis_server.url)) as running:
-        yield running
 
 
 async def test_an_accepted_job_is_committed_and_says_where_to_go(api: Api) -> None:

@@ -20,6 +20,7 @@ from milepost.log import Catalogue, JobLog, NewJob
 from milepost.log.housekeeping import Turn
 from milepost.times import utc_now
 from tests.support.api import COUNT, Hand
+from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +139,20 @@ async def test_one_caretaker_acts_at_a_time_and_a_dead_one_is_replaced(
     await end(running)
     assert not second.acts
     assert await holder.take_or_keep(), "who leaves gives the turn up"
+
+
+async def test_a_goodbye_that_is_cut_short_is_over(
+    redis: Redis, redis_server: RedisServer, patience: Patience
+) -> None:
+    """While Redis is away whoever leaves is told again to hurry; then nobody uses the client, which is closed next."""
+    chore, before = Counting("chore"), asyncio.all_tasks()
+    leaving = asyncio.create_task(Caretaker(redis, [chore], patience).run())
+    await eventually(lambda: chore.rounds > 1, "the chores are done")
+    redis_server.pause()
+
+    await end(leaving)
+
+    assert asyncio.all_tasks() == before
 
 
 async def test_who_has_lost_the_turn_ends_its_chores(redis: Redis, patience: Patience) -> None:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 from milepost_api.hub import Times
-from milepost_api.hub.reader import Reader
 from redis.asyncio import Redis
 
 from milepost.codec import Cursor
-from milepost.errors import StoreUnavailable
 from milepost.log import JobLog, View, live_channel
-from milepost.redis import connect, connect_subscriber
 from tests.support.hub import (
     PATIENT,
     all_frames,
@@ -29,7 +25,6 @@ from tests.support.hub import (
     subscribe,
 )
 from tests.support.jobs import PlayedJob
-from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
@@ -68,32 +63,6 @@ async def test_a_stream_that_opens_while_its_job_ends_ends(redis_server: RedisSe
 
         for _ in range(40):
             await asyncio.gather(*(race() for _ in range(25)))
-
-
-async def test_streams_end_though_the_subscription_is_killed(
-    redis_server: RedisServer, joblog: JobLog
-) -> None:
-    """`CLIENT KILL TYPE pubsub` at any moment around the end, 120 rounds: found after the reconnection."""
-    async with hub_on(redis_server.url, joblog, times=PATIENT) as hub, connect(redis_server.url) as killer:
-        chance = random.Random(5)
-        for _ in range(120):
-            jobs = [await PlayedJob.running(joblog) for _ in range(3)]
-            opened = [await subscribe(hub, job.id, None) for job in jobs]
-
-            async def kill() -> None:
-                await asyncio.sleep(chance.uniform(0, 0.004))
-                await killer.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-
-            async def play(job: PlayedJob) -> None:
-                await job.log("one")
-                await asyncio.sleep(chance.uniform(0, 0.004))
-                await job.end()
-
-            late = jobs[0].id
-            streams = asyncio.gather(*map(all_frames, opened), frames_of(hub, late))
-            await asyncio.gather(kill(), *map(play, jobs))
-            for frames in await asyncio.wait_for(streams, 5):
-                assert_whole(frames)
 
 
 async def test_an_end_that_was_never_published_is_found(redis_server: RedisServer, redis: Redis) -> None:
@@ -225,115 +194,3 @@ async def test_5000_viewers_leave_no_subscription(
         await eventually(nothing_is_subscribed, "no subscription is left")
         assert (hub.topics, hub.streams) == (0, 0)
         await eventually(lambda: len(asyncio.all_tasks()) == before, "no task is left")
-
-
-async def test_what_is_given_up_while_connecting_is_not_subscribed(
-    redis_server: RedisServer, redis: Redis
-) -> None:
-    """A channel that nobody wants any more when the connection is up is not listened to; one asked for is."""
-    heard: list[bytes] = []
-    async with TcpProxy(redis_server.url) as proxy:
-        url = proxy.url
-        async with connect_subscriber(url) as client:
-            reader = Reader(client, lambda channel, _: heard.append(channel), lambda: None)
-            proxy.blackhole()
-            given_up = asyncio.create_task(reader.subscribe("given up", DEADLINE_SECONDS))
-            await asyncio.sleep(
-                0
-            )  # asked for before the connection is begun: it is part of its first command
-            running = asyncio.create_task(reader.run())
-            await eventually(lambda: proxy.connections == 1, "it is connecting")
-            wanted = asyncio.create_task(reader.subscribe("wanted", DEADLINE_SECONDS))
-            await asyncio.sleep(0)
-            given_up.cancel()
-            await reader.unsubscribe("given up")
-            proxy.restore()
-            await wanted
-            await eventually(lambda: reader.connected, "it listens")
-
-            async def only_one() -> bool:
-                return set(await redis.pubsub_channels()) == {b"wanted", b"mp:hub"}
-
-            await eventually(only_one, "it listens to what is wanted")
-            running.cancel()
-            await asyncio.gather(running, given_up, return_exceptions=True)
-
-
-async def test_a_channel_asked_for_again_waits_for_its_own_answer(redis_server: RedisServer) -> None:
-    """The answer to a subscription that was given up meanwhile says nothing about the next one."""
-    async with TcpProxy(redis_server.url) as proxy, connect_subscriber(proxy.url) as client:
-        reader = Reader(client, lambda *_: None, lambda: None)
-        running = asyncio.create_task(reader.run())
-        await eventually(lambda: reader.connected, "it listens")
-        proxy.blackhole()  # the answers come when they are let through
-        first = asyncio.create_task(reader.subscribe("again", DEADLINE_SECONDS))
-        await asyncio.sleep(0)
-        await reader.unsubscribe("again")
-        second = asyncio.create_task(reader.subscribe("again", DEADLINE_SECONDS))
-        await asyncio.sleep(0)
-        asked = reader._channels[b"again"]
-        reader._take("subscribe", b"again", b"1")
-        assert not asked.done()
-        reader._take("subscribe", b"again", b"1")
-        assert asked.done()
-        await second
-        for task in (first, running):
-            task.cancel()
-        await asyncio.gather(first, running, return_exceptions=True)
-
-
-# --- Redis away ------------------------------------------------------------------------------------
-
-
-async def test_streams_outlive_a_restart_of_redis(redis_server: RedisServer, joblog: JobLog) -> None:
-    """The hub comes back by itself and what happened meanwhile is there, once and in order."""
-    async with hub_on(redis_server.url, joblog, times=replace(BRISK, reconcile=3600)) as hub:
-        job = await PlayedJob.running(joblog)
-        subscription = await subscribe(hub, job.id, None)
-        reading = asyncio.create_task(all_frames(subscription))
-        await job.log("before")
-        redis_server.stop()
-        await eventually(lambda: not hub.connected, "the hub has noticed")
-        redis_server.start()
-        await job.log("after")
-        await job.end()
-        assert_whole(await reading)
-
-
-async def test_a_frozen_redis_hangs_nobody(redis_server: RedisServer, joblog: JobLog) -> None:
-    """Who opens a stream is asked to come back; who has one gets the rest when Redis goes on."""
-    impatient = Times(reconcile=0.2, linger=0.05, answer=0.3)
-    async with hub_on(redis_server.url, joblog, times=impatient) as hub:
-        job, other = await PlayedJob.running(joblog), await PlayedJob.running(joblog)
-        subscription = await subscribe(hub, job.id, None)
-        await next_frames(subscription)
-        redis_server.pause()
-        try:
-            with pytest.raises(StoreUnavailable):
-                await subscribe(hub, other.id, None)
-            with pytest.raises(StoreUnavailable):
-                await subscribe(hub, job.id, "zzzzzzzz-1")
-        finally:
-            redis_server.resume()
-        await job.end()
-        assert kinds(await all_frames(subscription)) == ["end"]
-        await eventually(lambda: hub.topics == 0, "what could not be opened is gone")
-
-
-async def test_a_reader_that_fell_behind_while_redis_is_away_is_asked_to_come_back(
-    redis_server: RedisServer, joblog: JobLog
-) -> None:
-    """What it needs is in the history, which cannot be read: a goodbye, not a broken body."""
-    async with hub_on(redis_server.url, joblog, times=Times(reconcile=3600, answer=0.3)) as hub:
-        job = await PlayedJob.running(joblog)
-        slow = await subscribe(hub, job.id, None)
-        await next_frames(slow)
-        for i in range(300):
-            await job.log(str(i))
-        [topic] = hub._topics.values()
-        await eventually(lambda: topic.last == 302, "the hub has heard all")
-        redis_server.pause()
-        try:
-            assert kinds(await all_frames(slow)) == ["reconnect"]
-        finally:
-            redis_server.resume()

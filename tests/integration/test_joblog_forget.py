@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from milepost.errors import JobNotFound
 from milepost.job import NO_PROGRESS, Status
 from milepost.log import JobLog, NewJob, many
+from milepost.log.evaluate import AT_ONCE
 from milepost.log.keys import result_key
 from tests.support.joblog import claimed, created, said
 from tests.support.redis import every_redis
@@ -96,7 +97,7 @@ async def test_a_later_job_does_not_take_the_place_of_one_that_lives(log: JobLog
 
 async def test_many_are_cancelled_in_few_round_trips(log: JobLog, redis: Redis) -> None:
     """Those that wait end, those that run are asked, and the rest is said to be what it is."""
-    ids = [(await created(log)).id for _ in range(2 * many.AT_ONCE + 1)]
+    ids = [(await created(log)).id for _ in range(2 * AT_ONCE + 1)]
     await created(log, id="runs")
     await claimed(log, redis, "runs")
     await ended(log, redis, "done")

@@ -5,25 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from milepost_api.records.order import key_of
-from redis.asyncio import Redis
 
 from milepost.cli.main import main
 from milepost.client import AsyncClient, Invalid, ListFilter
-from tests.support.api import Api, announce, serving, settings
-from tests.support.redis import RedisServer
+from tests.support.api import Api
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def api(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Api]:
-    await announce(redis)
-    async with serving(settings(tmp_path, redis_server.url)) as running:
-        yield running
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from milepost.job import ErrorCode, JobError
 from milepost.log import JobLog
 from milepost.log import lifecycle as lifecycle_module
 from milepost.log.housekeeping import settle
+from milepost.log.keys import events_key, state_key
 from milepost.log.lifecycle import Lifecycle
 from milepost.times import utc_now
 from tests.support.api import COUNT, Hand
@@ -260,6 +261,12 @@ async def test_an_end_that_was_recorded_stands_when_redis_forgets_it(
     assert (await get(store, "a")).result == '"first"'
 
 
+async def forgotten_and_created_again(redis: Redis, joblog: JobLog, record: JobRecord) -> None:
+    """What becomes of a job that Redis loses."""
+    await redis.delete(state_key(record.id), events_key(record.id))
+    await joblog.create(new_job(record))
+
+
 async def test_of_two_ends_the_one_that_was_recorded_counts(
     store: JobStore, joblog: JobLog, redis: Redis
 ) -> None:
@@ -272,9 +279,7 @@ async def test_of_two_ends_the_one_that_was_recorded_counts(
     lifecycle = Lifecycle(redis, "c")
     recorder = Recorder(lifecycle, store, joblog)
     await everything(recorder, lifecycle)
-    for key in ("state", "events"):
-        await redis.delete(f"mp:{{a}}:{key}")
-    await joblog.create(new_job(record))
+    await forgotten_and_created_again(redis, joblog, record)
     await Hand(joblog).run("a", '"second"')
 
     await everything(recorder, lifecycle)
@@ -294,9 +299,7 @@ async def test_an_end_that_was_given_back_is_no_second_end(
     lifecycle = Lifecycle(redis, "c")
     recorder = Recorder(lifecycle, store, joblog)
     await everything(recorder, lifecycle)
-    for key in ("state", "events"):
-        await redis.delete(f"mp:{{a}}:{key}")
-    await joblog.create(new_job(record))
+    await forgotten_and_created_again(redis, joblog, record)
     assert await settle(joblog, job_of(await get(store, "a")), '{"rows":3}') == "settled"
 
     await everything(recorder, lifecycle)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,7 @@ from milepost.errors import SettingsError
 from milepost.log.door import knock
 from milepost.log.rights import EXAMPLES, acl_rules, command_of, refused_calls
 from milepost.redis import connect
-from tests.support.process import ROOT, python_environment
+from tests.support.process import ROOT, refused
 from tests.support.redis import RedisServer, binaries, every_redis
 from tests.support.sse import open_stream
 from tests.support.stack import Stack
@@ -183,23 +181,7 @@ def test_a_start_that_redis_refuses_is_refused(
     with guarded.client() as admin:
         rules = [rule for rule in acl_rules() if rule != "+xadd"]
         admin.execute_command("ACL", "SETUSER", "poor", "on", ">wrong-w0rd", *rules)
-    settings = {
-        "MILEPOST_REDIS_URL": url_of(guarded, user, password),
-        "MILEPOST_DATA_DIR": str(tmp_path),
-        "MILEPOST_PORT": "0",
-        "MILEPOST_REDIS_WAIT_SECONDS": "3600",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", module],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        cwd=ROOT,
-        env=python_environment(settings),
-    )
-    assert done.returncode == 2, done.stderr
-    said = done.stderr.strip().splitlines()[-1]
+    everything = refused(module, tmp_path, url_of(guarded, user, password))
+    said = everything.splitlines()[-1]
     assert [word for word in ("MILEPOST_REDIS_URL", *words) if word not in said] == [], said
-    assert "Traceback" not in done.stderr
-    assert "wrong-w0rd" not in done.stderr + done.stdout
+    assert "wrong-w0rd" not in everything

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest
 import trustme
 
 from milepost.redis import connect, connect_sync
-from tests.support.process import ROOT, python_environment
+from tests.support.process import refused
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.sse import open_stream
@@ -81,26 +79,6 @@ async def test_a_file_that_is_not_there_is_named(tmp_path: Path, tls: Tls, modul
         refused, module, tmp_path, tls.url.replace(str(tls.authority), "/nowhere/ca.pem")
     )
     assert "the file of ssl_ca_certs, /nowhere/ca.pem, cannot be read" in said
-
-
-def refused(module: str, folder: Path, url: str) -> str:
-    settings = {
-        "MILEPOST_REDIS_URL": url,
-        "MILEPOST_DATA_DIR": str(folder / "data"),
-        "MILEPOST_PORT": "0",
-        "MILEPOST_REDIS_WAIT_SECONDS": "3600",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", module],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        cwd=ROOT,
-        env=python_environment(settings),
-    )
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-    return done.stderr.strip().splitlines()[-1]
 
 
 async def test_sentinels_are_asked_with_the_tls_of_the_master(tmp_path: Path, tls: Tls) -> None:

@@ -40,6 +40,27 @@ def python_environment(settings: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def refused(module: str, folder: Path, redis_url: str) -> str:
+    """Start the API or a worker, which this Redis refuses; return all that it said, the sentence last."""
+    settings = {
+        "MILEPOST_REDIS_URL": redis_url,
+        "MILEPOST_DATA_DIR": str(folder / "data"),
+        "MILEPOST_PORT": "0",
+        "MILEPOST_REDIS_WAIT_SECONDS": "3600",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=ROOT,
+        env=python_environment(settings),
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    return (done.stdout + done.stderr).strip()
+
+
 def alive(pid: int) -> bool:
     """Whether the process runs; one that has ended and waits to be reaped does not."""
     try:

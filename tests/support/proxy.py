@@ -21,6 +21,7 @@ class _Link:
         self._proxy, self._near, self._far = proxy, near, far
         self._left = proxy.next_cut()
         self._eating = False
+        self.is_dead = False
 
     async def carry(self, client: asyncio.StreamReader, target: asyncio.StreamReader) -> None:
         """Return when the target has said all it will, or the cut is reached, or the client is gone."""
@@ -58,6 +59,8 @@ class _Link:
         if self._proxy.delay_seconds:
             await asyncio.sleep(self._proxy.delay_seconds)  # the slow network itself
         await self._proxy.flowing.wait()
+        if self.is_dead:
+            return
         sink.write(data)
         await sink.drain()
 
@@ -155,6 +158,14 @@ class TcpProxy:
     def restore(self) -> None:
         """Let through again, what was held back first."""
         self.flowing.set()
+
+    def deaden(self) -> None:
+        """Swallow for ever what is said on the connections that are open, and keep them; later ones work.
+
+        What a router does that has forgotten a connection: neither side hears that it is no more.
+        """
+        for link in self._links:
+            link.is_dead = True
 
     def drop_all(self) -> None:
         """Reset every connection that is open."""

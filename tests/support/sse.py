@@ -86,6 +86,10 @@ class RawStream:
             for line in lines:
                 yield line
 
+    async def rest_of_lines(self) -> list[bytes]:
+        """Read the lines of the body to its end."""
+        return [line async for line in self.lines()]
+
     async def _next_piece(self) -> bytes:
         if self.status in {204, 304} or self.headers.get("content-length") == "0":
             self.ended_clean = True

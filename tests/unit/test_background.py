@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from milepost.background import end
 
@@ -44,3 +45,28 @@ async def test_tasks_that_have_ended_or_fail_meanwhile_are_fine() -> None:
     await end(failing, returning)
     assert isinstance(failing.exception(), ValueError)
     await end()
+
+
+async def test_whoever_is_cancelled_while_it_ends_tasks_still_waits_for_them() -> None:
+    """What is closed after them must not be used by them any more, however often somebody says: hurry."""
+    may_end, waits = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        while not may_end.is_set():
+            with suppress(asyncio.CancelledError):
+                waits.set()
+                await may_end.wait()
+
+    task = asyncio.create_task(slow())
+    await waits.wait()
+    ending = asyncio.create_task(end(task))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        ending.cancel()
+    await asyncio.sleep(0)
+    waited = not ending.done()
+    may_end.set()
+    await asyncio.wait({ending, task})
+
+    assert waited
+    assert ending.cancelled()

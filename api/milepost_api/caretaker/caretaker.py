@@ -87,10 +87,13 @@ class Caretaker:
         """This process is leaving, and the next one need not wait; without Redis the turn ends by itself."""
         # In a task of its own: before Python 3.11.3 a task that is being cancelled cannot use redis-py.
         giving_up = asyncio.create_task(self._turn.give_up())
-        await asyncio.wait({giving_up}, timeout=GOODBYE_SECONDS)
-        giving_up.cancel()
-        with suppress(RedisError, *UNREACHABLE, asyncio.CancelledError):
-            await giving_up
+        try:
+            await asyncio.wait({giving_up}, timeout=GOODBYE_SECONDS)
+        finally:
+            # Also when we are told to hurry: left alone, it would use the client after it was closed.
+            await end(giving_up)
+            with suppress(RedisError, *UNREACHABLE, asyncio.CancelledError):
+                giving_up.result()
 
     async def _rest(self) -> None:
         working, self._working = self._working, []

@@ -1,11 +1,16 @@
 """The hub: one Redis subscription per process, any number of streams; each event encoded once (DESIGN §4)."""
 
-from milepost_api.hub.frames import Frame, ping, place_of, reconnect
+from milepost_api.hub.frames import COMMENT, DEGRADED, LIVE, Frame, ping, place_of, reconnect
 from milepost_api.hub.hub import Hub, Memory, Recalled, Times, open_hub
+from milepost_api.hub.seats import Crowded
 from milepost_api.hub.subscription import AlreadyEnded, Subscription, Wishes, subscribe, wanted
 
 __all__ = [
+    "COMMENT",
+    "DEGRADED",
+    "LIVE",
     "AlreadyEnded",
+    "Crowded",
     "Frame",
     "Hub",
     "Memory",

@@ -24,6 +24,9 @@ from milepost.job import Job, Waiting
 Place = tuple[int | None, Waiting | None]
 """What a reader was told of where its job stands: `queue_position` and `waiting`."""
 
+COMMENT = "comment"
+"""The kind of a frame that is no event."""
+
 NOWHERE: Place = (None, None)
 
 
@@ -84,7 +87,7 @@ def ping(at: str) -> Frame:
     return control(Ping(at=at))
 
 
-def gap(job_id: str, requested: str, reason: str) -> Frame:
+def gap(job_id: str | None, requested: str, reason: str) -> Frame:
     shown = "".join(c if " " <= c <= "~" else "?" for c in requested[:64])
     return control(Gap(job_id=job_id, requested=shown, reason=reason))
 
@@ -93,6 +96,14 @@ def reconnect(reason: str, retry_ms: int) -> Frame:
     """Frame a goodbye. An EventSource does not look into events: it waits as long as the `retry` field says."""
     said = control(Reconnect(reason=reason, retry_ms=retry_ms))
     return Frame(0, said.kind, said.data, encode_retry(retry_ms) + said.sse)
+
+
+def comment(words: str) -> Frame:
+    """Frame what is for people who look at the bytes of a stream: SSE clients drop it, NDJSON has no place for it."""
+    return Frame(0, COMMENT, b"", f": {words}\n\n".encode())
+
+
+DEGRADED, LIVE = comment("degraded"), comment("live")
 
 
 def conflate(frames: list[Frame]) -> list[Frame]:

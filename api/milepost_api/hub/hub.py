@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import math
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -18,9 +20,12 @@ from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
 from milepost.log import JobLog, View, live_channel
 from milepost.redis import UNREACHABLE
+from milepost.upkeep import kept_running
 from milepost_api.hub.frames import Frame, snapshot
+from milepost_api.hub.health import Health
 from milepost_api.hub.line import Explain, Line, nothing_known
-from milepost_api.hub.reader import Reader
+from milepost_api.hub.reader import DEADLINE_SECONDS, PROBE_SECONDS, Reader
+from milepost_api.hub.seats import Seats
 from milepost_api.hub.topic import Topic
 
 log = structlog.get_logger("milepost.hub")
@@ -43,6 +48,13 @@ class Times:
     """A topic without readers stays for so long: a page that reloads finds it warm."""
     answer: float = 3.0
     """A stream that opens waits so long for Redis; then its reader is asked to come back."""
+    probe: float = PROBE_SECONDS
+    """How often the hub publishes something to itself, to know that it hears. It says nothing about `degraded` until
+    `probe` and `late` have passed: a connection that is replaced at once costs no reader anything."""
+    late: float = DEADLINE_SECONDS
+    """A connection on which it has not come back after so long, and nothing else has come, is replaced."""
+    rotate: float = 0.0
+    """A stream is asked to come back after half of this to all of it, each at its own moment; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +86,46 @@ class Hub:
         present: Callable[[Job], dict[str, Any]],
         times: Times,
         explain: Explain,
+        stream_limit: int | None = None,
     ) -> None:
         self.memory, self.present = memory, present
+        self.seats = Seats(stream_limit)
         self.draining = asyncio.Event()
         self._joblog, self._times = joblog, times
         self._line = Line(joblog, explain)
         self._topics: dict[bytes, Topic] = {}
+        self._others: dict[bytes, Callable[[bytes], None]] = {}
         self._opening: dict[Topic, asyncio.Task[None]] = {}
         self._reading: dict[tuple[str, Cursor | None], asyncio.Task[View]] = {}
         self._filling: dict[Topic, asyncio.Task[None]] = {}
         self._linger: dict[Topic, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._reader = Reader(subscriber, self._heard, self._resynced)
+        self.health = Health(times.probe + times.late, self._wake_all)
+        self._reader = Reader(
+            subscriber,
+            self._heard,
+            self._resynced,
+            self.health.heard,
+            probe_seconds=times.probe,
+            deadline_seconds=times.late,
+        )
 
     @property
     def connected(self) -> bool:
-        """Whether live events arrive; without, streams lag by the reconcile period."""
+        """Whether this process listens to Redis."""
         return self._reader.connected
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long a message took lately from its publication to this process."""
+        return self._reader.lag_seconds
+
+    def rotation(self) -> float:
+        """Draw when a stream that begins now shall be asked to come back, as a time of the loop."""
+        longest = self._times.rotate
+        return (
+            asyncio.get_running_loop().time() + random.uniform(longest / 2, longest) if longest else math.inf
+        )
 
     @property
     def streams(self) -> int:
@@ -162,6 +197,18 @@ class Hub:
             del self._topics[_key(topic.job_id)]
             self._spawn(self._reader.unsubscribe(live_channel(topic.job_id)))
 
+    # Channels that are about no single job.
+
+    async def listen(self, channel: str, tell: Callable[[bytes], None]) -> None:
+        """Return when all that is published on `channel` is told. Raises `StoreUnavailable`; it is wanted all the same."""
+        self._others[channel.encode()] = tell
+        # In a task like `unlisten`: they reach the reader in the order in which they were called.
+        await asyncio.shield(self._spawn(self._reader.subscribe(channel, self._times.answer)))
+
+    def unlisten(self, channel: str) -> None:
+        if self._others.pop(channel.encode(), None):
+            self._spawn(self._reader.unsubscribe(channel))
+
     # Reading. Never by the task of a stream, which may be cancelled in the middle of a reply.
 
     async def read(self, job_id: str, after: Cursor | None = None) -> View:
@@ -214,6 +261,8 @@ class Hub:
     def _heard(self, channel: bytes, message: bytes) -> None:
         topic = self._topics.get(channel)
         if topic is None:
+            if tell := self._others.get(channel):
+                tell(message)
             return
         place, _, rest = message.partition(b" ")
         kind, _, data = rest.partition(b" ")
@@ -228,22 +277,25 @@ class Hub:
 
     async def run(self) -> None:
         """Read, and look after the watched jobs, for ever."""
+        self.health.heard()  # nothing yet, but it has as long to begin as to go on
         async with asyncio.TaskGroup() as group:
-            group.create_task(_for_ever("reader", self._reader.run))
-            group.create_task(_for_ever("reconcile", self._reconcile_and_rest))
-            group.create_task(_for_ever("line", self._look_and_rest))
+            group.create_task(kept_running("reader", self._reader.run))
+            group.create_task(kept_running("reconcile", self._keep_reconciling))
+            group.create_task(kept_running("line", self._keep_looking))
 
-    async def _reconcile_and_rest(self) -> None:
-        await asyncio.sleep(self._times.reconcile)
-        await self._reconcile()
+    async def _keep_reconciling(self) -> None:
+        while True:
+            await asyncio.sleep(self._times.reconcile)
+            await self._reconcile()
 
-    async def _look_and_rest(self) -> None:
-        await asyncio.sleep(self._times.line)
-        try:
-            async with asyncio.timeout(self._times.answer):
-                await self._line.look([topic for topic in self._topics.values() if topic.started])
-        except (RedisError, *UNREACHABLE) as error:
-            log.debug("hub.line_failed", error=str(error))  # the reader reports the same outage
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(self._times.line)
+            try:
+                async with asyncio.timeout(self._times.answer):
+                    await self._line.look([topic for topic in self._topics.values() if topic.started])
+            except (RedisError, *UNREACHABLE) as error:
+                log.debug("hub.line_failed", error=str(error))  # the reader reports the same outage
 
     async def _reconcile(self) -> None:
         watched = [topic for topic in self._topics.values() if topic.started and not topic.done]
@@ -339,10 +391,14 @@ class Hub:
     def drain(self) -> None:
         """Every stream says `reconnect` and ends."""
         self.draining.set()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for topic in self._topics.values():
             topic.wake()
 
     async def close(self) -> None:
+        self.health.close()
         for timer in self._linger.values():
             timer.cancel()
         await end(*self._tasks)
@@ -350,16 +406,6 @@ class Hub:
 
 def _key(job_id: str) -> bytes:
     return live_channel(job_id).encode()
-
-
-async def _for_ever(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do it again and again: a bug in one round is logged, and does not silence every stream of the process."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("hub.bug", part=name)
-            await asyncio.sleep(1.0)
 
 
 def snapshot_of(job: Job, cursor: Cursor, at: str, present: Callable[[Job], dict[str, Any]]) -> Frame:
@@ -387,9 +433,10 @@ async def open_hub(
     times: Times = DEFAULT_TIMES,
     *,
     explain: Explain = nothing_known,
+    stream_limit: int | None = None,
 ) -> AsyncIterator[Hub]:
     """One hub per process; it lives exactly as long as this block."""
-    hub = Hub(joblog, subscriber, memory, present, times, explain)
+    hub = Hub(joblog, subscriber, memory, present, times, explain, stream_limit)
     running = asyncio.create_task(hub.run(), name="hub")
     try:
         yield hub

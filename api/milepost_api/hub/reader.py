@@ -4,39 +4,74 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from milepost.background import end
 from milepost.errors import StoreUnavailable
+from milepost.ids import new_job_id
 from milepost.redis import UNREACHABLE
+from milepost_api.hub.feed import Feed, open_feed
+from milepost_api.hub.probe import Probe
 
 log = structlog.get_logger("milepost.hub.reader")
 
-LOOK_AROUND_SECONDS = 5.0
-"""After so much silence the connection is asked whether it lives; a half-open one never says that it died."""
+PROBE_SECONDS = 2.0
+"""How often the process publishes something to itself."""
 
-OWN_CHANNEL = b"mp:hub"
+DEADLINE_SECONDS = 3.0
+"""What Redis does not say for so long, though it is asked, it does not say on this connection any more."""
+
+
+AGAIN_SECONDS = 0.2
+"""After so long another message is sent when one could not be: the connection for it is a new one then."""
+
+
+def nothing() -> None:
+    """Do nothing."""
 
 
 class Reader:
     """Keeps one pub/sub connection up. Whatever was published while it was down is lost to it, so after
 
     every (re)connection, once all channels are acknowledged, `resynced` is called: the hub then compares
-    what it knows with the history.
+    what it knows with the history. `well` is called whenever it is certain that the subscription works.
     """
 
     def __init__(
-        self, redis: Redis, heard: Callable[[bytes, bytes], None], resynced: Callable[[], None]
+        self,
+        redis: Redis,
+        heard: Callable[[bytes, bytes], None],
+        resynced: Callable[[], None],
+        well: Callable[[], None] = nothing,
+        *,
+        probe_seconds: float = PROBE_SECONDS,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
-        self._redis, self._heard, self._resynced = redis, heard, resynced
+        self._redis, self._heard, self._resynced, self._well = redis, heard, resynced, well
+        self._probe_seconds, self._deadline = probe_seconds, deadline_seconds
+        self._own = f"mp:hub:{new_job_id()}".encode()
+        """A channel of this process alone."""
+        self._probe = Probe(redis, self._own.decode(), deadline_seconds)
         self._channels: dict[bytes, asyncio.Future[None]] = {}
         self._asked: dict[bytes, int] = {}
         """How many SUBSCRIBEs of a channel are sent and not answered: only the answer to the last one counts."""
-        self._pubsub: PubSub | None = None
-        self.connected = self._was_connected = False
+        self._feed: Feed | None = None
+        self._listening = asyncio.Event()
+        self._was_connected = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether Redis has acknowledged all channels on a connection that has not been given up."""
+        return self._listening.is_set()
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long a message took lately from its publication to this process."""
+        return self._probe.lag_seconds
 
     async def subscribe(self, channel: str, timeout_seconds: float) -> None:
         """Return when Redis has acknowledged: nothing published from then on is missed.
@@ -47,7 +82,9 @@ class Reader:
         acknowledged = self._channels.get(name)
         if acknowledged is None:
             acknowledged = self._channels[name] = asyncio.get_running_loop().create_future()
-            await self._tell("subscribe", channel)
+            if self._feed:  # else it is said when the connection is up again
+                self._asked[name] = self._asked.get(name, 0) + 1
+                await self._feed.say("SUBSCRIBE", channel)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await asyncio.shield(acknowledged)
@@ -57,8 +94,8 @@ class Reader:
             ) from None
 
     async def unsubscribe(self, channel: str) -> None:
-        if self._channels.pop(channel.encode(), None) is not None:
-            await self._tell("unsubscribe", channel)
+        if self._channels.pop(channel.encode(), None) is not None and self._feed:
+            await self._feed.say("UNSUBSCRIBE", channel)
 
     async def run(self) -> None:
         """Listen for ever."""
@@ -66,7 +103,6 @@ class Reader:
         while True:
             try:
                 await self._listen()
-                failures = 0
             except (RedisError, *UNREACHABLE) as error:
                 failures = 1 if self._was_connected else failures + 1
                 if failures == 1 or failures % 60 == 0:
@@ -74,67 +110,73 @@ class Reader:
                 await asyncio.sleep(min(2.0, 0.05 * 2 ** min(failures - 1, 6)))
 
     async def _listen(self) -> None:
-        pubsub = self._redis.pubsub()
+        probing: asyncio.Task[None] | None = None
+        self._was_connected = False
         try:
-            # One channel of our own, last: its acknowledgement says that all the others have theirs.
-            wanted = set(self._channels)
-            self._asked = dict.fromkeys(wanted, 1)
-            await pubsub.subscribe(*(name.decode() for name in wanted), OWN_CHANNEL.decode())
-            self._pubsub = pubsub
-            # What was asked for and given up while the connection was being made was told to nobody.
-            for name in self._channels.keys() ^ wanted:
-                if name in self._channels and name not in self._asked:
-                    await self._tell("subscribe", name.decode())
-                elif name in wanted and name not in self._channels:
-                    await self._tell("unsubscribe", name.decode())
-            while True:
-                message = await pubsub.get_message(timeout=LOOK_AROUND_SECONDS)
-                if message is None:
-                    await self._probe(pubsub)
-                else:
-                    self._take(message["type"], message["channel"], message["data"])
+            async with open_feed(self._redis, self._take, self._deadline) as feed:
+                self._feed = feed
+                self._asked = dict.fromkeys(self._channels, 1)
+                probing = asyncio.create_task(self._keep_probing(feed))
+                # One channel of our own, last: its acknowledgement says that all the others have theirs.
+                await feed.say("SUBSCRIBE", *(name.decode() for name in self._channels), self._own.decode())
+                await feed.lost
         finally:
             self._disconnected()
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            if probing is not None:
+                await end(probing)
 
-    async def _probe(self, pubsub: PubSub) -> None:
-        await pubsub.ping()
-        message = await pubsub.get_message(timeout=LOOK_AROUND_SECONDS)
-        if message is None:
-            raise ConnectionError(f"no answer to a ping within {LOOK_AROUND_SECONDS:g} s")
-        self._take(message["type"], message["channel"], message["data"])
-
-    def _take(self, kind: str, channel: bytes, data: bytes) -> None:
-        if kind == "message":
-            self._heard(channel, data)
-        elif kind == "subscribe" and channel == OWN_CHANNEL:
-            # Also when redis-py (6 and later) has reconnected by itself: something may have been missed.
-            self.connected = True
-            self._resynced()
-        elif kind == "subscribe":
-            self._asked[channel] = self._asked.get(channel, 1) - 1
-            if self._asked[channel] > 0:
-                return  # given up and asked for again: this is the answer to the first time
-            del self._asked[channel]
-            acknowledged = self._channels.get(channel)
-            if acknowledged is not None and not acknowledged.done():
-                acknowledged.set_result(None)
-
-    async def _tell(self, verb: str, channel: str) -> None:
-        pubsub = self._pubsub
-        if pubsub is None:
-            return  # said when the connection is up again
-        if verb == "subscribe":
-            self._asked[channel.encode()] = self._asked.get(channel.encode(), 0) + 1
+    async def _keep_probing(self, feed: Feed) -> None:
         try:
-            await getattr(pubsub, verb)(channel)
-        except (RedisError, *UNREACHABLE) as error:
-            log.debug(
-                "reader.connection_lost", error=str(error)
-            )  # the loop that reads sees it too, and reconnects
+            async with asyncio.timeout(self._deadline):
+                await self._listening.wait()
+        except TimeoutError:
+            feed.fail(ConnectionError(f"no answer to a subscription within {self._deadline:g} s"))
+            return
+        await asyncio.sleep(self._probe_seconds)
+        while not feed.lost.done():
+            try:
+                await self._probe.publish()
+            except (RedisError, *UNREACHABLE) as error:
+                # It says nothing about the subscription, which may be all that is left: a full server takes no new one.
+                log.debug("reader.probe_not_sent", error=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            try:
+                await self._probe.back(lambda: feed.received)
+            except ConnectionError as error:
+                feed.fail(error)
+                return
+            self._well()
+            await asyncio.sleep(self._probe_seconds)
+
+    def _take(self, replies: list[Any]) -> None:
+        for reply in replies:
+            kind, channel, data = reply if len(reply) == 3 else (b"", b"", b"")
+            if kind == b"message":
+                if channel == self._own:
+                    self._probe.heard(data)
+                else:
+                    self._heard(channel, data)
+            elif kind == b"subscribe" and channel == self._own:
+                self._was_connected = True
+                self._listening.set()
+                self._well()
+                self._resynced()
+            elif kind == b"subscribe":
+                self._acknowledge(channel)
+
+    def _acknowledge(self, channel: bytes) -> None:
+        self._asked[channel] = self._asked.get(channel, 1) - 1
+        if self._asked[channel] > 0:
+            return  # given up and asked for again: this is the answer to the first time
+        del self._asked[channel]
+        acknowledged = self._channels.get(channel)
+        if acknowledged is not None and not acknowledged.done():
+            acknowledged.set_result(None)
 
     def _disconnected(self) -> None:
-        self._pubsub, self._was_connected, self.connected = None, self.connected, False
+        self._feed = None
+        self._listening.clear()
         loop = asyncio.get_running_loop()
         for name, acknowledged in self._channels.items():
             if acknowledged.done():

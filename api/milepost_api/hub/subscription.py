@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass
 
@@ -15,8 +16,20 @@ from milepost.events import Ended, Gap, Reconnect, Snapshot, end_of
 from milepost.ids import new_job_id
 from milepost.job import Job
 from milepost.log import View
-from milepost_api.hub.frames import Frame, Place, conflate, durable, ended, gap, reconnect
+from milepost_api.hub.frames import (
+    COMMENT,
+    DEGRADED,
+    LIVE,
+    Frame,
+    Place,
+    conflate,
+    durable,
+    ended,
+    gap,
+    reconnect,
+)
 from milepost_api.hub.hub import Hub, Recalled, snapshot_of
+from milepost_api.hub.seats import Seat
 from milepost_api.hub.topic import Topic
 
 CONFLATE_FRAMES = 32
@@ -25,7 +38,10 @@ CONFLATE_FRAMES = 32
 RETRY_MS = (500, 5500)
 """When to come back, in ms: spread, so that a restart is not followed by a stampede."""
 
-ALWAYS = frozenset({Snapshot.type, Ended.type, Gap.type, Reconnect.type})
+ROTATION_RETRY_MS = (100, 1000)
+"""The same for a stream that was only open for long: others that opened with it leave at other moments."""
+
+ALWAYS = frozenset({Snapshot.type, Ended.type, Gap.type, Reconnect.type, COMMENT})
 log = structlog.get_logger("milepost.hub")
 
 
@@ -47,6 +63,8 @@ class Wishes:
 
     kinds: frozenset[str] | None = None
     min_interval_seconds: float = 0.0
+    until: float = math.inf
+    """When, by the clock of the event loop, it may read no more: its token is over."""
 
 
 class Subscription:
@@ -62,7 +80,10 @@ class Subscription:
         "_wishes",
         "finished",
         "place",
+        "rotates_at",
+        "seat",
         "seq",
+        "told_degraded",
     )
 
     def __init__(self, hub: Hub, topic: Topic | None, first: list[Frame], seq: int, wishes: Wishes) -> None:
@@ -73,7 +94,20 @@ class Subscription:
         self.place: Place | None = None
         """Where the reader believes the job to stand; None: it may believe anything."""
         self._due = 0.0
+        self.told_degraded = False
+        self.rotates_at = hub.rotation() if topic else math.inf
+        self.seat: Seat | None = None
         self.finished = False
+
+    @property
+    def leaves_at(self) -> float:
+        """When it is to come back to another connection, by the clock of the event loop."""
+        return min(self.rotates_at, self._wishes.until)
+
+    @property
+    def topic(self) -> Topic | None:
+        """What it reads; None of a job that is not live any more."""
+        return self._topic
 
     @property
     def kinds(self) -> frozenset[str] | None:
@@ -86,7 +120,12 @@ class Subscription:
         topic = self._topic
         if topic is None or self._first or self.finished or self._wishes.min_interval_seconds:
             return None
-        if topic.generation != self._generation or topic.gone or self._hub.draining.is_set():
+        if topic.generation != self._generation or topic.gone:
+            return None
+        if (
+            self._leaving(asyncio.get_running_loop().time())
+            or self.told_degraded != self._hub.health.degraded
+        ):
             return None
         return None if self.seq != topic.last or self._standing(topic) else topic
 
@@ -107,7 +146,8 @@ class Subscription:
             if pulse is None:
                 self.finished = True
                 break
-            until = min(deadline, self._due) if clock() < self._due else deadline
+            now = clock()
+            until = min(deadline, *(at for at in (self._due, self.leaves_at) if at > now))
             try:
                 async with asyncio.timeout_at(until):
                     await pulse.wait()
@@ -117,13 +157,15 @@ class Subscription:
         return []
 
     def close(self) -> None:
-        """Give the topic back. Idempotent."""
+        """Give topic and seat back. Idempotent."""
+        if self.seat is not None:
+            self.seat.leave()
         topic, self._topic = self._topic, None
         if topic is not None:
             self._hub.leave(topic)
 
     async def _look(self, now: float) -> list[Frame]:
-        leaving = self._hub.draining.is_set()
+        leaving = self._leaving(now)
         if now < self._due and not leaving and self._topic and not self._topic.done:
             return []
         try:
@@ -134,12 +176,29 @@ class Subscription:
         if self._topic and self._topic.gone and not frames:
             return self._goodbye("deleted")
         if leaving and not self.finished:
-            return [*frames, *self._goodbye("shutdown")]
-        return frames
+            return [*frames, *self._goodbye(leaving)]
+        return frames if self.finished else [*frames, *self._health()]
+
+    def _leaving(self, now: float) -> str:
+        """Why the reader is to come back to another connection, if it is."""
+        if self._hub.draining.is_set():
+            return "shutdown"
+        if now >= self._wishes.until:
+            return "token"
+        rotates = now >= self.rotates_at and self._topic and not self._topic.done
+        return "rotation" if rotates else ""
+
+    def _health(self) -> list[Frame]:
+        """What is said once when events begin to lag, and once when they do not any more."""
+        degraded = self._hub.health.degraded
+        if degraded == self.told_degraded:
+            return []
+        self.told_degraded = degraded
+        return [DEGRADED if degraded else LIVE]
 
     def _goodbye(self, reason: str) -> list[Frame]:
         self.finished = True
-        return [reconnect(reason, random.randint(*RETRY_MS))]
+        return [reconnect(reason, random.randint(*(ROTATION_RETRY_MS if reason == "rotation" else RETRY_MS)))]
 
     async def _take(self) -> list[Frame]:
         while frames := await self._more():
@@ -203,9 +262,22 @@ async def subscribe(
     """Return the reader's subscription, with what it must be sent first already decided.
 
     `cursor_text` is what the client sent as its last event id, whatever that is. Raises `AlreadyEnded` when
-    it has the end, `JobNotFound` when neither Redis nor SQL has the job for this `tenant`, `StoreUnavailable`.
+    it has the end, `JobNotFound` when neither Redis nor SQL has the job for this `tenant`, `StoreUnavailable`,
+    `Crowded` when this process has as many streams as it may.
     """
-    wishes = wishes or Wishes()
+    seat = hub.seats.take()
+    try:
+        subscription = await _subscribe(hub, job_id, cursor_text, wishes or Wishes(), tenant)
+    except BaseException:
+        seat.leave()
+        raise
+    subscription.seat = seat
+    return subscription
+
+
+async def _subscribe(
+    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes, tenant: str
+) -> Subscription:
     cursor = Cursor.parse(cursor_text) if cursor_text else None
     try:
         return await _in_log(hub, job_id, cursor_text, wishes, tenant)

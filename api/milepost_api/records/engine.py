@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -70,6 +70,14 @@ def is_away(error: Exception) -> bool:
         return True  # OSError: a failure to connect arrives as it is, and asyncpg's timeouts are among them
     state = _state(error)
     return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES or _is_confused(getattr(error, "orig", None))
+
+
+def is_of_database(error: Exception) -> bool:
+    """Whether the database, or its driver, has refused something.
+
+    What PostgreSQL says to whoever connects arrives as the driver raised it, and is known by its SQLSTATE.
+    """
+    return isinstance(error, DBAPIError) or bool(_state(error))
 
 
 _AWAY_CLASSES = ("08", "53", "57")

@@ -12,16 +12,15 @@ from typing import Any
 
 from alembic import command
 from alembic.runtime.migration import MigrationContext
-from asyncpg import PostgresError
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from milepost.errors import SettingsError
 from milepost.times import utc_now
 from milepost_api.records import derived
 from milepost_api.records.backup import back_up
-from milepost_api.records.engine import Engines, is_away, reachable
+from milepost_api.records.engine import Engines, is_away, is_of_database, reachable
 from milepost_api.records.revisions import Fitness, Found, config, head, known
 from milepost_api.records.table import JobRecord, TagRecord
 
@@ -44,8 +43,8 @@ async def look(engines: Engines) -> Found:
         try:
             async with engines.reader.connect() as connection:
                 return await connection.run_sync(_found)
-        except (DBAPIError, PostgresError) as error:
-            if is_away(error):
+        except Exception as error:
+            if is_away(error) or not is_of_database(error):
                 raise
             why = str(getattr(error, "orig", None) or error).partition("\n")[0]
             raise SettingsError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -18,7 +18,7 @@ from milepost_api.records import JobFilter
 from milepost_api.responses import JsonResponse
 from milepost_api.routes.listing import Wanted
 from milepost_api.routes.submit import IdempotencyKey
-from milepost_api.services import Services, ServicesDep, TenantDep
+from milepost_api.services import Services, ServicesDep
 
 router = APIRouter(tags=["jobs"])
 LIMIT_MOST = 10_000
@@ -72,7 +72,6 @@ class Order:
 
 def order(
     wanted: Wanted,
-    tenant: TenantDep,
     every: Annotated[
         bool, Query(alias="all", description="All jobs: instead of a filter, so that none is forgotten.")
     ] = False,
@@ -84,8 +83,7 @@ def order(
     idempotency_key: IdempotencyKey = None,
 ) -> Order:
     """Read a bulk request. Raises `Problem` for one without a filter, which would be about all jobs by mistake."""
-    wanted = replace(wanted, tenant=tenant)
-    filtered = wanted != JobFilter(tenant=tenant)
+    filtered = wanted != JobFilter(tenant=wanted.tenant)
     if filtered == every:
         detail = (
             "Give a filter or all=true, not both."

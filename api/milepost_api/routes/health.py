@@ -17,6 +17,11 @@ from milepost_api.records import schema
 from milepost_api.responses import JsonResponse
 from milepost_api.services import Services, ServicesDep
 
+USELESS_AFTER_SECONDS = 30.0
+"""A process that has not heard Redis for so long will not by itself. Shorter, and an outage of Redis would take every
+process out of the proxy at once, and give their readers nowhere to come back to."""
+
+Check = Callable[[Services], Awaitable[None]]
 router = APIRouter(tags=["operations"])
 
 
@@ -27,10 +32,16 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Each part by name: `ok`, or a sentence."""
+    """Each part by name: `ok`, or a sentence. `degraded`: it works, and something is worse than it should be."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "degraded"]
     parts: dict[str, str]
+    lag_seconds: float
+    """How long an event takes from Redis to this process."""
+
+
+class Degraded(MilepostError):
+    """This part works, and worse than it should."""
 
 
 @router.get(
@@ -49,21 +60,26 @@ async def healthz() -> Response:
 )
 async def readyz(services: ServicesDep) -> Response:
     """Ask Redis and the database; send no traffic here while it says 503, as it also does while leaving."""
-    checks = {"redis": _redis, "database": _database, "schema": _schema, "process": _process}
-    sentences = await asyncio.gather(*(_sentence(check, services) for check in checks.values()))
-    parts = dict(zip(checks, sentences, strict=True))
-    failing = [f"{name}: {sentence}" for name, sentence in parts.items() if sentence != "ok"]
+    found = dict(
+        zip(CHECKS, await asyncio.gather(*(_error(one, services) for one in CHECKS.values())), strict=True)
+    )
+    parts = {name: "ok" if error is None else str(error) for name, error in found.items()}
+    failing = [name for name, error in found.items() if error is not None and not isinstance(error, Degraded)]
     if failing:
-        return ProblemResponse("unavailable", " ".join(failing), parts=parts)
-    return JsonResponse({"status": "ok", "parts": parts})
+        return ProblemResponse(
+            "unavailable", " ".join(f"{name}: {parts[name]}" for name in failing), parts=parts
+        )
+    status = "degraded" if any(found.values()) else "ok"
+    lag = round(services.hub.lag_seconds, 4)
+    return JsonResponse({"status": status, "parts": parts, "lag_seconds": lag})
 
 
-async def _sentence(check: Callable[[Services], Awaitable[None]], services: Services) -> str:
+async def _error(check: Check, services: Services) -> MilepostError | None:
     try:
         await check(services)
     except MilepostError as error:
-        return str(error)
-    return "ok"
+        return error
+    return None
 
 
 async def _redis(services: Services) -> None:
@@ -82,3 +98,35 @@ async def _schema(services: Services) -> None:
 async def _process(services: Services) -> None:
     if services.hub.draining.is_set():
         raise MilepostError("It is leaving.")
+
+
+async def _stream(services: Services) -> None:
+    """Streams go on without the subscription, a few seconds behind: another API is better, none at all is worse.
+
+    So for a while it is only said: an interruption of all of them must not take all of them away at once.
+    """
+    health = services.hub.health
+    if not health.degraded:
+        return
+    silent = health.silent_seconds
+    words = (
+        f"Redis has published nothing to this process for {silent:.0f} s: streams are a few seconds behind."
+    )
+    raise MilepostError(words) if silent > USELESS_AFTER_SECONDS else Degraded(words)
+
+
+async def _seats(services: Services) -> None:
+    if services.hub.seats.full:
+        raise Degraded(
+            f"All {services.hub.seats.limit} streams are taken: who comes now is asked to come back."
+        )
+
+
+CHECKS: dict[str, Check] = {
+    "redis": _redis,
+    "database": _database,
+    "schema": _schema,
+    "process": _process,
+    "stream": _stream,
+    "seats": _seats,
+}

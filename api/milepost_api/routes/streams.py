@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Annotated
 
@@ -11,10 +12,14 @@ from starlette.responses import Response
 
 from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
-from milepost_api.hub import AlreadyEnded, Wishes, reconnect, subscribe
-from milepost_api.problems import Problem, describe
+from milepost_api.auth import reader_of
+from milepost_api.hub import AlreadyEnded, Crowded, Wishes, reconnect, subscribe
+from milepost_api.problems import Problem, ProblemResponse, describe
 from milepost_api.services import JobId, ServicesDep, TenantDep
 from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, accepts
+
+CROWDED_SECONDS = (15, 30)
+"""How long who finds no room stays away: nobody leaves a full process within a few seconds."""
 
 router = APIRouter(tags=["jobs"])
 
@@ -48,11 +53,14 @@ async def stream_job_status(
     # it saw in the query. The header wins: it is newer.
     cursor = last_event_id or query_last_event_id
     kinds = None if events is None else frozenset(part.strip() for part in events.split(","))
-    wishes = Wishes(kinds, min_interval_ms / 1000)
+    reader = reader_of(request.scope)
+    wishes = Wishes(kinds, min_interval_ms / 1000, until=reader.until if reader else math.inf)
     try:
         subscription = await subscribe(services.hub, job_id, cursor, wishes, tenant=tenant)
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
+    except Crowded as error:
+        return _full(error, ndjson=kind == NDJSON)
     except (StoreUnavailable, *UNREACHABLE):
         if kind == NDJSON:
             raise
@@ -71,3 +79,12 @@ def _come_back_later() -> Response:
     """Answer while Redis is away: EventSource gives up for good on a 503, and comes back after this."""
     wait = random.randint(*RETRY_MS)
     return Response(reconnect("unavailable", wait).sse, media_type=SSE, headers=HEADERS)
+
+
+def _full(error: Crowded, *, ndjson: bool) -> Response:
+    """Answer where there is no room, and keep nothing of the connection: it, too, takes a file descriptor."""
+    wait = random.randint(*CROWDED_SECONDS)
+    headers = {**HEADERS, "Connection": "close"}
+    if ndjson:
+        return ProblemResponse("unavailable", str(error), headers={**headers, "Retry-After": str(wait)})
+    return Response(reconnect("crowded", wait * 1000).sse, media_type=SSE, headers=headers)

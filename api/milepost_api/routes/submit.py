@@ -21,7 +21,7 @@ from milepost_api.records import JobRecord
 from milepost_api.responses import JsonResponse
 from milepost_api.services import RootPath, Services, ServicesDep, TenantDep
 from milepost_api.submit import Submission
-from milepost_api.views import JobResource, job_wire, retry_after_seconds, urls_of
+from milepost_api.views import RESERVED_IDS, JobResource, job_wire, retry_after_seconds, urls_of
 from milepost_api.waiting import wait_for_change
 
 router = APIRouter(tags=["jobs"])
@@ -30,9 +30,6 @@ IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Plain ASCII.")
 ]
 Prefer = Annotated[list[str] | None, Header(description="`wait=N`: answer when done, for N seconds.")]
-
-RESERVED_IDS = frozenset({"counts", "cancel", "retry", "delete"})
-"""What stands in the place of an id in other addresses."""
 
 
 def chosen_id(job_id: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from milepost import times
 from milepost.background import end
 from milepost.codec import encode_line
-from milepost_api.hub import Frame, Hub, ping, wanted
+from milepost_api.hub import COMMENT, DEGRADED, LIVE, Frame, Hub, ping, wanted
 from milepost_api.hub.topic import Topic
 from milepost_api.protocol import framed
 from milepost_api.streaming.wheel import Wheel
@@ -115,6 +115,7 @@ class Lane:
         self._pending = False
         self._spoke_at = asyncio.get_running_loop().time()
         self.rests_until = 0.0
+        self._told_degraded = lanes.hub.health.degraded
         lanes.wheel.at(self._spoke_at + lanes.ping_seconds, self)
 
     def add(self, stream: LentStream) -> None:
@@ -151,6 +152,8 @@ class Lane:
             self._write_events(frames)
         if topic.standing is not None and not topic.done:
             self._write_standing(topic.standing)
+        if self._told_degraded != self._lanes.hub.health.degraded:
+            self._write_health(self._lanes.hub.health.degraded)
 
     def turned(self, now: float) -> None:
         """Say that the connection lives, after silence."""
@@ -161,6 +164,10 @@ class Lane:
             self._write([ping(times.now())], everybody)
             self._spoke_at = now
         self._lanes.wheel.at(self._spoke_at + self._lanes.ping_seconds, self)
+
+    def part_with(self, stream: LentStream) -> None:
+        """Let a stream go that has something to be told alone."""
+        self._part_with((stream,))
 
     def _everybody(self) -> list[LentStream]:
         return [*self._streams, *self._ahead]
@@ -187,6 +194,13 @@ class Lane:
             stream.subscription.told(frame.place, False)
         self._write([frame], ignorant)
 
+    def _write_health(self, degraded: bool) -> None:
+        self._told_degraded = degraded
+        ignorant = [stream for stream in self._everybody() if stream.subscription.told_degraded != degraded]
+        for stream in ignorant:
+            stream.subscription.told_degraded = degraded
+        self._write([DEGRADED if degraded else LIVE], ignorant)
+
     def _write(self, frames: list[Frame], streams: Collection[LentStream]) -> None:
         chunk = encoded([frame for frame in frames if wanted(frame, self._kinds)], ndjson=self._ndjson)
         if not chunk:
@@ -201,8 +215,10 @@ class Lane:
 
 
 def encoded(frames: Iterable[Frame], *, ndjson: bool) -> bytes:
-    """Return the frames as they stand in a body."""
-    return b"".join([encode_line(frame.data) if ndjson else frame.sse for frame in frames])
+    """Return the frames as they stand in a body; nothing, if they are comments and it has no place for them."""
+    if ndjson:
+        return b"".join([encode_line(frame.data) for frame in frames if frame.kind != COMMENT])
+    return b"".join([frame.sse for frame in frames])
 
 
 @asynccontextmanager

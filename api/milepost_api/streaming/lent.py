@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -51,6 +52,8 @@ class LentStream:
 
     def begin(self) -> None:
         """Go on with a connection to which the head of the answer was written."""
+        if isinstance(self._source, Subscription) and self._source.leaves_at < math.inf:
+            self._lanes.wheel.at(self._source.leaves_at, self)
         if self.loan.is_lost:
             self._close()
         elif not self._joined():
@@ -63,6 +66,11 @@ class LentStream:
             self._finish()
         elif self._task is None:
             self._task = self._lanes.spawn(self._catch_up())
+
+    def turned(self, now: float) -> None:
+        """The reader is to come back to another connection; in its own task it finds out by itself."""
+        if self._lane is not None:
+            self._lane.part_with(self)
 
     def _joined(self) -> bool:
         if isinstance(self._source, Subscription) and not self.loan.is_clogged:
@@ -78,8 +86,8 @@ class LentStream:
                 frames = await self._source.next(self._lanes.ping_seconds)
                 if not frames and not self._source.finished:
                     frames = (ping(times.now()),)
-                if frames:
-                    self.loan.write(framed(encoded(frames, ndjson=self.ndjson)))
+                if chunk := encoded(frames, ndjson=self.ndjson):  # an empty one would be the end of the body
+                    self.loan.write(framed(chunk))
                 await self._drained()
             self._finish()
         except TimeoutError:
@@ -114,4 +122,6 @@ class LentStream:
 
     def _close(self) -> None:
         self._lane = None
+        if isinstance(self._source, Subscription):
+            self._lanes.wheel.forget(self._source.leaves_at, self)
         self._source.close()

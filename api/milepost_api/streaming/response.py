@@ -112,7 +112,8 @@ class StreamResponse(EventSourceResponse):
         while not self._source.finished:
             frames = await self._source.next(ping_seconds)
             if frames:
-                yield encoded(frames, ndjson=self._ndjson)
+                if chunk := encoded(frames, ndjson=self._ndjson):
+                    yield chunk
             elif not self._source.finished:
                 yield encoded((ping(times.now()),), ndjson=self._ndjson)
 

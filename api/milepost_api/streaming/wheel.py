@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Protocol
 
 import structlog
@@ -39,7 +40,7 @@ class Wheel:
 
     def forget(self, moment: float, what: Turning) -> None:
         """Take `what` off the place where `at` has put it."""
-        if spoke := self._spokes.get(_spoke(moment)):
+        if math.isfinite(moment) and (spoke := self._spokes.get(_spoke(moment))):
             spoke.discard(what)
 
     def close(self) -> None:

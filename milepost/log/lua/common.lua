@@ -37,8 +37,9 @@ end
 -- What follows is not what readers may have seen follow: the history branches. Cursors of the epochs before are good for
 -- as far as this history goes with theirs.
 local BRANCHES = 4
-local function branch(epoch, seq, branches)
-  local kept, count = epoch .. '-' .. seq, 1
+local function branch()
+  local epoch, seq, branches = unpack(redis.call('HMGET', STATE, 'epoch', 'seq', 'branches'))
+  local kept, count = epoch .. '-' .. (seq or '0'), 1
   for one in string.gmatch(branches or '', '%S+') do
     if count < BRANCHES then kept, count = kept .. ' ' .. one, count + 1 end
   end
@@ -50,9 +51,9 @@ end
 -- The one place where a job's history grows: number it, remember it, tell who listens.
 -- `body` is the inside of a JSON object; `fields` are state fields, where the value @at means now.
 local function append(kind, body, fields, history_limit)
-  local epoch, generation, last, branches = unpack(redis.call('HMGET', STATE, 'epoch', 'generation', 'seq', 'branches'))
+  local epoch, generation = unpack(redis.call('HMGET', STATE, 'epoch', 'generation'))
   if generation ~= GENERATION then -- Redis may have lost events after the last one that it has of this job
-    epoch = branch(epoch, last or '0', branches)
+    epoch = branch()
   end
   local seq = redis.call('HINCRBY', STATE, 'seq', 1)
   local cursor = epoch .. '-' .. seq

@@ -1,6 +1,6 @@
 -- Forget a job that has ended, with its history and its result. A job that is not there is forgotten already.
 -- ARGV: id, created_at as its record has it, how long to remember that in ms.
-local status, epoch, seq = unpack(redis.call('HMGET', STATE, 'status', 'epoch', 'seq'))
+local status, epoch, seq, tenant = unpack(redis.call('HMGET', STATE, 'status', 'epoch', 'seq', 'tenant'))
 if status and not is_done(status) then return 'living' end
 -- Who read its record before that went may still want to bring it here (see create.lua). The moment tells it from a later
 -- job that was given the same id.
@@ -9,4 +9,5 @@ if not status then return 'gone' end
 redis.call('UNLINK', STATE, EVENTS, KEYS[3]) -- a long history is freed besides
 -- A reader that has missed the end would look for it in vain: whoever hears this looks at once.
 redis.call('PUBLISH', 'mp:{' .. ID .. '}:live', epoch .. '-' .. (seq + 1) .. ' forgotten')
+redis.call('PUBLISH', 'mp:jobs', '{"what":"forgotten","id":"' .. ID .. '","tenant":' .. text(tenant) .. '}')
 return 'forgotten'

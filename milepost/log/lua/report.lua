@@ -12,7 +12,7 @@ if number <= tonumber(reports) then return 'duplicate' end
 if status ~= 'running' then return 'refused' end
 if number > reports + 1 then
   -- Redis lost events that it had acknowledged, whether it knows so or not. Readers may have seen them.
-  branch(unpack(redis.call('HMGET', STATE, 'epoch', 'seq', 'branches')))
+  branch()
 end
 local function rest(from)
   local fields = { 'reports', ARGV[3] }

@@ -5,7 +5,7 @@ local status = redis.call('HGET', STATE, 'status')
 if not status then return 'gone' end
 if is_done(status) then return 'done' end
 withdraw()
-branch(unpack(redis.call('HMGET', STATE, 'epoch', 'seq', 'branches'))) -- what follows is not what readers know
+branch() -- what follows is not what readers know
 if ARGV[4] ~= '' then redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[3]) end
 local fields = {}
 for i = 6, #ARGV do fields[#fields + 1] = ARGV[i] end

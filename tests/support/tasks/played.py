@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from milepost import progress, task
@@ -39,3 +40,15 @@ async def count(steps: int, delay_seconds: float) -> int:
         progress.log(f"step {step}")
         await asyncio.sleep(delay_seconds)
     return steps
+
+
+@task(name="test.count_until", max_attempts=3)
+async def count_until(file: str, delay_seconds: float) -> int:
+    """Log a step again and again until the file is there: the test says how long that is."""
+    step = 0
+    while not Path(file).exists():  # noqa: ASYNC240 - one look at a local file
+        progress(step)
+        progress.log(f"step {step}")
+        step += 1
+        await asyncio.sleep(delay_seconds)
+    return step

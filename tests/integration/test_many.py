@@ -1,0 +1,294 @@
+"""Many jobs on one connection, over real HTTP: what is selected, what is told, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from milepost_api.records import JobFilter
+from redis.asyncio import Redis
+
+from milepost.ids import new_job_id
+from milepost.log import JobLog
+from tests.support.api import Api, Hand, announce, serving, settings
+from tests.support.jobs import PlayedJob
+from tests.support.many import assert_exact, opened, read, read_on
+from tests.support.redis import RedisServer
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def joblog(redis: Redis) -> JobLog:
+    return JobLog(redis)
+
+
+@pytest.fixture
+async def api(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Api]:
+    await announce(redis)
+    async with serving(settings(tmp_path, redis_server.url, ping_seconds=1)) as api:
+        yield api
+
+
+# --- named jobs ------------------------------------------------------------------------------------
+
+
+async def test_named_jobs_are_followed_to_their_ends(api: Api, joblog: JobLog) -> None:
+    """The selection, a snapshot of each, everything after it, a job_end of each, and one end at the very end."""
+    jobs = [await PlayedJob.running(joblog) for _ in range(3)]
+    async with opened(api.http.base_url, jobs=[job.id for job in jobs]) as stream:
+        told = await read_on(stream, until="snapshot")
+        while told.counts()["snapshot"] < 3:
+            await read_on(stream, told, until="snapshot")
+        for job in jobs:
+            await job.progress(1)
+            await job.log("one")
+            await job.output(0, {"a": 1})
+            await job.end()
+        await read_on(stream, told)
+    assert stream.ended_clean
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert stream.body.startswith(b"retry: ")
+    first, last = told.events[0], told.events[-1]
+    assert (first["type"], first["jobs"], first["truncated"], first["resumed"]) == (
+        "selection",
+        3,
+        False,
+        False,
+    )
+    assert (last["type"], last["jobs"], last["by_status"]) == ("end", 3, {"succeeded": 3})
+    for job in jobs:
+        assert told.types(job.id) == ["snapshot", "progress", "log", "output", "job_end"]
+    assert_exact(told, {job.id: 6 for job in jobs})
+    assert told.types().count("end") == 1
+
+
+async def test_an_event_is_the_one_of_the_jobs_own_stream_under_another_id(api: Api, joblog: JobLog) -> None:
+    """Only the end has another name. Ids are short and of letters that cost no preflight."""
+    job = await PlayedJob.running(joblog)
+    own = f"/v1/jobs/{job.id}/status/stream"
+    async with opened(api.http.base_url, jobs=[job.id]) as stream:
+        told = await read_on(stream, until="snapshot")
+        lines = asyncio.create_task(api.http.get(own, headers={"Accept": "application/x-ndjson"}))
+        await eventually(lambda: api.services.hub.streams == 2, "both streams are open")
+        await job.progress(1)
+        await job.end()
+        await read_on(stream, told)
+    alone = (await lines).text.splitlines()
+    together = [
+        line for line in (frame for frame in stream.body.decode().split("\n")) if line[:6] == "data: "
+    ]
+    assert together[1 + alone.index(alone[0])][6:] != ""
+    assert together[2][6:] == alone[1]
+    assert together[3][6:] == alone[2].replace('{"type":"end",', '{"type":"job_end",')
+    ids = [one for one in told.ids if one]
+    assert all(re.fullmatch(r"[0-9a-z-]{1,64}", one) for one in ids)
+    assert [one.rpartition("-")[2] for one in ids] == [str(n + 1) for n in range(len(ids))]
+    assert [told.ids[0], told.types()[0]] == ["", "selection"]
+
+
+async def test_jobs_that_have_ended_are_told_and_done(api: Api, joblog: JobLog) -> None:
+    """Their snapshot and their job_end, and the end of the whole, at once."""
+    jobs = [await PlayedJob.running(joblog) for _ in range(5)]
+    for job in jobs:
+        await job.end()
+    told = await read(api.http.base_url, jobs=[job.id for job in jobs])
+    assert told.counts() == {"selection": 1, "snapshot": 5, "job_end": 5, "end": 1}
+    assert_exact(told, {job.id: 3 for job in jobs})
+
+
+async def test_a_job_that_is_not_there_is_said_and_counts_as_done(api: Api, joblog: JobLog) -> None:
+    """It is no error of the others; neither is an id that no job can have."""
+    job = await PlayedJob.running(joblog)
+    await job.end()
+    absent = new_job_id()
+    told = await read(api.http.base_url, jobs=[absent, job.id, "../x"])
+    missing = [event for event in told.events if event["type"] == "job_missing"]
+    assert {(event["job_id"], event["reason"]) for event in missing} == {
+        (absent, "unknown"),
+        ("../x", "unknown"),
+    }
+    assert told.types(job.id) == ["snapshot", "job_end"]
+    assert told.events[-1]["by_status"] == {"succeeded": 1, "missing": 2}
+
+
+async def test_what_cannot_be_asked_is_refused(api: Api) -> None:
+    """Too many jobs, names together with a filter, a kind of answer that is not there: each says what is wrong."""
+    too_many = [("job", new_job_id()) for _ in range(501)]
+    for query in (too_many, [("job", "a"), ("tag", "x")], [("job", "a"), ("batch", "x")], [("tag", "")]):
+        answer = await api.http.get("/v1/status/stream", params=query)
+        assert (answer.status_code, answer.json()["type"]) == (422, "urn:milepost:problem:invalid-request")
+        assert answer.json()["errors"][0]["path"] in ("job", "tag")
+    answer = await api.http.get("/v1/status/stream", headers={"Accept": "text/html"})
+    assert answer.status_code == 406
+
+
+async def test_five_hundred_jobs_on_one_connection(api: Api, joblog: JobLog, redis: Redis) -> None:
+    """All are opened beside the stream by few tasks and few connections, all end, and nothing stays behind."""
+    base = api.http.base_url
+    jobs = [
+        job
+        for _ in range(10)
+        for job in await asyncio.gather(*(PlayedJob.running(joblog) for _ in range(50)))
+    ]
+    tasks_before = len(asyncio.all_tasks())
+    async with opened(base, jobs=[job.id for job in jobs]) as stream:
+        told = await read_on(stream, until="selection")
+        while told.counts()["snapshot"] < 500:
+            await read_on(stream, told, until="snapshot")
+        assert len(asyncio.all_tasks()) < tasks_before + 20
+        assert len(await redis.client_list()) < 40
+        for job in jobs:
+            await job.progress(1)
+            await job.end()
+        await read_on(stream, told)
+    assert told.events[-1]["by_status"] == {"succeeded": 500}
+    assert_exact(told, {job.id: 4 for job in jobs})
+    await nothing_is_left(api, redis)
+
+
+async def nothing_is_left(api: Api, redis: Redis) -> None:
+    async def quiet() -> bool:
+        channels = [name for name in await redis.pubsub_channels("mp:*") if name != b"mp:hub"]
+        return not channels and not api.services.many.streams and not api.services.hub.streams
+
+    await eventually(quiet, "no channel and no stream is left")
+
+
+# --- filters ---------------------------------------------------------------------------------------
+
+
+async def test_a_batch_is_followed_and_ends(api: Api, redis: Redis) -> None:
+    """Those that are not done and those that are; a later one joins; the end comes when all are done."""
+    done = (await api.submit(batch_id="b1"))["id"]
+    hand = Hand(api.services.log)
+    await hand.run(done)
+    waiting = (await api.submit(batch_id="b1"))["id"]
+    other = (await api.submit(batch_id="b2"))["id"]
+    async with opened(api.http.base_url, batch="b1") as stream:
+        told = await read_on(stream, until="selection")
+        while told.counts()["snapshot"] < 2:
+            await read_on(stream, told, until="snapshot")
+        later = (await api.submit(batch_id="b1"))["id"]
+        while told.counts()["snapshot"] < 3:
+            await read_on(stream, told, until="snapshot")
+        for job_id in (waiting, later):
+            await hand.run(job_id)
+        await read_on(stream, told)
+    assert told.events[0]["jobs"] == 2
+    assert told.events[-1]["by_status"] == {"succeeded": 3}
+    assert told.of(other) == []
+    assert {event["job_id"] for event in told.events if event["type"] == "job_end"} == {done, waiting, later}
+    await nothing_is_left(api, redis)
+
+
+async def test_a_batch_without_jobs_ends_at_once(api: Api) -> None:
+    """There is nothing to wait for."""
+    told = await read(api.http.base_url, batch="nobody")
+    assert told.types() == ["selection", "end"]
+    assert told.events[-1]["jobs"] == 0
+
+
+async def test_a_tag_and_a_batch_must_both_hold(api: Api) -> None:
+    """What is given must all hold, as in a list; also for jobs that come later."""
+    hand = Hand(api.services.log)
+    wanted = (await api.submit(batch_id="b1", tags=["red", "blue"]))["id"]
+    others = [await api.submit(batch_id="b1", tags=["blue"]), await api.submit(batch_id="b2", tags=["red"])]
+    async with opened(api.http.base_url, batch="b1", tag="red") as stream:
+        told = await read_on(stream, until="snapshot")
+        others.append(await api.submit(tags=["red"]))
+        later = (await api.submit(batch_id="b1", tags=["red"]))["id"]
+        await read_on(stream, told, until="snapshot")
+        for job_id in (wanted, later):
+            await hand.run(job_id)
+        await read_on(stream, told)
+    assert {event["job_id"] for event in told.events if "seq" in event} == {wanted, later}
+    assert told.is_over
+
+
+# --- the list of all jobs ----------------------------------------------------------------------------
+
+
+async def test_the_list_of_all_jobs_goes_on_for_ever(api: Api, redis: Redis) -> None:
+    """Jobs join as they come, logs and outputs are left out, and it has no end, even when there is no job."""
+    hand = Hand(api.services.log)
+    async with opened(api.http.base_url, min_interval_ms="0") as stream:
+        told = await read_on(stream, until="selection")
+        assert told.events[0]["jobs"] == 0
+        await read_on(stream, told, until="ping")
+        for name in ("one", "two"):
+            job_id = (await api.submit(tags=[name]))["id"]
+            await hand.begin(job_id)
+            await hand.say("info", "not for a list")
+            await hand.succeed()
+            await read_on(stream, told, until="job_end")
+        await read_on(stream, told, until="ping")
+    assert told.counts()["job_end"] == 2
+    assert not told.counts()["log"]
+    assert not told.counts()["end"]
+    await nothing_is_left(api, redis)
+
+
+async def test_logs_are_on_the_list_of_all_jobs_if_asked_for(api: Api) -> None:
+    """And then nothing else is, but what always comes."""
+    hand = Hand(api.services.log)
+    job_id = (await api.submit())["id"]
+    async with opened(api.http.base_url, events="log") as stream:
+        told = await read_on(stream, until="snapshot")
+        await hand.begin(job_id)
+        await hand.say("info", "for those who ask")
+        await hand.succeed()
+        await read_on(stream, told, until="job_end")
+    assert told.types(job_id) == ["snapshot", "log", "job_end"]
+
+
+async def test_a_deleted_job_is_said_to_be_gone(api: Api) -> None:
+    """A list takes it away; a new job of the same id joins."""
+    hand = Hand(api.services.log)
+    body = {"task": "demo.count", "params": {"steps": 3}}
+    async with opened(api.http.base_url, min_interval_ms="0") as stream:
+        told = await read_on(stream, until="selection")
+        assert (await api.http.put("/v1/jobs/order-1", json=body)).status_code == 202
+        await hand.run("order-1")
+        await read_on(stream, told, until="job_end")
+
+        async def deleted() -> bool:
+            return (await api.http.delete("/v1/jobs/order-1")).status_code == 204
+
+        await eventually(deleted, "the job is deleted")
+        await read_on(stream, told, until="job_missing")
+        assert (told.events[-1]["job_id"], told.events[-1]["reason"]) == ("order-1", "deleted")
+        assert (await api.http.put("/v1/jobs/order-1", json=body)).status_code == 202
+        await read_on(stream, told, until="snapshot")
+        assert told.events[-1]["job"]["status"] == "queued"
+
+
+async def test_the_list_of_all_jobs_while_there_are_a_thousand(api: Api, redis: Redis) -> None:
+    """More than are shown: the newest thousand that are not done, and it is said that there are more."""
+    ids = [(await api.submit())["id"] for _ in range(3)]
+    while len(ids) < 1030:
+        ids += [job["id"] for job in await asyncio.gather(*(api.submit() for _ in range(13)))]
+    hand = Hand(api.services.log)
+    for job_id in ids[:3]:
+        await hand.run(job_id)
+
+    async def recorded() -> bool:
+        return bool((await api.get("/v1/jobs/counts"))["by_status"]["succeeded"] == 3)
+
+    await eventually(recorded, "the ends are recorded")
+    async with opened(api.http.base_url) as stream:
+        told = await read_on(stream, until="selection")
+        while told.counts()["snapshot"] < 1003:
+            await read_on(stream, told, until="snapshot")
+        assert (told.events[0]["jobs"], told.events[0]["truncated"]) == (1003, True)
+        shown = {event["job_id"] for event in told.events if event["type"] == "snapshot"}
+        newest = await api.services.store.outlined(JobFilter(), limit=1000)
+        assert shown == {*ids[:3], *(one.id for one in newest)}
+        later = (await api.submit())["id"]
+        while not told.of(later):
+            await read_on(stream, told, until="snapshot")
+    await nothing_is_left(api, redis)
