@@ -137,6 +137,8 @@ class Opening:
     redis_cpu: float
     kilobytes: int
     redis_connections: int
+    """All that the server has; `redis_added` are those that it did not have before there was a stream."""
+    redis_added: int
 
     @property
     def per_second(self) -> float:
@@ -150,8 +152,9 @@ class Opening:
 @contextmanager
 def opened(bench: Bench, side: Side, jobs: int, streams: int) -> Iterator[Opening]:
     """Start one side, open `streams` over `jobs` as fast as it lets them in, and keep them until the block ends."""
-    connections = bench.connections()
+    before_all = bench.connections()
     with serving(bench, side, jobs) as (server, prefix):
+        before_streams = bench.connections()
         with Reader(server.port) as first:
             first.open(
                 [side.path.format(f"{prefix}0")], side.ready, OPEN_SECONDS
@@ -173,7 +176,8 @@ def opened(bench: Bench, side: Side, jobs: int, streams: int) -> Iterator[Openin
                 client_cpu=own,
                 redis_cpu=used[1] - cpu[1],
                 kilobytes=server.process.kilobytes() - before,
-                redis_connections=bench.connections() - connections,
+                redis_connections=bench.connections() - before_all,
+                redis_added=bench.connections() - before_streams,
             )
 
 

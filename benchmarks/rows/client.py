@@ -12,7 +12,6 @@ from benchmarks.bench import Bench
 from benchmarks.processes import SERVER_CORE, free_port, told
 from benchmarks.reader import Reader, Readings
 from benchmarks.report import Reach, Table
-from benchmarks.rows.deliveries import milliseconds
 
 STREAMS = 1000
 SECONDS = 2.0
@@ -73,7 +72,6 @@ def show(bench: Bench) -> list[Table]:
             f"{one.seen.reads / one.seconds:,.0f}",
             f"{one.client_cpu / one.seconds:.0%}",
             f"{one.per_core:,.0f}",
-            milliseconds(one.seen.percentile(0.99)),
             "yes" if one.seen.deliveries == one.written else f"{one.seen.deliveries:,} of {one.written:,}",
         )
         for one in found
