@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from benchmarks.reader import Reader
 from benchmarks.rows import client
 from benchmarks.sides import FASTAPI, NCHAN, SIDES, Side
 from benchmarks.streams import opened, standing
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks use epoll and read /proc")
 
 
 @pytest.fixture(scope="module")
