@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import select
 import sys
 from typing import Any, TextIO, cast
 
@@ -38,7 +40,7 @@ def configure_logs(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, *end],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level.upper()),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stderr)),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stderr)),  # a line is one write
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stderr)
@@ -53,34 +55,54 @@ def configure_logs(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
 
 
-class Patient:
-    """A stream to log to whose disk may be full: a line that cannot be written is lost, and nothing else.
+PATIENCE_MS = 100
+"""Whoever reads a pipe may be busy for so long. Only once: from then on nobody waits until it takes something again."""
 
-    Whoever logs is in the middle of some work, which must not end because nobody can be told of it. When the
-    stream takes text again, it is told how much is missing.
+_PIECE_CHARACTERS = getattr(select, "PIPE_BUF", 512) // 4
+"""A pipe that is ready takes PIPE_BUF bytes without blocking (select(2)), and a character is four bytes at most."""
+
+
+class Patient:
+    """A stream to log to whose disk may be full, or which nobody reads: lines are lost then, and nothing else.
+
+    Whoever logs is in the middle of some work, often of an event loop, which must neither end nor stop because
+    nobody can be told of it. When the stream takes text again, it is told how much is missing.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._lost, self._error = stream, 0, ""
+        self._stuck = self._within_a_line = False
+        try:
+            self._ready: Any = select.poll()
+            self._ready.register(stream.fileno(), select.POLLOUT)
+        except (AttributeError, OSError):  # no poll on this platform; no file below, as under test runners
+            self._ready = None
 
     def write(self, text: str) -> int:
+        """Write a whole line."""
         try:
             if self._lost:
-                self._stream.write(f"{self._lost} writes to this log failed: {self._error}\n")
-                self._lost = 0
-            return self._stream.write(text)
+                end = "\n" if self._within_a_line else ""
+                self._put(f"{end}{self._lost} writes to this log failed: {self._error}\n")
+                self._lost, self._within_a_line = 0, False
+            for start in range(0, len(text), _PIECE_CHARACTERS):
+                self._put(text[start : start + _PIECE_CHARACTERS])
+                self._within_a_line = True
+            self._within_a_line = False
         except OSError as error:
-            self._lose(error)
-            return len(text)
+            self._lost, self._error = self._lost + 1, str(error)
+        return len(text)
 
     def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._lose(error)
+        """Nothing is held back."""
 
-    def _lose(self, error: OSError) -> None:
-        self._lost, self._error = self._lost + 1, str(error)
+    def _put(self, piece: str) -> None:
+        if self._ready is not None:
+            self._stuck = not self._ready.poll(0 if self._stuck else PATIENCE_MS)
+            if self._stuck:
+                raise BlockingIOError(errno.EAGAIN, "it is not read")
+        self._stream.write(piece)
+        self._stream.flush()
 
 
 _UNSAID = frozenset({"exc_info", "_record", "_from_structlog"})

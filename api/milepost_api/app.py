@@ -57,6 +57,7 @@ from milepost_api.routes import (
 )
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
+from milepost_api.shortcut import Shortcut
 from milepost_api.streaming import open_lanes
 from milepost_api.tokens import Seals
 from milepost_api.views import job_wire
@@ -82,6 +83,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes)
+    app.add_middleware(Shortcut)
     app.add_middleware(
         Auth,
         keys=KeyRing(settings.keys),

@@ -21,7 +21,7 @@ from milepost.job import Job
 from milepost.tenants import DEFAULT_TENANT
 from milepost_api.hub.frames import reconnect
 from milepost_api.hub.subscription import RETRY_MS
-from milepost_api.problems import Problem, ProblemResponse
+from milepost_api.problems import Problem, answer_to
 from milepost_api.tokens import BadToken, Grant, Seals
 from milepost_api.tokens.doors import AGAIN, INVALID, check_time, pass_through, take_token
 from milepost_api.tokens.seal import looks_like_a_token
@@ -139,17 +139,15 @@ def seconds_left(scope: Scope) -> float:
 
 def _refusal(error: MilepostError, scope: Scope) -> Response:
     """Answer what a route would have answered."""
-    if isinstance(error, Problem):
-        return ProblemResponse(error.name, str(error), headers=error.headers, **error.extra)
-    if isinstance(error, JobNotFound):
-        return ProblemResponse("job-not-found", str(error))
+    if not isinstance(error, StoreUnavailable):
+        return answer_to(error)
     streams = scope["path"].endswith("/status/stream")
     if streams and "ndjson" not in Headers(scope=scope).get("accept", ""):
         wait = reconnect(
             "unavailable", random.randint(*RETRY_MS)
         )  # an EventSource gives up for good on a 503
         return Response(wait.sse, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-    return ProblemResponse("unavailable", str(error))
+    return answer_to(error)
 
 
 def given_key(headers: Headers) -> bytes | None:

@@ -68,11 +68,11 @@ class ProblemResponse(Response):
 
 def install(app: FastAPI) -> None:
     """Give every error of `app` its problem."""
-    app.add_exception_handler(Problem, _given)
+    app.add_exception_handler(Problem, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     for kind in PROBLEM_OF:
-        app.add_exception_handler(kind, _mapped)
+        app.add_exception_handler(kind, _ours)
     for kind in _AWAY:
         app.add_exception_handler(kind, _redis_away)
     app.add_exception_handler(ResponseError, _redis_refuses)
@@ -93,14 +93,19 @@ def describe(*names: str) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-async def _given(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return ProblemResponse(error.name, str(error), headers=error.headers, **error.extra)
+def answer_to(error: MilepostError) -> ProblemResponse:
+    """Return the answer to an error of ours. Raises what is none: that is a bug of the server."""
+    if isinstance(error, Problem):
+        return ProblemResponse(error.name, str(error), headers=error.headers, **error.extra)
+    for kind, name in PROBLEM_OF.items():
+        if isinstance(error, kind):
+            return ProblemResponse(name, str(error))
+    raise error
 
 
-async def _mapped(request: Request, error: Exception) -> Response:
-    name = next(name for kind, name in PROBLEM_OF.items() if isinstance(error, kind))
-    return ProblemResponse(name, str(error))
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, MilepostError)
+    return answer_to(error)
 
 
 async def _redis_refuses(request: Request, error: Exception) -> Response:

@@ -9,15 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from milepost_api.descriptors import raise_limit
+from milepost_api.listening import listen
 from milepost_api.protocol import StreamingProtocol
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
 
 EXIT_INTERRUPTED = 130
+
+log = structlog.get_logger("milepost.api")
 
 
 def config(app: FastAPI, settings: ApiSettings, *, http: Any = StreamingProtocol) -> uvicorn.Config:
@@ -34,6 +38,11 @@ def config(app: FastAPI, settings: ApiSettings, *, http: Any = StreamingProtocol
         timeout_graceful_shutdown=settings.shutdown_grace_seconds,
         lifespan="on",
     )
+
+
+def sockets(settings: ApiSettings) -> list[socket.socket]:
+    """Return what to listen on. Raises `SettingsError`."""
+    return listen(settings.host, settings.port, lost_seconds=settings.lost_reader_seconds)
 
 
 class Server(uvicorn.Server):
@@ -62,10 +71,16 @@ class Server(uvicorn.Server):
         self.signalled = self.signalled or signal.Signals(sig)
         super().handle_exit(sig, frame)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:  # uvicorn says where it listens only when it has chosen that itself
+            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+            log.info("api.listening", url=f"http://{host}:{sockets[0].getsockname()[1]}")
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
         services = getattr(app.state, "services", None) if isinstance(app, FastAPI) else None
-        for listener in self.servers:
+        for listener in (*self.servers, *(sockets or ())):
             listener.close()  # first: who is told to come back must not come back to this process
         if isinstance(services, Services):
             services.hub.drain()  # open streams say `reconnect` and end, or they would be cut
@@ -73,10 +88,13 @@ class Server(uvicorn.Server):
 
 
 def serve(app: FastAPI, settings: ApiSettings, *, http: Any = StreamingProtocol) -> int:
-    """Serve until a signal comes. Returns the exit code: 0, 130 after Ctrl-C, 1 if it could not start."""
+    """Serve until a signal comes. Returns the exit code: 0, 130 after Ctrl-C, 1 if it could not start.
+
+    Raises `SettingsError` if nobody can listen where the settings say.
+    """
     raise_limit()
     server = Server(config(app, settings, http=http))
-    server.run()
+    server.run(sockets(settings))
     if not server.started:
         return 1
     return EXIT_INTERRUPTED if server.signalled is signal.SIGINT else 0

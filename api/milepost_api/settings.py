@@ -57,6 +57,7 @@ class ApiSettings(Settings):
     stream_seconds_max: Annotated[float, Ge(0)] = 600  # then a stream is asked to come back; 0: never
     stream_limit: Annotated[int, Ge(1)] | None = None  # default: what the limit of open files leaves room for
     stalled_reader_seconds: Annotated[float, Ge(0.1)] = 10  # a stream that nobody reads is cut after so long
+    lost_reader_seconds: Annotated[float, Ge(1)] = 30  # a peer that acknowledges nothing for so long is gone
     long_poll_seconds_max: Annotated[float, Ge(0)] = 60
     redis_answer_seconds: Annotated[float, Ge(0.1)] = 8  # a request waits so long for Redis, then says 503
     page_limit_items: Annotated[int, Ge(1), Le(1000)] = 100

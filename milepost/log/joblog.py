@@ -21,12 +21,9 @@ from milepost.log.state import (
     STATE_FIELDS,
     claim_from,
     created_from,
-    entry_from,
-    gap_between,
     is_done,
-    job_from,
     owner_from,
-    position_from,
+    view_from,
 )
 from milepost.secrets import Mask
 from milepost.tenants import DEFAULT_TENANT
@@ -201,42 +198,52 @@ class JobLog:
         found = await self._redis.zrangebyscore(LEASES, "-inf", before, start=0, num=most)
         return [job_id.decode() for job_id in found]
 
-    async def read(self, job_id: str, after: Cursor | None = None, *, tenant: str | None = None) -> View:
-        """Return the job and what followed `after`, read in one step.
+    async def read(
+        self,
+        job_id: str,
+        after: Cursor | None = None,
+        *,
+        tenant: str | None = None,
+        most_bytes: int = READ_BYTES,
+    ) -> View:
+        """Return the job and what followed `after`, a page of about `most_bytes`, read in one step.
 
         Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may read all of them.
         """
-        epoch, seq = (after.epoch, after.seq) if after else ("", 0)
-        reply = await self.call(
-            job_call("read", job_id, epoch, seq, READ_ENTRIES, READ_BYTES, "tenant", *STATE_FIELDS)
-        )
-        if not reply:
+        [view] = await self.read_all([(job_id, after)], most_bytes=most_bytes)
+        if view is None or tenant not in (None, view.tenant):
             raise JobNotFound
-        owner, *state = reply[4]
-        if tenant not in (None, owner_from(owner)):
-            raise JobNotFound
-        here = Cursor(reply[0].decode(), int(reply[1]))
-        entries = tuple(entry_from(raw) for raw in reply[5])
-        return View(
-            job=job_from(job_id, here.seq, state, position_from(reply, 7)),
-            cursor=here,
-            at=reply[3].decode(),
-            entries=entries,
-            gap=gap_between(after, here, oldest=int(reply[2]), known=reply[6] == 1) if after else None,
-            more=bool(entries) and entries[-1].seq < here.seq,
-            tenant=owner_from(owner),
-        )
+        return view
+
+    async def read_all(
+        self, asked: Sequence[tuple[str, Cursor | None]], *, most_bytes: int = READ_BYTES
+    ) -> list[View | None]:
+        """Return the same of many jobs, each read in a step of its own; None where there is no such job."""
+        calls = [
+            job_call(
+                "read",
+                job_id,
+                after.epoch if after else "",
+                after.seq if after else 0,
+                READ_ENTRIES,
+                most_bytes,
+                "tenant",
+                *STATE_FIELDS,
+            )
+            for job_id, after in asked
+        ]
+        replies = await self.call_all(calls)
+        return [
+            view_from(job_id, after, reply) if reply else None
+            for (job_id, after), reply in zip(asked, replies, strict=True)
+        ]
 
     async def positions(self, job_ids: Sequence[str]) -> list[tuple[str, int, bool] | None]:
         """Return epoch, seq and whether it is done for each job, None where there is none: one round trip."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for job_id in job_ids:
-                pipe.hmget(state_key(job_id), ["epoch", "seq", "status"])
-            rows = await pipe.execute()
-        return [
-            (epoch.decode(), int(seq), is_done(status.decode())) if epoch else None
-            for epoch, seq, status in rows
-        ]
+        if not job_ids:
+            return []
+        rows = await self.call(Call(SCRIPTS["positions"], (), tuple(job_ids)))
+        return [(row[0].decode(), int(row[1]), is_done(row[2].decode())) if row else None for row in rows]
 
     async def tenants(self, job_ids: Sequence[str]) -> list[str | None]:
         """Return whose each job is, None where there is no such job: one round trip."""

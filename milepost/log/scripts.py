@@ -50,6 +50,7 @@ end
 
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {
     "places": ("position",),
+    "positions": (),
     "create": ("common", "position"),
     "read": ("common", "position"),
 }
@@ -69,6 +70,7 @@ SCRIPTS: Mapping[str, Script] = {
         "read",
         "take",
         "places",
+        "positions",
         "cover",
         "forget",
     )

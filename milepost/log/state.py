@@ -9,7 +9,7 @@ from typing import Any
 
 from milepost.codec import Cursor
 from milepost.job import Job, parse_status
-from milepost.log.shapes import Claim, Created, Entry
+from milepost.log.shapes import Claim, Created, Entry, View
 from milepost.tenants import DEFAULT_TENANT
 
 STATE_FIELDS = (
@@ -39,6 +39,22 @@ STATE_FIELDS = (
 )
 CLAIM_FIELDS = ("task", "params", "queue", "max_attempts", "timeout_seconds", "checkpoint")
 _EPOCH = re.compile(rb'"cursor":"([0-9a-z]+)-')
+
+
+def view_from(job_id: str, after: Cursor | None, reply: Sequence[Any]) -> View:
+    """Return what `read.lua` said of a job and of what followed `after`."""
+    owner, *state = reply[4]
+    here = Cursor(reply[0].decode(), int(reply[1]))
+    entries = tuple(entry_from(raw) for raw in reply[5])
+    return View(
+        job=job_from(job_id, here.seq, state, position_from(reply, 7)),
+        cursor=here,
+        at=reply[3].decode(),
+        entries=entries,
+        gap=gap_between(after, here, oldest=int(reply[2]), known=reply[6] == 1) if after else None,
+        more=bool(entries) and entries[-1].seq < here.seq,
+        tenant=owner_from(owner),
+    )
 
 
 def created_from(reply: Sequence[Any]) -> Created | None:

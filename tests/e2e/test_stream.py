@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from milepost_api.hub.topic import RING_EVENTS
-from milepost_api.streaming import SEND_BUFFER_BYTES
+from milepost_api.listening import SEND_BUFFER_BYTES
 from redis.asyncio import Redis
 
 from milepost.codec import SseDecoder
@@ -74,6 +74,7 @@ async def test_the_first_bytes_come_before_anything_happens(api: Api, joblog: Jo
         assert stream.headers["content-type"].startswith("text/event-stream")
         assert stream.headers["cache-control"] == "no-store, no-transform"
         assert stream.headers["x-accel-buffering"] == "no"
+        assert stream.headers["content-encoding"] == "identity"
         assert "connection" not in stream.headers
         [snapshot] = await stream.until("snapshot")
         assert bytes(stream.body).startswith(b"retry: ")

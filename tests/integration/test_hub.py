@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from milepost_api.hub import AlreadyEnded, Hub, Wishes
@@ -15,6 +16,7 @@ from milepost.codec import Cursor
 from milepost.log import JobLog
 from milepost.log.keys import events_key
 from tests.support.hub import (
+    PATIENT,
     all_frames,
     assert_whole,
     frames_of,
@@ -39,6 +41,11 @@ def joblog(redis: Redis) -> JobLog:
 async def hub(redis_server: RedisServer, joblog: JobLog) -> AsyncIterator[Hub]:
     async with hub_on(redis_server.url, joblog) as hub:
         yield hub
+
+
+async def reads_of(redis: Redis) -> int:
+    """Return how many scripts Redis has run so far."""
+    return int((await redis.info("commandstats"))["cmdstat_evalsha"]["calls"])
 
 
 # --- a stream ------------------------------------------------------------------------------------
@@ -115,6 +122,26 @@ async def test_an_end_whose_history_is_gone_is_still_told(hub: Hub, joblog: JobL
     assert kinds(await frames_of(hub, job.id, f"{cursor.epoch}-1")) == ["gap", "snapshot", "end"]
 
 
+async def test_who_comes_soon_after_another_gets_the_same_snapshot_and_all_that_followed(
+    redis_server: RedisServer, joblog: JobLog, redis: Redis
+) -> None:
+    """Readers that come one after the other cost no read each, and the next event ends the sharing."""
+    job = await PlayedJob.running(joblog)
+    async with hub_on(redis_server.url, joblog, times=replace(PATIENT, share=3600)) as hub:
+        first = await subscribe(hub, job.id, None)
+        [shown] = await next_frames(first)
+        before = await reads_of(redis)
+        later = [await subscribe(hub, job.id, None) for _ in range(20)]
+        assert [await next_frames(one) for one in later] == [[shown]] * 20
+        assert await reads_of(redis) == before
+        await job.log("news")
+        assert [kinds(await next_frames(one)) for one in later] == [["log"]] * 20
+        last = await subscribe(hub, job.id, None)
+        assert seqs(await next_frames(last)) == [3]
+        for one in (first, last, *later):
+            one.close()
+
+
 async def test_a_thousand_streams_that_open_at_once_cost_a_handful_of_reads(
     hub: Hub, joblog: JobLog, redis: Redis
 ) -> None:
@@ -123,9 +150,9 @@ async def test_a_thousand_streams_that_open_at_once_cost_a_handful_of_reads(
     for i in range(8):
         await job.progress(i)
     epoch = (await joblog.read(job.id)).cursor.epoch
-    before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    before = await reads_of(redis)
     opened = await asyncio.gather(*(subscribe(hub, job.id, f"{epoch}-{i % 10}") for i in range(1000)))
-    calls = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] - before
+    calls = await reads_of(redis) - before
     await job.end()
     for i, subscription in enumerate(opened):
         assert seqs(await all_frames(subscription)) == list(range(i % 10 + 1, 12))

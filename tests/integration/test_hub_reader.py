@@ -154,7 +154,7 @@ async def test_what_is_given_up_while_connecting_is_not_subscribed(
             await eventually(lambda: reader.connected, "it listens")
 
             async def only_one() -> bool:
-                return set(await redis.pubsub_channels()) == {b"wanted", reader._own}
+                return {b"wanted", reader._own} == set(await redis.pubsub_channels())
 
             await eventually(only_one, "it listens to what is wanted")
             running.cancel()

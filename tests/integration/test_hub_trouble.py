@@ -95,7 +95,7 @@ async def subscribers_killed(url: str, every_seconds: float) -> AsyncIterator[li
             await asyncio.gather(killing, return_exceptions=True)
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.timeout(300)
 async def test_subscribers_that_are_killed_ten_times_a_second_lose_nothing(
     redis_server: RedisServer, joblog: JobLog
 ) -> None:

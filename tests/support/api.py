@@ -12,7 +12,7 @@ from typing import Any, cast
 import httpx2
 from milepost_api import database
 from milepost_api.app import create_app
-from milepost_api.server import Server, config
+from milepost_api.server import Server, config, sockets
 from milepost_api.services import Services
 from milepost_api.settings import ApiSettings
 from redis.asyncio import Redis
@@ -77,7 +77,7 @@ async def serving(wanted: ApiSettings) -> AsyncIterator[Api]:
     await database.prepare(wanted)
     app = create_app(wanted)
     server = _QuietServer(config(app, wanted))
-    running = asyncio.create_task(server.serve())
+    running = asyncio.create_task(server.serve(sockets(wanted)))
     try:
         await eventually(lambda: server.started or running.done(), "the API serves")
         assert server.started, "the API did not start"

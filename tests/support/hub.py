@@ -20,7 +20,7 @@ from milepost.tenants import DEFAULT_TENANT
 from tests.support.jobs import PlayedJob
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
-PATIENT = Times(reconcile=3600, line=3600, linger=3600, answer=DEADLINE_SECONDS)
+PATIENT = Times(reconcile=3600, line=3600, linger=3600, share=0, answer=DEADLINE_SECONDS)
 """Nothing is found by looking again: what comes in time came by itself."""
 
 

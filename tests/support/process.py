@@ -77,8 +77,8 @@ def children(pid: int) -> list[int]:
 class Process:
     """One child: started, stopped, killed or frozen by the test. Its output goes to the file `log`.
 
-    A pipe that nobody reads would block the child when it is full, so there is none. `user` (a name) is
-    whom to become when the tests run as root.
+    A pipe that nobody reads might block the child when it is full, so there is none; unless that is what is tested:
+    `output` is a file descriptor to use instead. `user` (a name) is whom to become when the tests run as root.
     """
 
     seen: ClassVar[list[Process]] = []
@@ -93,8 +93,10 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
         user: str | None = None,
+        output: int | None = None,
     ) -> None:
         self.name, self.argv, self.log, self.cwd = name, [str(a) for a in argv], log, cwd
+        self._output = output
         self._env, self._user = env, user if os.geteuid() == 0 else None
         self._child: subprocess.Popen[bytes] | None = None
         self._marked = 0
@@ -115,7 +117,7 @@ class Process:
             self._child = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log if self._output is None else self._output,
                 stderr=subprocess.STDOUT,
                 cwd=self.cwd,
                 env=self._env,

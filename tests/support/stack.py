@@ -26,7 +26,7 @@ class Reached(Protocol):
 
 
 class Stack:
-    """Redis, `apis` API processes and `workers` worker processes on free ports of 127.0.0.1.
+    """Redis, `apis` API processes and `workers` worker processes on free ports of 127.0.0.1, or of MILEPOST_HOST.
 
     Leaves when the test leaves. `settings` go to every process (`{"MILEPOST_LEASE_SECONDS": "3"}`);
     `modules` are what the workers load; without `database_url` records are in SQLite below `folder`.
@@ -94,7 +94,7 @@ class Stack:
         given = self._settings | {"MILEPOST_PORT": str(port)} | settings
         process = Process.python(name, "-m", "milepost_api", log=self.folder / f"{name}.log", settings=given)
         self.apis.append(process.start())
-        self.urls.append(f"http://127.0.0.1:{port}")
+        self.urls.append(f"http://{given.get('MILEPOST_HOST', '127.0.0.1')}:{port}")
         self.http.base_url = self.url
         await self.wait_for_api(process)
         return process

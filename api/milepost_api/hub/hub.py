@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -25,22 +25,22 @@ from milepost_api.hub.frames import Frame, snapshot
 from milepost_api.hub.health import Health
 from milepost_api.hub.line import Explain, Line, nothing_known
 from milepost_api.hub.reader import DEADLINE_SECONDS, PROBE_SECONDS, Reader
+from milepost_api.hub.reads import Reads
+from milepost_api.hub.reconcile import Reconciler
 from milepost_api.hub.seats import Seats
-from milepost_api.hub.topic import Topic
+from milepost_api.hub.topic import Beginning, Topic
 
 log = structlog.get_logger("milepost.hub")
 T = TypeVar("T")
-
-RECONCILED_AT_ONCE = 1000
-"""Jobs compared in one round trip: neither Redis nor this process is held up for long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
     """How long the hub waits for what, in seconds."""
 
-    reconcile: float = 3.0
-    """A lost last message has no successor to betray it, so watched jobs are compared with the history so often."""
+    reconcile: float = 2.0
+    """A lost last message has no successor to betray it, so jobs that were silent for so long are compared with the
+    history: it is found after at most twice as long."""
     line: float = 1.5
     """How often readers of waiting jobs are told where these stand. A reader hears within 10 s that nobody is there
     any more: after the 6 s in which a dead worker still counts as announced, what the roster remembers, and this."""
@@ -53,6 +53,8 @@ class Times:
     `probe` and `late` have passed: a connection that is replaced at once costs no reader anything."""
     late: float = DEADLINE_SECONDS
     """A connection on which it has not come back after so long, and nothing else has come, is replaced."""
+    share: float = 1.0
+    """A snapshot is given to all who come within so long, unless the job has moved: a storm costs one read."""
     rotate: float = 0.0
     """A stream is asked to come back after half of this to all of it, each at its own moment; 0: never."""
 
@@ -91,12 +93,13 @@ class Hub:
         self.memory, self.present = memory, present
         self.seats = Seats(stream_limit)
         self.draining = asyncio.Event()
-        self._joblog, self._times = joblog, times
+        self.times = times
         self._line = Line(joblog, explain)
+        self._reads = Reads(joblog, explain, self._spawn, answer_seconds=times.answer)
+        self._reconciler = Reconciler(joblog, self._open_topics, self._fill, times)
         self._topics: dict[bytes, Topic] = {}
         self._others: dict[bytes, Callable[[bytes], None]] = {}
         self._opening: dict[Topic, asyncio.Task[None]] = {}
-        self._reading: dict[tuple[str, Cursor | None], asyncio.Task[View]] = {}
         self._filling: dict[Topic, asyncio.Task[None]] = {}
         self._linger: dict[Topic, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -122,7 +125,7 @@ class Hub:
 
     def rotation(self) -> float:
         """Draw when a stream that begins now shall be asked to come back, as a time of the loop."""
-        longest = self._times.rotate
+        longest = self.times.rotate
         return (
             asyncio.get_running_loop().time() + random.uniform(longest / 2, longest) if longest else math.inf
         )
@@ -164,7 +167,7 @@ class Hub:
     def leave(self, topic: Topic) -> None:
         topic.readers -= 1
         if topic.readers == 0:
-            delay = self._times.linger if topic.started and not topic.done else 0
+            delay = self.times.linger if topic.started and not topic.done else 0
             self._linger[topic] = asyncio.get_running_loop().call_later(delay, self._drop, topic)
 
     def _new_topic(self, job_id: str) -> Topic:
@@ -175,13 +178,15 @@ class Hub:
     async def _open(self, topic: Topic) -> None:
         try:
             # Acknowledged first, read second: what is published after the read is heard, what was before is read.
-            await self._reader.subscribe(live_channel(topic.job_id), self._times.answer)
-            view = await self._read(topic.job_id, None)
+            await self._reader.subscribe(live_channel(topic.job_id), self.times.answer)
+            view = await self._reads.read(topic.job_id)
         except BaseException:
             self._forget(topic)
             raise
         topic.tenant = view.tenant
         topic.start(view.cursor, done=view.job.done)
+        if not view.job.done:
+            topic.beginning = Beginning(asyncio.get_running_loop().time(), topic.epoch, [self.snapshot(view)])
         if topic.suspect:
             self._fill(topic)
 
@@ -200,10 +205,10 @@ class Hub:
     # Channels that are about no single job.
 
     async def listen(self, channel: str, tell: Callable[[bytes], None]) -> None:
-        """Return when all that is published on `channel` is told. Raises `StoreUnavailable`; it is wanted all the same."""
+        """Return when all that is published there is told. Raises `StoreUnavailable`; it is wanted all the same."""
         self._others[channel.encode()] = tell
         # In a task like `unlisten`: they reach the reader in the order in which they were called.
-        await asyncio.shield(self._spawn(self._reader.subscribe(channel, self._times.answer)))
+        await asyncio.shield(self._spawn(self._reader.subscribe(channel, self.times.answer)))
 
     def unlisten(self, channel: str) -> None:
         if self._others.pop(channel.encode(), None):
@@ -217,19 +222,7 @@ class Hub:
         It may be older than this call; what came since is in the topic, which was subscribed before.
         Raises `JobNotFound`, `StoreUnavailable`.
         """
-        reading = self._reading.get((job_id, after))
-        if reading is None:
-            reading = self._once(self._reading, (job_id, after), self._read(job_id, after))
-        return await asyncio.shield(reading)
-
-    async def _read(self, job_id: str, after: Cursor | None, tenant: str | None = None) -> View:
-        try:
-            async with asyncio.timeout(self._times.answer):
-                view = await self._joblog.read(job_id, after, tenant=tenant)
-                [job] = await self._line.explain([view.job])
-                return replace(view, job=job)
-        except (RedisError, *UNREACHABLE) as error:  # the timeout is among them
-            raise StoreUnavailable("Redis cannot be reached at the moment; try again shortly.") from error
+        return await self._reads.read(job_id, after)
 
     async def view_in_step(self, topic: Topic) -> View:
         """Return the job as read in the history that the topic follows.
@@ -273,44 +266,27 @@ class Hub:
                 self._fill(topic)
 
     def _resynced(self) -> None:
-        self._spawn(self._reconcile())
+        self._spawn(self._reconciler.look())
 
     async def run(self) -> None:
         """Read, and look after the watched jobs, for ever."""
         self.health.heard()  # nothing yet, but it has as long to begin as to go on
         async with asyncio.TaskGroup() as group:
             group.create_task(kept_running("reader", self._reader.run))
-            group.create_task(kept_running("reconcile", self._keep_reconciling))
+            group.create_task(kept_running("reconcile", self._reconciler.run))
             group.create_task(kept_running("line", self._keep_looking))
-
-    async def _keep_reconciling(self) -> None:
-        while True:
-            await asyncio.sleep(self._times.reconcile)
-            await self._reconcile()
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(self._times.line)
+            await asyncio.sleep(self.times.line)
             try:
-                async with asyncio.timeout(self._times.answer):
+                async with asyncio.timeout(self.times.answer):
                     await self._line.look([topic for topic in self._topics.values() if topic.started])
             except (RedisError, *UNREACHABLE) as error:
                 log.debug("hub.line_failed", error=str(error))  # the reader reports the same outage
 
-    async def _reconcile(self) -> None:
-        watched = [topic for topic in self._topics.values() if topic.started and not topic.done]
-        try:
-            for start in range(0, len(watched), RECONCILED_AT_ONCE):
-                await self._reconcile_some(watched[start : start + RECONCILED_AT_ONCE])
-        except (RedisError, *UNREACHABLE) as error:
-            log.debug("hub.reconcile_failed", error=str(error))  # the reader reports the same outage
-
-    async def _reconcile_some(self, topics: list[Topic]) -> None:
-        async with asyncio.timeout(self._times.answer):
-            places = await self._joblog.positions([topic.job_id for topic in topics])
-        for topic, place in zip(topics, places, strict=True):
-            if place is None or Cursor(place[0], place[1]) != topic.cursor:
-                self._fill(topic)
+    def _open_topics(self) -> list[Topic]:
+        return [topic for topic in self._topics.values() if topic.started and not topic.done]
 
     async def compare(self, topic: Topic) -> None:
         """Return when the topic has been compared with the history as of now, if Redis answers."""
@@ -329,7 +305,9 @@ class Hub:
             topic.suspect = False  # what is heard from here on may not be in the answer
             at = topic.cursor
             try:
-                view = await self._read(topic.job_id, at, topic.tenant)
+                view = await self._reads.read(topic.job_id, at)
+                if view.tenant != topic.tenant:
+                    raise JobNotFound  # another job has got the id of one that was deleted
             except JobNotFound:
                 await self._vanished(topic)
                 return

@@ -30,7 +30,7 @@ from milepost_api.hub.frames import (
 )
 from milepost_api.hub.hub import Hub, Recalled, snapshot_of
 from milepost_api.hub.seats import Seat
-from milepost_api.hub.topic import Topic
+from milepost_api.hub.topic import Beginning, Topic
 
 CONFLATE_FRAMES = 32
 """A reader that is further behind gets only the latest progress."""
@@ -147,7 +147,7 @@ class Subscription:
                 self.finished = True
                 break
             now = clock()
-            until = min(deadline, *(at for at in (self._due, self.leaves_at) if at > now))
+            until = min([deadline, *(at for at in (self._due, self.leaves_at) if at > now)])
             try:
                 async with asyncio.timeout_at(until):
                     await pulse.wait()
@@ -339,9 +339,19 @@ async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | No
                 raise AlreadyEnded
             return _framed(view)
         reason = view.gap or topic.reason
-    view = await hub.view_in_step(topic)
-    first = await from_view(hub, view)
+    first = await _from_start(hub, topic)
     return [gap(topic.job_id, text, reason), *first] if text else first
+
+
+async def _from_start(hub: Hub, topic: Topic) -> list[Frame]:
+    """Return what a fresh reader gets first. All who come within a moment share it; what came since follows it."""
+    now = asyncio.get_running_loop().time()
+    held = topic.beginning
+    if held is not None and now - held.at < hub.times.share and held.epoch == topic.epoch and hub.connected:
+        return list(held.frames)
+    first = await from_view(hub, await hub.view_in_step(topic))
+    topic.beginning = Beginning(now, topic.epoch, first)
+    return list(first)
 
 
 def _framed(view: View) -> list[Frame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -16,6 +17,15 @@ from milepost_api.hub.frames import Frame, durable
 RING_EVENTS = 256
 RING_BYTES = 262_144
 """A reader that falls further behind is caught up from the history in Redis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a fresh reader is sent first; read `at` that time of the loop, in a history of that `epoch`."""
+
+    at: float
+    epoch: str | None
+    frames: Sequence[Frame]
 
 
 class Watcher(Protocol):
@@ -53,6 +63,8 @@ class Topic:
         """Where it stands, once that was asked; not part of the history, and only the latest counts."""
         self._ring: deque[Frame] = deque()
         self._bytes = 0
+        self.beginning: Beginning | None = None
+        """Held until anything changes."""
         self.watchers: dict[Hashable, Watcher] = {}
         """Told of every change, besides those who wait for the `pulse`."""
         self._pulse: asyncio.Event | None = None
@@ -129,6 +141,7 @@ class Topic:
 
     def wake(self) -> None:
         """Everybody who waits looks again."""
+        self.beginning = None
         if self._pulse is not None:
             self._pulse.set()
             self._pulse = None

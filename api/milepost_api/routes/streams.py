@@ -9,13 +9,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
-from milepost_api.auth import reader_of
+from milepost_api.auth import TENANT, reader_of
 from milepost_api.hub import AlreadyEnded, Crowded, Wishes, reconnect, subscribe
 from milepost_api.problems import Problem, ProblemResponse, describe
-from milepost_api.services import JobId, ServicesDep, TenantDep
+from milepost_api.services import JobId, Services, ServicesDep
 from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, accepts
 
 CROWDED_SECONDS = (15, 30)
@@ -38,7 +39,6 @@ async def stream_job_status(
     request: Request,
     job_id: JobId,
     services: ServicesDep,
-    tenant: TenantDep,
     accept: Annotated[str, Header()] = "",
     last_event_id: Annotated[str | None, Header()] = None,
     query_last_event_id: Annotated[str | None, Query(alias="last_event_id")] = None,
@@ -46,24 +46,37 @@ async def stream_job_status(
     min_interval_ms: Annotated[int, Query(ge=0, le=60_000)] = 0,
 ) -> Response:
     """Stream a job: `snapshot`, then everything after it, then `end` and the end of the body."""
-    kind = accepts(accept, (SSE, NDJSON), SSE)
-    if kind is None:
-        raise Problem("not-acceptable", f"This stream is served as {SSE} or {NDJSON}; accept one of them.")
     # EventSource sends its header only when it *re*connects, so a page that has read a snapshot passes the cursor
     # it saw in the query. The header wins: it is newer.
     cursor = last_event_id or query_last_event_id
+    return await open_stream(services, request.scope, job_id, accept, cursor, events, min_interval_ms)
+
+
+async def open_stream(
+    services: Services,
+    scope: Scope,
+    job_id: str,
+    accept: str,
+    cursor: str | None,
+    events: str | None,
+    min_interval_ms: int,
+) -> Response:
+    """Return the stream of a job for whoever `scope` is of. Raises `Problem`, `JobNotFound`, `StoreUnavailable`."""
+    kind = accepts(accept, (SSE, NDJSON), SSE)
+    if kind is None:
+        raise Problem("not-acceptable", f"This stream is served as {SSE} or {NDJSON}; accept one of them.")
     kinds = None if events is None else frozenset(part.strip() for part in events.split(","))
-    reader = reader_of(request.scope)
+    reader = reader_of(scope)
     wishes = Wishes(kinds, min_interval_ms / 1000, until=reader.until if reader else math.inf)
     try:
-        subscription = await subscribe(services.hub, job_id, cursor, wishes, tenant=tenant)
+        subscription = await subscribe(services.hub, job_id, cursor, wishes, tenant=scope[TENANT])
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
     except Crowded as error:
         return _full(error, ndjson=kind == NDJSON)
-    except (StoreUnavailable, *UNREACHABLE):
+    except (StoreUnavailable, *UNREACHABLE) as error:
         if kind == NDJSON:
-            raise
+            raise StoreUnavailable(str(error)) from error
         return _come_back_later()
     return StreamResponse(
         subscription,

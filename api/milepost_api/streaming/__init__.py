@@ -3,13 +3,12 @@
 from milepost_api.streaming.accept import accepts
 from milepost_api.streaming.lanes import Lanes, open_lanes
 from milepost_api.streaming.lent import Source
-from milepost_api.streaming.response import HEADERS, NDJSON, RETRY_MS, SEND_BUFFER_BYTES, SSE, StreamResponse
+from milepost_api.streaming.response import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse
 
 __all__ = [
     "HEADERS",
     "NDJSON",
     "RETRY_MS",
-    "SEND_BUFFER_BYTES",
     "SSE",
     "Lanes",
     "Source",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
-import socket
 from collections.abc import AsyncIterator
 
 import anyio
 import structlog
 from sse_starlette.sse import EventSourceResponse, SendTimeoutError
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from milepost import times
@@ -31,23 +30,27 @@ RETRY_MS = (2000, 4000)
 
 HEADERS = {"Cache-Control": "no-store, no-transform"}
 
-SEND_BUFFER_BYTES = 65_536
-"""What the kernel holds for one reader (it doubles this). Left to itself it takes megabytes before anybody
-
-notices that nothing is read.
-"""
-
-LOST_AFTER_MS = 30_000
-"""A peer that acknowledges nothing for so long is gone: TCP itself would take a quarter of an hour to say so."""
-
 logging.getLogger("sse_starlette.sse").setLevel(logging.INFO)  # at DEBUG it logs every chunk whole
 
 
-class StreamResponse(EventSourceResponse):
+def _raw(media_type: str) -> list[tuple[bytes, bytes]]:
+    # No `Connection`: that is the server's business. HTTP/1.0 closes, HTTP/2 forbids it.
+    told = {"Content-Type": f"{media_type}; charset=utf-8", "X-Accel-Buffering": "no", **HEADERS}
+    if media_type == SSE:
+        # Caddy 2.6 (Debian 12 and 13) does not know no-transform: its `encode` would compress text/* and keep the first
+        # events back until it has more. RFC 9110 §8.4 would rather not see it named; readers ignore it.
+        told["Content-Encoding"] = "identity"
+    return [(name.lower().encode(), value.encode()) for name, value in told.items()]
+
+
+_HEAD = {SSE: _raw(SSE), NDJSON: _raw(NDJSON)}
+
+
+class StreamResponse(Response):
     """A response whose body is what a source says. The source is closed however the response ends.
 
     With `lanes` the connection is borrowed once the answer has begun, and this call returns (DESIGN §4); without, or
-    where it cannot be had, the body is sent through ASGI, by a few tasks. A client cannot tell which.
+    where it cannot be had, `sse-starlette` sends the body through ASGI, by a few tasks. A client cannot tell which.
     """
 
     def __init__(
@@ -60,31 +63,28 @@ class StreamResponse(EventSourceResponse):
         grace_seconds: float,
         lanes: Lanes | None = None,
     ) -> None:
+        self.status_code, self.background = 200, None
+        self.raw_headers = list(_HEAD[NDJSON if ndjson else SSE])
         self._source, self._ndjson, self._lanes = source, ndjson, lanes
-        super().__init__(
-            self._chunks(ping_seconds),
-            headers=HEADERS,
-            media_type=NDJSON if ndjson else SSE,
-            ping=0,  # ours are events that a client can see, and only after silence
-            send_timeout=stalled_seconds,
-            # The hub tells the streams to end; sse-starlette only has to let them.
-            shutdown_event=anyio.Event(),
-            shutdown_grace_period=grace_seconds,
+        self._ping_seconds, self._stalled_seconds, self._grace_seconds = (
+            ping_seconds,
+            stalled_seconds,
+            grace_seconds,
         )
-        del self.headers["Connection"]  # the server's business: HTTP/1.0 closes, HTTP/2 forbids it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport = transport_of(scope)
         lent = False
         try:
-            if transport is not None:
-                _tune(transport)
+            if transport is not None and not transport.is_closing():
+                # Whatever the kernel does not take at once is waited for: what we hold cannot be conflated any more.
+                transport.set_write_buffer_limits(high=0)
             if self._lanes is not None and is_lendable(scope):
                 lent = await self._lend(self._lanes, scope, send)
             else:
-                await super().__call__(scope, receive, send)
+                await self._plain()(scope, receive, send)
         except SendTimeoutError:
-            log.info("stream.cut", reason=f"nothing was read for {self.send_timeout:g} s")
+            log.info("stream.cut", reason=f"nothing was read for {self._stalled_seconds:g} s")
             if transport is not None:
                 await _cut(transport, receive)
         finally:
@@ -99,36 +99,34 @@ class StreamResponse(EventSourceResponse):
         loan = borrow(scope)
         if loan is None:
             return False
-        assert self.send_timeout is not None
-        LentStream(lanes, loan, self._source, ndjson=self._ndjson, stalled_seconds=self.send_timeout).begin()
+        stalled = self._stalled_seconds
+        LentStream(lanes, loan, self._source, ndjson=self._ndjson, stalled_seconds=stalled).begin()
         return True
+
+    def _plain(self) -> EventSourceResponse:
+        response = EventSourceResponse(
+            self._chunks(),
+            ping=0,  # ours are events that a client can see, and only after silence
+            send_timeout=self._stalled_seconds,
+            # The hub tells the streams to end; sse-starlette only has to let them.
+            shutdown_event=anyio.Event(),
+            shutdown_grace_period=self._grace_seconds,
+        )
+        response.raw_headers = self.raw_headers
+        return response
 
     def _opening(self) -> bytes:
         return b"" if self._ndjson else encode_retry(random.randint(*RETRY_MS))
 
-    async def _chunks(self, ping_seconds: float) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncIterator[bytes]:
         if opening := self._opening():
             yield opening
         while not self._source.finished:
-            frames = await self._source.next(ping_seconds)
-            if frames:
-                if chunk := encoded(frames, ndjson=self._ndjson):
-                    yield chunk
-            elif not self._source.finished:
-                yield encoded((ping(times.now()),), ndjson=self._ndjson)
-
-
-def _tune(transport: asyncio.Transport) -> None:
-    if transport.is_closing():
-        return  # the client has gone already
-    # Whatever the kernel does not take at once is waited for: a chunk that we hold cannot be conflated any more.
-    transport.set_write_buffer_limits(high=0)
-    connection = transport.get_extra_info("socket")
-    with contextlib.suppress(OSError):  # the client has gone already: there is nothing to tune
-        if connection.family in {socket.AF_INET, socket.AF_INET6}:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_AFTER_MS)
+            frames = await self._source.next(self._ping_seconds)
+            if not frames and not self._source.finished:
+                frames = [ping(times.now())]
+            if chunk := encoded(frames, ndjson=self._ndjson):
+                yield chunk
 
 
 async def _cut(transport: asyncio.Transport, receive: Receive) -> None:

@@ -1,0 +1,101 @@
+"""What the hub reads of the job log: each thing once, and what is wanted at the same time in one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from milepost.codec import Cursor
+from milepost.errors import JobNotFound, StoreUnavailable
+from milepost.log import JobLog, View
+from milepost.redis import UNREACHABLE
+from milepost_api.hub.line import Explain
+
+PAGE_BYTES = 65_536
+"""Read at once for a reader that is behind: hundreds of them that stall must not hold a megabyte each."""
+
+AT_ONCE = 20
+"""Jobs read in one round trip."""
+
+Wanted = tuple[str, Cursor | None]
+
+
+class Reads:
+    """A thousand streams that ask the same at once cost one read; a thousand that ask for others, one connection.
+
+    Nothing is read by the task of a stream, which may be cancelled in the middle of a reply.
+    """
+
+    def __init__(
+        self,
+        joblog: JobLog,
+        explain: Explain,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        *,
+        answer_seconds: float,
+    ) -> None:
+        self._joblog, self._explain, self._spawn, self._answer = joblog, explain, spawn, answer_seconds
+        self._wanted: dict[Wanted, asyncio.Future[View]] = {}
+        """Asked for, and not sent yet, in the order of asking."""
+        self._reading = False
+
+    async def read(self, job_id: str, after: Cursor | None = None) -> View:
+        """Return the job and what followed `after`, as of now. Raises `JobNotFound`, `StoreUnavailable`."""
+        wanted = self._wanted.get((job_id, after))
+        if wanted is None:
+            wanted = self._wanted[(job_id, after)] = asyncio.get_running_loop().create_future()
+            if not self._reading:
+                self._reading = True
+                self._spawn(self._read_all())
+        return await asyncio.shield(wanted)
+
+    async def _read_all(self) -> None:
+        try:
+            while self._wanted:
+                # Whoever asks from here on may mean something that the answer does not hold: that is another read.
+                await self._answer_to({key: self._wanted.pop(key) for key in list(self._wanted)[:AT_ONCE]})
+        finally:
+            self._reading = False
+            _drop(self._wanted)  # this process is leaving
+
+    async def _answer_to(self, asked: dict[Wanted, asyncio.Future[View]]) -> None:
+        try:
+            async with asyncio.timeout(self._answer):
+                views: Sequence[View | StoreUnavailable | None] = await self._read_some(list(asked))
+        except (RedisError, *UNREACHABLE) as error:  # the timeout is among them
+            views = [_away(error) for _ in asked]
+        except BaseException:
+            _drop(asked)
+            raise
+        for answer, view in zip(asked.values(), views, strict=True):
+            _settle(answer, view)
+
+    async def _read_some(self, asked: Sequence[Wanted]) -> list[View | None]:
+        views = await self._joblog.read_all(asked, most_bytes=PAGE_BYTES)
+        there = [view for view in views if view is not None]
+        jobs = iter(await self._explain([view.job for view in there]))
+        return [None if view is None else replace(view, job=next(jobs)) for view in views]
+
+
+def _settle(answer: asyncio.Future[View], view: View | StoreUnavailable | None) -> None:
+    if isinstance(view, View):
+        answer.set_result(view)
+        return
+    answer.set_exception(view or JobNotFound())
+    answer.exception()  # whoever asked may have gone meanwhile: that is no exception that nobody has seen
+
+
+def _away(error: Exception) -> StoreUnavailable:
+    away = StoreUnavailable("Redis cannot be reached at the moment; try again shortly.")
+    away.__cause__ = error
+    return away
+
+
+def _drop(asked: dict[Wanted, asyncio.Future[View]]) -> None:
+    for answer in asked.values():
+        answer.cancel()
+    asked.clear()
