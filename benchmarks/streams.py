@@ -98,15 +98,14 @@ class Standing:
 
     def warm(self) -> None:
         """Return when every stream gets what is published: before that, none may be measured."""
-        heard: set[int] = set()
-        deadline = time.monotonic() + OPEN_SECONDS
-        while len(heard) < self.streams:
+        heard, deadline = 0, time.monotonic() + OPEN_SECONDS
+        while heard < self.streams:
             self._order(self.jobs, 5000)
-            heard |= self.reader.heard(1.0, self.streams - len(heard))
+            heard += self.reader.heard(1.0, self.streams - heard)
             self._answer()
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"{self.side.name}: {len(heard)} of {self.streams} streams get what is published,"
+                    f"{self.side.name}: {heard} of {self.streams} streams get what is published,"
                     f" {OPEN_SECONDS:g} s after they were opened"
                 )
         self.reader.drain()

@@ -71,6 +71,16 @@ def test_a_stream_that_is_turned_away_is_opened_again() -> None:
         assert reader.open(["/"], b"ready", 10).turned_away == 1
 
 
+def test_a_stream_that_is_dropped_before_its_first_event_is_opened_again() -> None:
+    """A server that lets some streams of a thousand fall is not measured with fewer of them."""
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    with _answering(head, head + b"data: @1234567@\n\n") as (port, connections), Reader(port) as reader:
+        reader.open(["/"], b"\r\n\r\n", 10)
+        connections[0].close()
+
+        assert reader.heard(10, 1) == 1
+
+
 def test_streams_that_never_open_end_the_wait_with_a_sentence() -> None:
     """A server that accepts and says nothing does not hang the benchmark."""
     with (
