@@ -68,6 +68,8 @@ class Standing:
     server: Server
     reader: Reader
     publisher: subprocess.Popen[bytes]
+    path: str
+    """The address of the first stream."""
 
     def publish(self, events: int, per_second: float) -> Run:
         """Publish at a rate, read what arrives, and look at who used how much of which core."""
@@ -199,7 +201,7 @@ def standing(bench: Bench, side: Side, jobs: int, streams: int) -> Iterator[Stan
     ):
         paths = [side.path.format(f"{prefix}{number % jobs}") for number in range(streams)]
         reader.open(paths, side.ready, OPEN_SECONDS)
-        found = Standing(bench, side, jobs, streams, server, reader, publisher)
+        found = Standing(bench, side, jobs, streams, server, reader, publisher, paths[0])
         found.warm()
         yield found
 

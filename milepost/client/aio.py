@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -13,11 +13,11 @@ import httpx2
 
 from milepost.client import calls
 from milepost.client.address import Address
-from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, TaskEntry
+from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, StreamToken, TaskEntry
 from milepost.client.backoff import Backoff
 from milepost.client.calls import Bulk, Call, ListFilter, SubmitOptions
 from milepost.client.errors import ClientError, refusal
-from milepost.client.follower import Connection, Follower, closed, folded
+from milepost.client.follower import Connection, Follower, Jobs, ManyFollower, closed, folded
 from milepost.client.transport import FAILURES, SILENCE_SECONDS, Tries, options, stream_timeout, unreachable
 from milepost.events import AnyEvent
 from milepost.ids import new_job_id
@@ -164,6 +164,22 @@ class AsyncClient:
         """Return a page of the job's history, from its beginning or after a cursor."""
         return await self._send(calls.events(job_id, after, limit))
 
+    async def stream_token(
+        self,
+        jobs: Sequence[str] = (),
+        *,
+        tag: str | None = None,
+        batch: str | None = None,
+        every: bool = False,
+        ttl_seconds: int | None = None,
+    ) -> StreamToken:
+        """Return a token for a browser: it reads some jobs, for some time (15 minutes by default), and does no more.
+
+        Name what it reads: up to 100 `jobs` by their ids, all with a `tag`, all of a `batch`, or `every` job. A client
+        takes it in the place of an API key. Raises `Invalid`.
+        """
+        return await self._send(calls.stream_token(jobs, tag, batch, every=every, ttl_seconds=ttl_seconds))
+
     async def watch(
         self, job_id: str, *, on_connection: Tell | None = None, give_up_seconds: float | None = None
     ) -> AsyncGenerator[Job, None]:
@@ -193,6 +209,56 @@ class AsyncClient:
         A job whose end is at or before `after` yields one snapshot. Otherwise as `watch`.
         """
         follower = self._follower(job_id, after, give_up_seconds)
+        async with aclosing(self._follow(follower, on_connection)) as events:
+            async for event in events:
+                yield event
+
+    async def watch_many(
+        self,
+        job_ids: Iterable[str] | None = None,
+        *,
+        tag: str | None = None,
+        batch: str | None = None,
+        on_connection: Tell | None = None,
+        give_up_seconds: float | None = None,
+    ) -> AsyncGenerator[Job, None]:
+        """Yield each of these jobs as it is, then whichever has changed, until all have ended: over one connection.
+
+        Up to 500 jobs by their ids, or those of a tag or a batch, also those that come to be of it later; without any
+        of these all jobs there are, for ever. A job that is not there is passed over; `follow_many` says so. Otherwise
+        as `watch`.
+        """
+        jobs = Jobs()
+        following = self.follow_many(
+            job_ids, tag=tag, batch=batch, on_connection=on_connection, give_up_seconds=give_up_seconds
+        )
+        async with aclosing(following) as events:
+            async for event in events:
+                job = jobs.after(event)
+                if job is not None:
+                    yield job
+
+    async def follow_many(
+        self,
+        job_ids: Iterable[str] | None = None,
+        *,
+        tag: str | None = None,
+        batch: str | None = None,
+        on_connection: Tell | None = None,
+        give_up_seconds: float | None = None,
+    ) -> AsyncGenerator[AnyEvent, None]:
+        """Yield the events of many jobs: `Selection`, a `Snapshot` of each, what happens, `JobEnded`, `AllEnded`.
+
+        Otherwise as `watch_many`.
+        """
+        follower = ManyFollower(
+            job_ids,
+            tag,
+            batch,
+            backoff=self._backoff(),
+            clock=time.monotonic,
+            give_up_seconds=give_up_seconds,
+        )
         async with aclosing(self._follow(follower, on_connection)) as events:
             async for event in events:
                 yield event
@@ -235,7 +301,9 @@ class AsyncClient:
         response = await self._http.send(request, stream=True)
         async with aclosing(response):
             if response.status_code == 204:
-                yield follower.already_ended(await self.get(follower.job_id))
+                if follower.job_id is not None:
+                    yield follower.already_ended(await self.get(follower.job_id))
+                follower.ended = True
                 return
             if response.status_code != 200:
                 raise refusal(response.status_code, response.headers, await response.aread())

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypedDict, TypeVar
+from urllib.parse import urlencode
 
 from milepost.client import answers
 from milepost.client.errors import BadAnswer, Invalid
@@ -175,6 +176,26 @@ def events(job_id: str, after: str | None, limit: int) -> Call[answers.EventPage
     return Call(method="GET", path=path, what="a page of events", read=answers.event_page, query=query)
 
 
+def stream_token(
+    jobs: Sequence[str], tag: str | None, batch: str | None, *, every: bool, ttl_seconds: int | None
+) -> Call[answers.StreamToken]:
+    """Ask for a token that only reads. Raises `Invalid` unless exactly one selection is named."""
+    if [bool(jobs), tag is not None, batch is not None, every].count(True) != 1:
+        raise Invalid(
+            "Say what the token may read: jobs, tag, batch or every, and one of them only.", status=422
+        )
+    said: dict[str, Json] = {"jobs": list(jobs) or None, "tag": tag, "batch": batch, "all": every or None}
+    body = {name: value for name, value in {**said, "ttl_seconds": ttl_seconds}.items() if value is not None}
+    return Call(
+        method="POST",
+        path="/v1/stream-tokens",
+        what="a token",
+        read=answers.stream_token,
+        body=dumps(body).encode("ascii"),
+        headers={"Content-Type": "application/json"},
+    )
+
+
 def jobs(wanted: ListFilter, *, oldest_first: bool, limit: int, cursor: str | None) -> Call[answers.JobPage]:
     """List jobs."""
     query = [*_filters(wanted), ("limit", str(limit))]
@@ -208,3 +229,15 @@ def job_path(job_id: str, rest: str = "") -> str:
     if not is_job_id(job_id):
         raise JobNotFound(f"{job_id[:80]!r} is not the id of a job.")
     return f"/v1/jobs/{job_id}{rest}"
+
+
+def many_path(job_ids: Sequence[str] | None, tag: str | None, batch: str | None) -> str:
+    """Return the path of a stream of many jobs; without anything of all there are.
+
+    Raises `ValueError` when jobs are named and a tag or a batch is given, too.
+    """
+    if job_ids is not None and (tag is not None or batch is not None):
+        raise ValueError("Name jobs, or give a tag or a batch, not both.")
+    query = [("job", one) for one in job_ids or ()]
+    query += [(name, value) for name, value in (("tag", tag), ("batch", batch)) if value is not None]
+    return "/v1/status/stream" + (f"?{urlencode(query)}" if query else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -65,6 +66,8 @@ class Wanted:
     kinds: frozenset[str] | None = None
     min_interval_seconds: float = 0.0
     last_event_id: str | None = None
+    until: float = math.inf
+    """When, by the clock of the event loop, the reader may read no more: its token is over."""
     _hidden: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
