@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from milepost.background import end
 from milepost.events import Gap
-from milepost_api.hub import Frame
+from milepost_api.hub import Frame, wanted
 from milepost_api.hub.frames import Place, conflate
 from milepost_api.hub.subscription import ALWAYS
 
@@ -98,10 +98,10 @@ async def collect(source: Source, asked: Asked) -> Piece:
         news = list(await source.next(max(0.0, until - clock())))
         told += [frame for frame in news if frame.data and not _is_known(frame, mark)]
         mark = mark.moved_by(news)
-        wanted = _wanted(told, asked)
-        if not news or len(wanted) >= asked.limit or any(frame.kind in ALWAYS for frame in wanted):
+        found = _wanted(told, asked)
+        if not news or len(found) >= asked.limit or any(frame.kind in ALWAYS for frame in found):
             break
-        if wanted and clock() >= ripe:
+        if found and clock() >= ripe:
             break
     return _cut(told, asked, mark)
 
@@ -112,20 +112,18 @@ def _is_known(frame: Frame, mark: Mark) -> bool:
 
 
 def _wanted(frames: Sequence[Frame], asked: Asked) -> list[Frame]:
-    if asked.kinds is None:
-        return list(frames)
-    return [frame for frame in frames if frame.kind in asked.kinds or frame.kind in ALWAYS]
+    return [frame for frame in frames if wanted(frame, asked.kinds)]
 
 
 def _cut(told: list[Frame], asked: Asked, mark: Mark) -> Piece:
     """Keep to the limit; a gap is never told without the snapshot that follows it."""
-    wanted = _wanted(conflate(told) if asked.gather else told, asked)
+    found = _wanted(conflate(told) if asked.gather else told, asked)
     size = asked.limit
-    while 0 < size < len(wanted) and not wanted[size - 1].seq:
+    while 0 < size < len(found) and not found[size - 1].seq:
         size += 1
-    if size >= len(wanted):
-        return Piece(wanted, mark, more=False)
-    kept = wanted[:size]
+    if size >= len(found):
+        return Piece(found, mark, more=False)
+    kept = found[:size]
     return Piece(kept, asked.after.moved_by(kept), more=True)
 
 

@@ -54,7 +54,8 @@ import { watch } from "./watch.js"
  *   batch_id?: string, allow_unknown_task?: boolean}} JobOptions
  */
 
-/** @typedef {{items: JobEvent[], next: string | null, more: boolean, gap: string | null}} EventPage */
+/** @typedef {{items: JobEvent[], next: string | null, more: boolean, gap: string | null,
+ *   done: boolean}} EventPage */
 
 const SUBMIT_TRIES = 3
 

@@ -15,6 +15,7 @@ from milepost.cli.completion import completion
 from milepost.cli.jobs import result, submit, tasks, watch
 from milepost.cli.listing import count_jobs, list_jobs
 from milepost.cli.processes import api, database, worker
+from milepost.cli.tokens import token
 from milepost.cli.up import up
 from milepost.errors import MilepostError
 
@@ -61,7 +62,7 @@ def cli() -> None:
     """Live progress for background jobs: submit them, watch them, run what runs them."""
 
 
-_JOBS = (submit, watch, cancel, retry, delete, result, list_jobs, count_jobs, tasks)
+_JOBS = (submit, watch, cancel, retry, delete, result, list_jobs, count_jobs, tasks, token)
 for command in (up, api, worker, database, *_JOBS, completion):
     cli.add_command(command)
 

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from milepost.client.aio import AsyncClient
-    from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, Refusal, TaskEntry
+    from milepost.client.answers import (
+        BulkOutcome,
+        EventPage,
+        JobCounts,
+        JobPage,
+        Refusal,
+        StreamToken,
+        TaskEntry,
+    )
     from milepost.client.calls import ListFilter, SubmitOptions
     from milepost.client.errors import (
         BadAnswer,
@@ -50,6 +58,7 @@ __all__ = [
     "NotFound",
     "Refusal",
     "Refused",
+    "StreamToken",
     "SubmitOptions",
     "TaskEntry",
     "Unauthorized",
@@ -61,7 +70,8 @@ _HOME = {
     "Client": "sync",
     "Connection": "follower",
     **dict.fromkeys(("ListFilter", "SubmitOptions"), "calls"),
-    **dict.fromkeys(("BulkOutcome", "EventPage", "JobCounts", "JobPage", "Refusal", "TaskEntry"), "answers"),
+    **dict.fromkeys(("BulkOutcome", "EventPage", "JobCounts", "JobPage", "Refusal"), "answers"),
+    **dict.fromkeys(("StreamToken", "TaskEntry"), "answers"),
 }
 
 

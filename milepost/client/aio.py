@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -13,7 +13,7 @@ import httpx2
 
 from milepost.client import calls
 from milepost.client.address import Address
-from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, TaskEntry
+from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, StreamToken, TaskEntry
 from milepost.client.backoff import Backoff
 from milepost.client.calls import Bulk, Call, ListFilter, SubmitOptions
 from milepost.client.errors import ClientError, refusal
@@ -163,6 +163,22 @@ class AsyncClient:
     async def events(self, job_id: str, *, after: str | None = None, limit: int = 100) -> EventPage:
         """Return a page of the job's history, from its beginning or after a cursor."""
         return await self._send(calls.events(job_id, after, limit))
+
+    async def stream_token(
+        self,
+        jobs: Sequence[str] = (),
+        *,
+        tag: str | None = None,
+        batch: str | None = None,
+        every: bool = False,
+        ttl_seconds: int | None = None,
+    ) -> StreamToken:
+        """Return a token for a browser: it reads some jobs, for some time (15 minutes by default), and does no more.
+
+        Name what it reads: up to 100 `jobs` by their ids, all with a `tag`, all of a `batch`, or `every` job. A client
+        takes it in the place of an API key. Raises `Invalid`.
+        """
+        return await self._send(calls.stream_token(jobs, tag, batch, every=every, ttl_seconds=ttl_seconds))
 
     async def watch(
         self, job_id: str, *, on_connection: Tell | None = None, give_up_seconds: float | None = None

@@ -79,13 +79,28 @@ class BulkOutcome:
 class EventPage:
     """A piece of a history. `next` is the `after` of the next request; `more`: there is more already.
 
-    `gap` says why what followed `after` could not be given; then the one item is a snapshot to go on from.
+    `gap` says why what followed `after` could not be given; then the one item is a snapshot to go on from. `done`: the
+    end is among the items.
     """
 
     items: tuple[AnyEvent, ...]
     next: str | None
     more: bool
     gap: str | None
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamToken:
+    """What a browser gets instead of an API key; times are RFC 3339. `repr` does not show the token.
+
+    `stream_url` is the path of the stream with the token in it, for an EventSource.
+    """
+
+    token: str = field(repr=False)
+    expires_at: str
+    resumable_until: str
+    stream_url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +138,14 @@ def counts(wire: Json) -> JobCounts:
 def event_page(wire: Json) -> EventPage:
     """Read what `GET /v1/jobs/{id}/events` answers; unknown events are passed over."""
     events = tuple(event for item in wire["items"] if (event := from_wire(item)) is not None)
-    return EventPage(events, wire.get("next"), bool(wire.get("more")), wire.get("gap"))
+    return EventPage(
+        events, wire.get("next"), bool(wire.get("more")), wire.get("gap"), bool(wire.get("done"))
+    )
+
+
+def stream_token(wire: Json) -> StreamToken:
+    """Read what `POST /v1/stream-tokens` answers."""
+    return StreamToken(**{f.name: str(wire[f.name]) for f in fields(StreamToken)})
 
 
 def tasks(wire: Json) -> tuple[TaskEntry, ...]:

@@ -176,6 +176,26 @@ def events(job_id: str, after: str | None, limit: int) -> Call[answers.EventPage
     return Call(method="GET", path=path, what="a page of events", read=answers.event_page, query=query)
 
 
+def stream_token(
+    jobs: Sequence[str], tag: str | None, batch: str | None, *, every: bool, ttl_seconds: int | None
+) -> Call[answers.StreamToken]:
+    """Ask for a token that only reads. Raises `Invalid` unless exactly one selection is named."""
+    if [bool(jobs), tag is not None, batch is not None, every].count(True) != 1:
+        raise Invalid(
+            "Say what the token may read: jobs, tag, batch or every, and one of them only.", status=422
+        )
+    said: dict[str, Json] = {"jobs": list(jobs) or None, "tag": tag, "batch": batch, "all": every or None}
+    body = {name: value for name, value in {**said, "ttl_seconds": ttl_seconds}.items() if value is not None}
+    return Call(
+        method="POST",
+        path="/v1/stream-tokens",
+        what="a token",
+        read=answers.stream_token,
+        body=dumps(body).encode("ascii"),
+        headers={"Content-Type": "application/json"},
+    )
+
+
 def jobs(wanted: ListFilter, *, oldest_first: bool, limit: int, cursor: str | None) -> Call[answers.JobPage]:
     """List jobs."""
     query = [*_filters(wanted), ("limit", str(limit))]

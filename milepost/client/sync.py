@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -12,7 +12,7 @@ import httpx2
 
 from milepost.client import calls
 from milepost.client.address import Address
-from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, TaskEntry
+from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, StreamToken, TaskEntry
 from milepost.client.backoff import Backoff
 from milepost.client.calls import Bulk, Call, ListFilter, SubmitOptions
 from milepost.client.errors import ClientError, refusal
@@ -162,6 +162,22 @@ class Client:
     def events(self, job_id: str, *, after: str | None = None, limit: int = 100) -> EventPage:
         """Return a page of the job's history, from its beginning or after a cursor."""
         return self._send(calls.events(job_id, after, limit))
+
+    def stream_token(
+        self,
+        jobs: Sequence[str] = (),
+        *,
+        tag: str | None = None,
+        batch: str | None = None,
+        every: bool = False,
+        ttl_seconds: int | None = None,
+    ) -> StreamToken:
+        """Return a token for a browser: it reads some jobs, for some time (15 minutes by default), and does no more.
+
+        Name what it reads: up to 100 `jobs` by their ids, all with a `tag`, all of a `batch`, or `every` job. A client
+        takes it in the place of an API key. Raises `Invalid`.
+        """
+        return self._send(calls.stream_token(jobs, tag, batch, every=every, ttl_seconds=ttl_seconds))
 
     def watch(
         self, job_id: str, *, on_connection: Tell | None = None, give_up_seconds: float | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,12 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 
+from milepost.client import AsyncClient, Invalid, Unauthorized
+from milepost.errors import JobNotFound
 from milepost.log import JobLog
 from milepost.redis import connect
 from tests.support.jobs import PlayedJob
+from tests.support.process import python_environment
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.sse import open_stream
@@ -38,6 +43,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     settings = {
         "MILEPOST_API_KEYS": f"{KEY},globex:{OTHER_KEY}",
         "MILEPOST_TOKEN_GRACE_SECONDS": str(GRACE_SECONDS),
+        "MILEPOST_PING_SECONDS": "1",  # streams that ride along are looked at so often
         "MILEPOST_LOG_LEVEL": "debug",
     }
     with RedisServer(folder / "redis") as redis:
@@ -60,7 +66,7 @@ def joblog(redis: Redis) -> JobLog:
 @pytest.fixture
 async def stranger(house: Stack) -> AsyncIterator[httpx2.AsyncClient]:
     """Somebody who has no key."""
-    async with httpx2.AsyncClient(base_url=house.url, timeout=30, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=house.url, timeout=30, trust_env=False, verify=False) as http:
         yield http
 
 
@@ -117,7 +123,7 @@ async def test_a_token_opens_every_reading_of_its_jobs(
 ) -> None:
     """In the address or where a key would be; all else that is asked with it is refused, and says why."""
     job_id = await submitted(house, tags=["nightly"], batch_id="batch-1")
-    wanted = {"jobs": [job_id], "tag": "nightly", "batch": "batch-1", "all": True}
+    wanted: dict[str, Any] = {"jobs": [job_id], "tag": "nightly", "batch": "batch-1", "all": True}
     token = await token_for(house, **{by: wanted[by]})
     with_it: dict[str, Any] = (
         {"params": {"token": token}}
@@ -186,21 +192,39 @@ async def test_other_jobs_are_answered_like_none(house: Stack, stranger: httpx2.
 
 async def test_a_selection_is_what_the_token_says(house: Stack, stranger: httpx2.AsyncClient) -> None:
     """More jobs than it names are answered as if there were none; another tag, or everything, is refused."""
-    first, second = await submitted(house, tags=["a"]), await submitted(house, tags=["a"])
-    jobs, tag = await token_for(house, jobs=[first]), await token_for(house, tag="a")
+    first, second = [await submitted(house, tags=["selected"], batch_id="selected") for _ in range(2)]
+    jobs, tag = await token_for(house, jobs=[first]), await token_for(house, tag="selected")
 
-    async def status(token: str, **query: Any) -> int:
+    async def refusal(token: str, **query: Any) -> int:
         reply = await stranger.get("/v1/status/stream", params={"token": token, **query})
         return reply.status_code
 
-    assert await status(jobs, job=[first, second]) == 404
-    assert [
-        await status(jobs),
-        await status(jobs, tag="a"),
-        await status(tag),
-        await status(tag, tag="b"),
-    ] == [403] * 4
-    assert await status(tag, tag=["a", "b"]) == 403
+    assert await refusal(jobs, job=[first, second]) == 404
+    assert await refusal(jobs, job=[first, f"{second}@aaaaaaaa-1"]) == 404
+    for token, query in (
+        (jobs, {}),
+        (jobs, {"tag": "a"}),
+        (tag, {}),
+        (tag, {"tag": "b"}),
+        (tag, {"tag": ["selected", "b"]}),
+    ):
+        assert await refusal(token, **query) == 403
+    for wanted in ({"jobs": [first, second]}, {"tag": "selected"}, {"batch": "selected"}, {"all": True}):
+        reply = await house.http.post("/v1/stream-tokens", json=wanted)
+        async with open_stream(house.url + reply.json()["stream_url"]) as stream:
+            assert stream.status == 200
+            told = {(await stream.until("snapshot"))[-1]["job_id"] for _ in range(2)}
+            assert told == {first, second} or "all" in wanted
+
+
+async def test_a_stream_of_many_ends_with_its_token(house: Stack) -> None:
+    """As that of one job does."""
+    await submitted(house, tags=["short"])
+    reply = await house.http.post("/v1/stream-tokens", json={"tag": "short", "ttl_seconds": 1})
+    async with open_stream(house.url + reply.json()["stream_url"]) as stream:
+        assert (await stream.until("reconnect"))[-1]["reason"] == "token"
+        await stream.rest()
+    assert stream.ended_clean
 
 
 @pytest.mark.parametrize(
@@ -218,6 +242,44 @@ async def test_what_is_no_token_is_told_what_to_do(
     assert "POST /v1/stream-tokens" in document["detail"]
     assert 'error="invalid_token"' in reply.headers["www-authenticate"]
     assert len(token) < 4 or token not in reply.text
+
+
+async def test_clients_ask_for_tokens_and_take_them(house: Stack, joblog: JobLog) -> None:
+    """The Python client with a key makes one, and with the token in the place of a key follows the job."""
+    job = await finished(joblog)
+    async with AsyncClient(house.url, api_key=KEY) as owner:
+        made = await owner.stream_token([job.id], ttl_seconds=60)
+        with pytest.raises(Invalid):
+            await owner.stream_token([job.id], tag="a")
+    assert made.token not in repr(made)
+    async with AsyncClient(house.url, api_key=made.token) as reader:
+        assert (await reader.wait(job.id)).status == "succeeded"
+        with pytest.raises(Unauthorized, match="A stream token reads 1 job"):
+            await reader.cancel(job.id)
+        with pytest.raises(JobNotFound):
+            await reader.get("another")
+
+
+async def test_the_command_line_prints_a_token(house: Stack, joblog: JobLog) -> None:
+    """Alone on standard output; with --json, all about it; and a usage error where it is not clear for what."""
+    job = await finished(joblog)
+    env = python_environment({"MILEPOST_URL": house.url, "MILEPOST_API_KEY": KEY})
+
+    async def said(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "milepost.cli.main", "token", *arguments]
+        return await asyncio.to_thread(
+            subprocess.run, command, env=env, capture_output=True, text=True, check=False
+        )
+
+    plain, as_json, unclear = await asyncio.gather(
+        said(job.id), said("--tag", "a", "--ttl-seconds", "60", "--json"), said(job.id, "--all")
+    )
+    async with AsyncClient(house.url, api_key=plain.stdout.strip()) as reader:
+        assert (await reader.get(job.id)).done
+    assert "It opens streams until" in plain.stderr
+    assert json.loads(as_json.stdout).keys() == {"token", "expires_at", "resumable_until", "stream_url"}
+    assert (unclear.returncode, unclear.stdout) == (2, "")
+    assert "one of them only" in unclear.stderr
 
 
 async def test_a_wrong_request_for_a_token_is_told_what_is_wrong(house: Stack) -> None:
@@ -327,7 +389,7 @@ async def test_an_eventsource_outlives_its_token_and_stops_with_the_grace(
 
         async def expired() -> bool:
             url = f"{house.url}/v1/jobs/{job.id}/status?token={token}"
-            async with httpx2.AsyncClient(trust_env=False) as http:
+            async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
                 return (await http.get(url)).status_code == 401
 
         await eventually(expired, "the token has expired")
@@ -397,7 +459,7 @@ async def test_tokens_are_in_no_log_and_no_answer(
             "eyJhbGciOiJIUzI1NiJ9.bm90LW91cnM.signature-of-nobody",
         ]
         said = []
-        async with httpx2.AsyncClient(base_url=house.url, timeout=30, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=house.url, timeout=30, trust_env=False, verify=False) as http:
             for token in tokens:
                 for path in (
                     "",

@@ -273,16 +273,16 @@ async def test_what_an_old_master_still_says_is_not_taken_for_the_new_history(
         old = (await joblog.read(job.id)).cursor
         reads = 0
 
-        async def read(job_id: str, after: Cursor | None, tenant: str | None = None) -> View:
+        async def read(job_id: str, after: Cursor | None = None) -> View:
             nonlocal reads
             reads += 1
-            view = await joblog.read(job_id, after, tenant=tenant)
+            view = await joblog.read(job_id, after)
             if reads == 1:
                 late = f"{old.epoch}-{old.seq + 1} log {{}}"
                 hub._heard(live_channel(job.id).encode(), late.encode())
             return view
 
-        monkeypatch.setattr(hub, "_read", read)
+        monkeypatch.setattr(hub._reads, "read", read)
         await redis.script_flush()  # the next event is of another generation
         await job.log("of the branch")
         await job.end()

@@ -100,15 +100,15 @@ async def test_what_is_heard_just_after_a_fill_is_not_left_lying(
         topic = await hub.watch(job.id)
         reads = 0
 
-        async def read(job_id: str, after: Cursor | None, tenant: str | None) -> View:
+        async def read(job_id: str, after: Cursor | None = None) -> View:
             nonlocal reads
             reads += 1
-            view = await joblog.read(job_id, after, tenant=tenant)
+            view = await joblog.read(job_id, after)
             if reads == 1:  # runs when the task of this fill has ended, and before its own callbacks
                 asyncio.get_running_loop().call_soon(hub._fill, topic)
             return view
 
-        monkeypatch.setattr(hub, "_read", read)
+        monkeypatch.setattr(hub._reads, "read", read)
         hub._fill(topic)
         await eventually(lambda: reads == 2, "the second fill has looked, too")
         hub.leave(topic)

@@ -89,7 +89,11 @@ async def serving(wanted: ApiSettings) -> AsyncIterator[Api]:
 
 
 async def announce(
-    redis: Redis, *tasks: TaskInfo, worker: str = "w1", running: Sequence[RunningJob] = ()
+    redis: Redis,
+    *tasks: TaskInfo,
+    worker: str = "w1",
+    queue: str = "default",
+    running: Sequence[RunningJob] = (),
 ) -> None:
     """Say what a worker would say of itself."""
     offered = tasks or (COUNT,)
@@ -98,7 +102,7 @@ async def announce(
         host="h",
         pid=1,
         version="0",
-        queues=["default"],
+        queues=[queue],
         tasks=[task.name for task in offered],
         concurrency=1,
         running=running,

@@ -2,19 +2,21 @@
 
 from milepost_api.hub.frames import COMMENT, DEGRADED, LIVE, Frame, ping, place_of, reconnect
 from milepost_api.hub.hub import Hub, Memory, Recalled, Times, open_hub
-from milepost_api.hub.seats import Crowded
-from milepost_api.hub.subscription import AlreadyEnded, Subscription, Wishes, subscribe, wanted
+from milepost_api.hub.seats import Crowded, Seat
+from milepost_api.hub.subscription import PART, AlreadyEnded, Subscription, Wishes, subscribe, wanted
 
 __all__ = [
     "COMMENT",
     "DEGRADED",
     "LIVE",
+    "PART",
     "AlreadyEnded",
     "Crowded",
     "Frame",
     "Hub",
     "Memory",
     "Recalled",
+    "Seat",
     "Subscription",
     "Times",
     "Wishes",

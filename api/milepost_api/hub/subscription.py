@@ -65,6 +65,11 @@ class Wishes:
     min_interval_seconds: float = 0.0
     until: float = math.inf
     """When, by the clock of the event loop, it may read no more: its token is over."""
+    is_part: bool = False
+    """It is no stream but part of an answer, which has the seat, and says by itself how it is and when it leaves."""
+
+
+PART = Wishes(is_part=True)
 
 
 class Subscription:
@@ -95,7 +100,7 @@ class Subscription:
         """Where the reader believes the job to stand; None: it may believe anything."""
         self._due = 0.0
         self.told_degraded = False
-        self.rotates_at = hub.rotation() if topic else math.inf
+        self.rotates_at = hub.rotation() if topic and not wishes.is_part else math.inf
         self.seat: Seat | None = None
         self.finished = False
 
@@ -122,10 +127,7 @@ class Subscription:
             return None
         if topic.generation != self._generation or topic.gone:
             return None
-        if (
-            self._leaving(asyncio.get_running_loop().time())
-            or self.told_degraded != self._hub.health.degraded
-        ):
+        if self._leaving(asyncio.get_running_loop().time()) or not self._knows_health:
             return None
         return None if self.seq != topic.last or self._standing(topic) else topic
 
@@ -190,11 +192,14 @@ class Subscription:
 
     def _health(self) -> list[Frame]:
         """What is said once when events begin to lag, and once when they do not any more."""
-        degraded = self._hub.health.degraded
-        if degraded == self.told_degraded:
+        if self._knows_health:
             return []
-        self.told_degraded = degraded
-        return [DEGRADED if degraded else LIVE]
+        self.told_degraded = self._hub.health.degraded
+        return [DEGRADED if self.told_degraded else LIVE]
+
+    @property
+    def _knows_health(self) -> bool:
+        return self._wishes.is_part or self.told_degraded == self._hub.health.degraded
 
     def _goodbye(self, reason: str) -> list[Frame]:
         self.finished = True
@@ -265,9 +270,12 @@ async def subscribe(
     it has the end, `JobNotFound` when neither Redis nor SQL has the job for this `tenant`, `StoreUnavailable`,
     `Crowded` when this process has as many streams as it may.
     """
+    wishes = wishes or Wishes()
+    if wishes.is_part:
+        return await _subscribe(hub, job_id, cursor_text, wishes, tenant)
     seat = hub.seats.take()
     try:
-        subscription = await subscribe_unseated(hub, job_id, cursor_text, wishes or Wishes(), tenant)
+        subscription = await _subscribe(hub, job_id, cursor_text, wishes, tenant)
     except BaseException:
         seat.leave()
         raise
@@ -275,10 +283,9 @@ async def subscribe(
     return subscription
 
 
-async def subscribe_unseated(
+async def _subscribe(
     hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes, tenant: str
 ) -> Subscription:
-    """Do the same for one job of many on a connection, which has its seat."""
     cursor = Cursor.parse(cursor_text) if cursor_text else None
     try:
         return await _in_log(hub, job_id, cursor_text, wishes, tenant)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -17,8 +16,8 @@ from milepost.ids import is_job_id
 from milepost.log.bookmarks import NEW
 from milepost.log.peek import Peek, peek
 from milepost.redis import UNREACHABLE
-from milepost_api.hub import AlreadyEnded, Hub, Recalled, Subscription, Wishes
-from milepost_api.hub.subscription import from_record, subscribe_unseated
+from milepost_api.hub import PART, AlreadyEnded, Hub, Recalled, Subscription, subscribe
+from milepost_api.hub.subscription import from_record
 from milepost_api.lookup import redis_answers
 from milepost_api.many.ledger import MISSING
 
@@ -133,8 +132,7 @@ class Opening:
         if not is_job_id(job_id):
             raise JobNotFound
         try:
-            opened = await subscribe_unseated(self._doors.hub, job_id, cursor or None, Wishes(), self._tenant)
-            opened.rotates_at = math.inf  # the connection comes to an end, and not one of its jobs
+            opened = await subscribe(self._doors.hub, job_id, cursor or None, PART, tenant=self._tenant)
         except AlreadyEnded:
             self._stream.is_over(job_id, await self._status(job_id))
         else:
@@ -160,4 +158,4 @@ class Opening:
 
 def _told(hub: Hub, recalled: Recalled) -> Subscription:
     first = from_record(hub, recalled)
-    return Subscription(hub, None, first, first[-1].seq, Wishes())
+    return Subscription(hub, None, first, first[-1].seq, PART)

@@ -18,7 +18,7 @@ from milepost.job import Json, Status
 from milepost.log import View
 from milepost.times import utc_now
 from milepost_api.auth import seconds_left
-from milepost_api.hub import AlreadyEnded, subscribe
+from milepost_api.hub import PART, AlreadyEnded, subscribe
 from milepost_api.lookup import Found, redis_answers
 from milepost_api.polling import Asked, Mark, collect, unless_gone
 from milepost_api.problems import Problem, describe
@@ -139,7 +139,7 @@ async def list_job_events(
 
 async def _poll(request: Request, services: Services, job_id: str, tenant: str, asked: Asked) -> Response:
     try:
-        subscription = await subscribe(services.hub, job_id, asked.after.cursor, tenant=tenant)
+        subscription = await subscribe(services.hub, job_id, asked.after.cursor, PART, tenant=tenant)
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
     with closing(subscription):

@@ -1,0 +1,107 @@
+"""The writing loop, in the test's own process: who rides along, who does not, and what is left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter
+from contextlib import AsyncExitStack
+
+import pytest
+from milepost_api.hub.topic import Topic
+from milepost_api.protocol import Loan, StreamingProtocol
+from milepost_api.streaming.lanes import Lane
+from milepost_api.streaming.lent import LentStream
+
+from tests.support.api import Api, Hand
+from tests.support.sse import RawStream, open_stream
+from tests.support.wait import eventually
+
+OURS = (Lane, LentStream, Loan, StreamingProtocol)
+
+
+@pytest.fixture
+async def job_id(api: Api, hand: Hand) -> str:
+    """A job that runs."""
+    job = await api.submit()
+    await eventually(lambda: _known(api, job["id"]), "it has reached the log")
+    await hand.begin(job["id"])
+    return str(job["id"])
+
+
+async def _known(api: Api, job_id: str) -> bool:
+    return (await api.services.log.positions([job_id]))[0] is not None
+
+
+def url_of(api: Api, job_id: str, query: str = "") -> str:
+    return f"{api.http.base_url}/v1/jobs/{job_id}/status/stream{query}".replace("//v1", "/v1")
+
+
+def lanes_of(api: Api) -> list[Lane]:
+    topics: list[Topic] = list(api.services.hub._topics.values())
+    return [lane for topic in topics for lane in topic.watchers.values() if isinstance(lane, Lane)]
+
+
+def riding(api: Api) -> int:
+    """How many streams are written to without a task of their own."""
+    return sum(len(lane._everybody()) for lane in lanes_of(api))
+
+
+async def opened(stack: AsyncExitStack, api: Api, job_id: str, query: str = "") -> RawStream:
+    stream = await stack.enter_async_context(open_stream(url_of(api, job_id, query)))
+    await stream.until("snapshot")
+    return stream
+
+
+async def test_streams_of_one_kind_share_a_lane_and_no_task(api: Api, hand: Hand, job_id: str) -> None:
+    """A lane for each set of kinds; the end leaves neither a lane nor a stream."""
+    async with AsyncExitStack() as stack:
+        plain = [await opened(stack, api, job_id) for _ in range(20)]
+        choosy = [await opened(stack, api, job_id, "?events=status") for _ in range(5)]
+        await eventually(lambda: riding(api) == 25, "all ride")
+        assert len(lanes_of(api)) == 2
+        assert not api.services.lanes or not api.services.lanes._tasks
+        await hand.say("info", "hello")
+        for stream in plain:
+            [line] = await stream.until("log")
+            assert line["message"] == "hello"
+        await hand.succeed()
+        for stream in plain + choosy:
+            events = await stream.until("end")
+            assert [event["type"] for event in events] == ["end"]
+            assert await stream.rest() == []
+    await eventually(lambda: api.services.hub.streams == 0 and riding(api) == 0, "all have left")
+
+
+async def test_one_that_asks_for_seldom_deliveries_rides_in_no_lane(api: Api, job_id: str) -> None:
+    """Its moments are its own."""
+    async with AsyncExitStack() as stack:
+        await opened(stack, api, job_id, "?min_interval_ms=50")
+        assert riding(api) == 0
+
+
+async def test_a_stream_leaves_nothing_to_the_garbage_collector(api: Api, job_id: str) -> None:
+    """Full collections are rare in an API process: what a stream consists of goes when it ends, however it ends."""
+
+    async def come_and_go(number: int) -> None:
+        async with AsyncExitStack() as stack:
+            for n in range(number):
+                await opened(stack, api, job_id, "?events=status" if n % 2 else "")
+            await eventually(lambda: riding(api) == number, "all ride")
+        await eventually(lambda: api.services.hub.streams == 0, "all have left")
+        await asyncio.sleep(0)
+
+    await come_and_go(5)
+    gc.collect()
+    before = _living()
+    gc.disable()
+    try:
+        await come_and_go(60)
+        left = _living() - before
+    finally:
+        gc.enable()
+    assert sum(left.values()) <= 12, left  # a timer of the wheel holds what has just left for a moment
+
+
+def _living() -> Counter[str]:
+    return Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, OURS))
