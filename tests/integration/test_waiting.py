@@ -201,7 +201,7 @@ async def test_a_reader_that_comes_back_is_told_where_its_job_stands(hub: Hub, j
     cursor = str((await joblog.read(job.id)).cursor)
     with (
         closing(await subscribe(hub, job.id, cursor)) as reader,
-        closing(await subscribe(hub, job.id, cursor, Wishes(kinds={"log"}))) as picky,
+        closing(await subscribe(hub, job.id, cursor, Wishes(kinds=frozenset({"log"})))) as picky,
     ):
         await look(hub, joblog, Words())
         [told] = await next_frames(reader)
