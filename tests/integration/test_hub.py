@@ -173,7 +173,10 @@ async def test_a_filter_hides_whole_pages_without_holding_up_what_follows(hub: H
     with closing(subscription):
         assert kinds(await next_frames(subscription)) == ["log"]
     await job.end()
-    assert kinds(await frames_of(hub, job.id, f"{epoch}-1", Wishes(kinds=frozenset({"log"})))) == ["log", "end"]
+    assert kinds(await frames_of(hub, job.id, f"{epoch}-1", Wishes(kinds=frozenset({"log"})))) == [
+        "log",
+        "end",
+    ]
 
 
 async def test_an_interval_gathers_progress_and_does_not_hold_back_the_end(hub: Hub, joblog: JobLog) -> None:

@@ -109,7 +109,7 @@ class ManyStream:
     def begin(self, *, lost: Frame | None = None) -> None:
         """Say what is selected, after `lost` if the reader cannot go on where it was; and open all of it."""
         self._first = [lost] if lost else []
-        self._first.append(self._selection(resumed=lost is None and self.wanted.last_event_id is not None))
+        self._first.append(self._selection(resumed=lost is None and bool(self.wanted.last_event_id)))
         self._opening.add(list(self.ledger.open.items()))
 
     def found(self, found: Found) -> None:
