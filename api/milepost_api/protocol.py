@@ -103,8 +103,10 @@ class Loan:
 
     def lost(self) -> None:
         """Tell the stream that its reader has gone."""
-        if self.on_lost is not None:
-            self.on_lost()
+        tell, self.on_lost = self.on_lost, None
+        self._protocol.loan = None  # what is left of a stream is not to wait for the garbage collector
+        if tell is not None:
+            tell()
 
 
 def framed(body: bytes) -> bytes:

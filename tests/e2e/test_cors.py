@@ -63,6 +63,96 @@ def stranger(sites: list[str]) -> str:
 
 
 @pytest.fixture(scope="module")
+async def sites() -> AsyncIterator[list[str]]:
+    """Two other origins on this machine: for browsers another port is somebody else."""
+    body = b"<!doctype html><link rel=icon href=data:,><p>app"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # browsers open some to have them
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head + body)
+            await writer.drain()
+        writer.close()
+
+    async with AsyncExitStack() as running:
+        servers = [
+            await running.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0)) for _ in range(2)
+        ]
+        yield [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+
+
+@pytest.fixture
+def app(sites: list[str]) -> str:
+    return sites[0]
+
+
+@pytest.fixture
+def stranger(sites: list[str]) -> str:
+    return sites[1]
+
+
+@pytest.fixture(scope="module")
+async def sites() -> AsyncIterator[list[str]]:
+    """Two other origins on this machine: for browsers another port is somebody else."""
+    body = b"<!doctype html><link rel=icon href=data:,><p>app"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # browsers open some to have them
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head + body)
+            await writer.drain()
+        writer.close()
+
+    async with AsyncExitStack() as running:
+        servers = [
+            await running.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0)) for _ in range(2)
+        ]
+        yield [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+
+
+@pytest.fixture
+def app(sites: list[str]) -> str:
+    return sites[0]
+
+
+@pytest.fixture
+def stranger(sites: list[str]) -> str:
+    return sites[1]
+
+
+@pytest.fixture(scope="module")
+async def sites() -> AsyncIterator[list[str]]:
+    """Two other origins on this machine: for browsers another port is somebody else."""
+    body = b"<!doctype html><link rel=icon href=data:,><p>app"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # browsers open some to have them
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head + body)
+            await writer.drain()
+        writer.close()
+
+    async with AsyncExitStack() as running:
+        servers = [
+            await running.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0)) for _ in range(2)
+        ]
+        yield [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+
+
+@pytest.fixture
+def app(sites: list[str]) -> str:
+    return sites[0]
+
+
+@pytest.fixture
+def stranger(sites: list[str]) -> str:
+    return sites[1]
+
+
+@pytest.fixture(scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory, sites: list[str]) -> AsyncIterator[Stack]:
     """An API with a key that one other origin may use."""
     folder = tmp_path_factory.mktemp("cors")
