@@ -12,7 +12,7 @@ from benchmarks.processes import CLIENT_CORE, pin, raise_file_limit
 from benchmarks.report import Table
 from benchmarks.report.results import RESULTS, write
 from benchmarks.rows import ROWS
-from benchmarks.sides import SIDES
+from benchmarks.sides import sides
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         tables = [table for row in wanted for table in _measure(row, bench)]
         print(f"\nAll of it took {(time.monotonic() - began) / 60:.1f} minutes.")
     if list(wanted) == list(ROWS):
-        write(words, tables, [(side.name, side.what) for side in SIDES])
+        write(words, tables, [(side.name, side.what) for side in sides()])
         print(f"Written: {RESULTS.parent.name}/{RESULTS.name} and its picture.")
 
 

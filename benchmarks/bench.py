@@ -57,7 +57,9 @@ def open_bench(scale: float = 1.0) -> Iterator[Bench]:
     port = free_port()
     program = str(find_server(os.environ))
     with tempfile.TemporaryDirectory() as directory:
-        command = (program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory)
+        # The backlog: the tutorial connects once for each stream, a thousand at the same time.
+        options = ("--bind", "127.0.0.1", "--save", "", "--tcp-backlog", "4096", "--dir", directory)
+        command = (program, "--port", str(port), *options)
         with run(*command, core=CLIENT_CORE) as redis:
             wait_for_port(port)
             yield Bench(f"redis://127.0.0.1:{port}/0", redis, Path(directory), scale)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from redis import Redis
 
-from benchmarks.sides.better_sse import PROGRAM
+from benchmarks.sides.better_sse import BETTER_SSE, PROGRAM
+from benchmarks.sides.nchan import NCHAN
 from benchmarks.sides.tools import tool
 
 PACKAGES = (
@@ -62,12 +63,13 @@ def _redis(url: str) -> str:
 
 
 def _peers() -> Iterator[str]:
-    yield "Node " + _said(tool("MILEPOST_BENCH_NODE"), "--version").lstrip("v")
-    manifest = PROGRAM.parent / "node_modules" / "better-sse" / "package.json"
-    if found := re.search(r'"version":\s*"([^"]+)"', manifest.read_text("utf-8")):
-        yield f"better-sse {found[1]}"
-    yield _said(tool("MILEPOST_BENCH_NGINX"), "-v").rpartition(" ")[2]
-    yield "nchan " + _nchan()
+    if BETTER_SSE.is_here:
+        yield "Node " + _said(tool("MILEPOST_BENCH_NODE"), "--version").lstrip("v")
+        manifest = PROGRAM.parent / "node_modules" / "better-sse" / "package.json"
+        yield f"better-sse {json.loads(manifest.read_text('utf-8'))['version']}"
+    if NCHAN.is_here:
+        yield _said(tool("MILEPOST_BENCH_NGINX"), "-v").rpartition(" ")[2]
+        yield "nchan " + _nchan()
 
 
 def _nchan() -> str:

@@ -108,6 +108,27 @@ def run(*command: str, core: int, env: Mapping[str, str] | None = None) -> Itera
             raise RuntimeError(f"{command} ended with {early}")
 
 
+@contextmanager
+def told(module: str, *arguments: str, core: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one of our own modules that takes orders on stdin and answers on stdout, once it has said `ready`."""
+    with (
+        pinned(core),
+        subprocess.Popen(
+            (sys.executable, "-m", module, *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            if process.stdout.readline().strip() != b"ready":
+                raise RuntimeError(f"{module} did not start; what it said is above")
+            yield process
+        finally:
+            stop(process)
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process that was started with a session of its own, and what it has started."""
     process.send_signal(signal.SIGTERM)

@@ -75,7 +75,9 @@ class Reader:
         self._poll = select.epoll()
         self._streams: dict[int, socket.socket] = {}
         self._receive: dict[int, Callable[[bytearray], int]] = {}
+        self._paths: dict[int, str] = {}
         self._sampled: set[int] = set()
+        self._heard: set[int] = set()
         self._last_words = b""
         self._buffer = bytearray(BUFFER_BYTES)
 
@@ -108,6 +110,7 @@ class Reader:
         stream.setblocking(False)
         fd = stream.fileno()
         self._streams[fd], self._receive[fd] = stream, stream.recv_into
+        self._paths[fd] = path
         self._poll.register(fd, select.EPOLLIN)
         if sampled:
             self._sampled.add(fd)
@@ -117,10 +120,7 @@ class Reader:
         """Take what has arrived; return the paths of streams that were ended before they were ready."""
         turned_away = []
         for fd, _ in self._poll.poll(0.2):
-            try:
-                data = self._streams[fd].recv(BUFFER_BYTES)
-            except ConnectionResetError:
-                data = b""
+            data = self._received(fd)
             opening = waiting.get(fd)
             if opening is None:
                 if not data:
@@ -136,15 +136,29 @@ class Reader:
                 del waiting[fd]
         return turned_away
 
-    def heard(self, seconds: float) -> set[int]:
-        """Read for so long; return the streams that had a marked event."""
-        found: set[int] = set()
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+    def heard(self, seconds: float, most: int) -> int:
+        """Read for so long, or until `most` more streams had their first marked event; return how many had it.
+
+        A stream that was ended is opened again: a server that takes a thousand at once may drop some of them.
+        """
+        deadline, before = time.monotonic() + seconds, len(self._heard)
+        while len(self._heard) < before + most and time.monotonic() < deadline:
             for fd, _ in self._poll.poll(0.05):
-                if b"@" in self._streams[fd].recv(BUFFER_BYTES):
-                    found.add(fd)
-        return found
+                data = self._received(fd)
+                if not data:
+                    path, sampled = self._paths[fd], fd in self._sampled
+                    self._end(fd)
+                    self._connect(path, sampled=sampled)
+                elif b"@" in data:
+                    self._heard.add(fd)
+        return len(self._heard) - before
+
+    def _received(self, fd: int) -> bytes:
+        """Return what one stream holds; nothing means that it was ended."""
+        try:
+            return self._streams[fd].recv(BUFFER_BYTES)
+        except ConnectionResetError:
+            return b""
 
     def drain(self, silence: float = 0.3, seconds: float = 20) -> None:
         """Read and forget, until nothing has arrived for `silence`, at most `seconds`."""
@@ -152,9 +166,9 @@ class Reader:
         while time.monotonic() < deadline and self._read_once(Readings(), silence):
             pass
 
-    def read(self, *, deliveries: int, seconds: float) -> Readings:
-        """Read until so many marked events have arrived, or the time is over."""
-        seen = Readings()
+    def read(self, *, deliveries: float, seconds: float, seen: Readings | None = None) -> Readings:
+        """Read until so many marked events have arrived, or the time is over; goes on from what was `seen` before."""
+        seen = seen or Readings()
         deadline = time.monotonic() + seconds
         while seen.deliveries < deliveries and time.monotonic() < deadline:
             self._read_once(seen, 0.2)
@@ -192,6 +206,8 @@ class Reader:
         self._poll.unregister(fd)
         self._streams.pop(fd).close()
         del self._receive[fd]
+        for known in (self._sampled, self._heard):
+            known.discard(fd)  # the number will be another stream's
 
     def __enter__(self) -> Self:
         return self

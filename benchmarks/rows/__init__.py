@@ -18,6 +18,7 @@ from benchmarks.rows import (
     queues,
     recorder,
     recovery,
+    slow_readers,
     storm,
     submit,
 )
@@ -32,6 +33,7 @@ ROWS: Mapping[str, Show] = {
     "many": many.show,
     "memory": memory.show,
     "storm": storm.show,
+    "readers": slow_readers.show,
     "pickup": pickup.show,
     "queues": queues.show,
     "hotloop": hotloop.show,

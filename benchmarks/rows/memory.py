@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bench import Bench
 from benchmarks.report import Reach, Table, times
-from benchmarks.sides import SIDES
+from benchmarks.sides import sides
 from benchmarks.streams import Opening, opened
 
 STREAMS = 5000
@@ -14,7 +14,7 @@ KILOBYTES = 12.0
 def measure(bench: Bench) -> dict[str, Opening]:
     """Open many streams of one job on every side, and weigh the server before and after."""
     found = {}
-    for side in SIDES:
+    for side in sides():
         bench.say(f"{side.name}, {STREAMS:,} idle streams")
         with opened(bench, side, 1, bench.scaled(STREAMS)) as opening:
             found[side.name] = opening

@@ -30,4 +30,5 @@ BETTER_SSE = Side(
     ready=b"\r\n\r\n",
     publish="publish",
     start=_start,
+    tools=("MILEPOST_BENCH_NODE",),
 )

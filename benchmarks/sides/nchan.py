@@ -35,4 +35,5 @@ NCHAN = Side(
     ready=b"\r\n\r\n",
     publish="post",
     start=_start,
+    tools=("MILEPOST_BENCH_NGINX", "MILEPOST_BENCH_NCHAN"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -33,3 +34,10 @@ class Side:
     ready: bytes
     publish: str
     start: Callable[[Bench], AbstractContextManager[Server]]
+    tools: tuple[str, ...] = ()
+    """Variables that name the programs it needs."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether `dev.py` has found all that it needs, or brought it."""
+        return all(os.environ.get(variable) for variable in self.tools)

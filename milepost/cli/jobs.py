@@ -89,7 +89,9 @@ def submit(
 
 
 @click.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_ids", metavar="[ID]...", nargs=-1)
+@click.option("--tag", help="Instead of ids: the jobs that carry this tag.")
+@click.option("--batch", help="Instead of ids: the jobs of this batch.")
 @click.option(
     "--give-up-seconds",
     type=click.FloatRange(min=0),
@@ -98,12 +100,21 @@ def submit(
     help="How long the server may be away, once it was there.",
 )
 @common
-def watch(job_id: str, give_up_seconds: float, common: Common) -> int:
-    """Watch a job until it ends. Ctrl-C stops the watching, never the job."""
-    from milepost.cli.follow import follow
-
+def watch(
+    job_ids: tuple[str, ...], tag: str | None, batch: str | None, give_up_seconds: float, common: Common
+) -> int:
+    """Watch a job, or several, until they end. Ctrl-C stops the watching, never the jobs."""
+    if bool(job_ids) == (tag is not None or batch is not None):
+        raise click.UsageError("Name one job or more, or give --tag or --batch.")
     with common.client() as client:
-        return follow(client, job_id, common, give_up_seconds=give_up_seconds)
+        if len(job_ids) == 1:
+            from milepost.cli.follow import follow
+
+            return follow(client, job_ids[0], common, give_up_seconds=give_up_seconds)
+        from milepost.cli.follow_many import follow_many
+
+        named = job_ids or None
+        return follow_many(client, named, common, tag=tag, batch=batch, give_up_seconds=give_up_seconds)
 
 
 @click.command()

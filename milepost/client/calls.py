@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypedDict, TypeVar
+from urllib.parse import urlencode
 
 from milepost.client import answers
 from milepost.client.errors import BadAnswer, Invalid
@@ -228,3 +229,15 @@ def job_path(job_id: str, rest: str = "") -> str:
     if not is_job_id(job_id):
         raise JobNotFound(f"{job_id[:80]!r} is not the id of a job.")
     return f"/v1/jobs/{job_id}{rest}"
+
+
+def many_path(job_ids: Sequence[str] | None, tag: str | None, batch: str | None) -> str:
+    """Return the path of a stream of many jobs; without anything of all there are.
+
+    Raises `ValueError` when jobs are named and a tag or a batch is given, too.
+    """
+    if job_ids is not None and (tag is not None or batch is not None):
+        raise ValueError("Name jobs, or give a tag or a batch, not both.")
+    query = [("job", one) for one in job_ids or ()]
+    query += [(name, value) for name, value in (("tag", tag), ("batch", batch)) if value is not None]
+    return "/v1/status/stream" + (f"?{urlencode(query)}" if query else "")

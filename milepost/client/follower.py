@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from milepost.client.backoff import Backoff
-from milepost.client.calls import job_path
+from milepost.client.calls import job_path, many_path
 from milepost.client.errors import BadAnswer, ClientError, Unreachable
 from milepost.codec import Cursor, Frame, SseDecoder
-from milepost.events import AnyEvent, Ended, Event, Gap, Ping, Reconnect, Snapshot, StillWaiting, from_wire
+from milepost.events import (
+    AllEnded,
+    AnyEvent,
+    Ended,
+    Event,
+    Gap,
+    Ping,
+    Reconnect,
+    Snapshot,
+    StillWaiting,
+    from_wire,
+)
 from milepost.fold import fold
 from milepost.job import Job
 
@@ -51,7 +62,8 @@ class Follower:
         give_up_seconds: float | None = None,
     ) -> None:
         self.path = job_path(job_id, "/status/stream")
-        self.job_id, self.cursor = job_id, after or ""
+        self.job_id: str | None = job_id
+        self.cursor = after or ""
         self.ended = False
         self._backoff, self._clock, self._give_up_seconds = backoff, clock, give_up_seconds
         self._heard_at = clock()
@@ -136,6 +148,54 @@ class Follower:
         return event
 
 
+class ManyFollower(Follower):
+    """The same for many jobs on one connection: those that are named, or of a tag or a batch, or all there are.
+
+    Its `cursor` is of the whole, and `ended` is whether all of them have.
+    """
+
+    def __init__(
+        self,
+        job_ids: Iterable[str] | None,
+        tag: str | None,
+        batch: str | None,
+        *,
+        backoff: Backoff,
+        clock: Callable[[], float],
+        give_up_seconds: float | None = None,
+    ) -> None:
+        super().__init__("many", backoff=backoff, clock=clock, give_up_seconds=give_up_seconds)
+        self.job_id = None
+        named = None if job_ids is None else list(job_ids)
+        self.path = many_path(named, tag, batch)
+        self.ended = named == []  # without a name the server would show all jobs
+
+    def _take(self, frame: Frame) -> AnyEvent | None:
+        event = _read(frame)
+        self._backoff.reset()
+        self.cursor = frame.id or self.cursor
+        if isinstance(event, Reconnect):
+            self._asked_seconds = max(0, event.retry_ms) / 1000
+        self.ended = isinstance(event, AllEnded)
+        return None if isinstance(event, Ping | Reconnect) else event
+
+
+class Jobs:
+    """The jobs of a stream of many, each as it is after the last event."""
+
+    def __init__(self) -> None:
+        self._living: dict[str, Job] = {}
+
+    def after(self, event: AnyEvent) -> Job | None:
+        """Return the job that the event is about, None if it is about none, or nothing is known of that job yet."""
+        if not isinstance(event, Event | StillWaiting):
+            return None
+        job = folded(self._living.pop(event.job_id, None), event)
+        if job is not None and not isinstance(event, Ended):
+            self._living[job.id] = job
+        return job
+
+
 def folded(job: Job | None, event: AnyEvent) -> Job | None:
     """Return the job after `event`: None until a snapshot has said what the job is."""
     if isinstance(event, Snapshot):
@@ -145,7 +205,7 @@ def folded(job: Job | None, event: AnyEvent) -> Job | None:
 
 def closed() -> Unreachable:
     """Return the error for a stream closed before its end: by a proxy, a drain, a limit on its age."""
-    return Unreachable("The connection was closed before the job had ended.")
+    return Unreachable("The connection was closed before the end.")
 
 
 def _read(frame: Frame) -> AnyEvent | None:

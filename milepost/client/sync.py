@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -16,7 +16,7 @@ from milepost.client.answers import BulkOutcome, EventPage, JobCounts, JobPage, 
 from milepost.client.backoff import Backoff
 from milepost.client.calls import Bulk, Call, ListFilter, SubmitOptions
 from milepost.client.errors import ClientError, refusal
-from milepost.client.follower import Connection, Follower, closed, folded
+from milepost.client.follower import Connection, Follower, Jobs, ManyFollower, closed, folded
 from milepost.client.transport import FAILURES, SILENCE_SECONDS, Tries, options, stream_timeout, unreachable
 from milepost.events import AnyEvent
 from milepost.ids import new_job_id
@@ -211,6 +211,55 @@ class Client:
         with closing(self._follow(follower, on_connection)) as events:
             yield from events
 
+    def watch_many(
+        self,
+        job_ids: Iterable[str] | None = None,
+        *,
+        tag: str | None = None,
+        batch: str | None = None,
+        on_connection: Tell | None = None,
+        give_up_seconds: float | None = None,
+    ) -> Generator[Job, None, None]:
+        """Yield each of these jobs as it is, then whichever has changed, until all have ended: over one connection.
+
+        Up to 500 jobs by their ids, or those of a tag or a batch, also those that come to be of it later; without any
+        of these all jobs there are, for ever. A job that is not there is passed over; `follow_many` says so. Otherwise
+        as `watch`.
+        """
+        jobs = Jobs()
+        following = self.follow_many(
+            job_ids, tag=tag, batch=batch, on_connection=on_connection, give_up_seconds=give_up_seconds
+        )
+        with closing(following) as events:
+            for event in events:
+                job = jobs.after(event)
+                if job is not None:
+                    yield job
+
+    def follow_many(
+        self,
+        job_ids: Iterable[str] | None = None,
+        *,
+        tag: str | None = None,
+        batch: str | None = None,
+        on_connection: Tell | None = None,
+        give_up_seconds: float | None = None,
+    ) -> Generator[AnyEvent, None, None]:
+        """Yield the events of many jobs: `Selection`, a `Snapshot` of each, what happens, `JobEnded`, `AllEnded`.
+
+        Otherwise as `watch_many`.
+        """
+        follower = ManyFollower(
+            job_ids,
+            tag,
+            batch,
+            backoff=self._backoff(),
+            clock=time.monotonic,
+            give_up_seconds=give_up_seconds,
+        )
+        with closing(self._follow(follower, on_connection)) as events:
+            yield from events
+
     def wait(self, job_id: str, *, give_up_seconds: float | None = None) -> Job:
         """Wait for the end of a job and return it, whatever its outcome."""
         last = None
@@ -248,7 +297,9 @@ class Client:
         response = self._http.send(request, stream=True)
         with closing(response):
             if response.status_code == 204:
-                yield follower.already_ended(self.get(follower.job_id))
+                if follower.job_id is not None:
+                    yield follower.already_ended(self.get(follower.job_id))
+                follower.ended = True
                 return
             if response.status_code != 200:
                 raise refusal(response.status_code, response.headers, response.read())

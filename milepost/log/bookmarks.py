@@ -35,8 +35,8 @@ _LOOKS_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.8)
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """What the reader has been told at `number`. `tenant`: whose stream it is; nobody else gets it. `of`: what it shows,
-    in words of whoever made it.
+    """What the reader has been told at `number`. `tenant`: whose stream it is; nobody else gets it. `of`: what it
+    shows, in words of whoever made it.
 
     `open`: job → the cursor after which to go on, or `NEW`. `done`: job → the status in which it ended, or `missing`.
     `counts`: how many have ended in each, those included that `done` remembers no more. `steps`: the last of them, the

@@ -13,7 +13,17 @@ from jsonschema import Draft202012Validator, ValidationError
 from contract.files import SCHEMAS, Transcript, transcripts
 from contract.generate import schemas, text_of
 from milepost.codec import dumps
-from milepost.events import EVENT_TYPES, Event, Gap, Ping, Reconnect, to_wire
+from milepost.events import (
+    EVENT_TYPES,
+    AllEnded,
+    Event,
+    Gap,
+    JobMissing,
+    Ping,
+    Reconnect,
+    Selection,
+    to_wire,
+)
 from milepost.problems import PROBLEM_TYPES, problem
 from tests.support import strategies as some
 from tests.support.schemas import check_event, validator
@@ -27,9 +37,8 @@ def test_the_files_are_what_the_types_say() -> None:
 
 def test_there_is_a_schema_of_everything_a_client_reads() -> None:
     """Every event, the job, its progress and error, the problem document."""
-    assert {f"event-{kind}" for kind in EVENT_TYPES} | {"job", "progress", "job-error", "problem"} == set(
-        schemas()
-    )
+    events = {f"event-{kind}" for kind in (*EVENT_TYPES, "end-of-all")}
+    assert events | {"job", "progress", "job-error", "problem"} == set(schemas())
 
 
 @pytest.mark.parametrize("name", schemas())
@@ -79,7 +88,11 @@ def test_control_events_fit_their_schemas() -> None:
     for event in (
         Ping(at=some.AT),
         Gap(job_id=some.JOB_ID, requested="x", reason="ahead"),
+        Gap(job_id=None, requested="x-1", reason="lost"),
         Reconnect(reason="drain", retry_ms=1),
+        Selection(at=some.AT, jobs=3, truncated=True, resumed=False),
+        JobMissing(job_id=some.JOB_ID, at=some.AT, reason="unknown"),
+        AllEnded(at=some.AT, jobs=1, by_status={"failed": 1}),
     ):
         check_event(to_wire(event))
 

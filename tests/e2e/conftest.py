@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.alone import WRITERS, Alone, alone
+from tests.support.alone import LONE_SETTINGS, WRITERS, Alone, alone
 from tests.support.browser import launched_chromium
 from tests.support.redis import RedisServer
 from tests.support.stack import BUILTIN_TASKS, Stack
@@ -60,11 +60,11 @@ async def service(tmp_path_factory: pytest.TempPathFactory, files_root: Path) ->
             yield running
 
 
-@pytest.fixture(scope="module", params=sorted(WRITERS))
+@pytest.fixture(scope="session", params=sorted(WRITERS))
 async def lone(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Alone]:
-    """One API for the tests of a file, with the file's `SETTINGS`; once for every way to write streams."""
-    settings = {**request.module.SETTINGS, **WRITERS[request.param]}
+    """One API for all tests of pitfalls, which leave nothing behind; once for every way to write streams."""
+    settings = {**LONE_SETTINGS, **WRITERS[request.param]}
     async with alone(tmp_path_factory.mktemp("alone"), settings) as running:
         yield running

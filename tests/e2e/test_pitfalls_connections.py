@@ -28,8 +28,6 @@ from tests.support.redis import RedisServer
 from tests.support.sse import open_stream
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
-SETTINGS = {"MILEPOST_PING_SECONDS": "1", "MILEPOST_REDIS_ANSWER_SECONDS": "60"}
-
 FULL = bool(os.environ.get("MILEPOST_TEST_FULL"))
 """The counts that were promised; without it a part of them, for the suite to stay short."""
 STREAMS, STORM, RESETS, VIEWERS = (2000, 2000, 5000, 10_000) if FULL else (300, 400, 600, 100)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import re
 import socket
+from typing import Any
 
 import httpx2
 from milepost_api.app import create_app
@@ -14,17 +15,10 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
 
 from milepost.codec import SseDecoder
-from tests.support.alone import Alone
+from tests.support.alone import PAGE, Alone
 from tests.support.jobs import PlayedJob
 from tests.support.sse import open_stream
 from tests.support.wait import DEADLINE_SECONDS, eventually
-
-PAGE = "https://app.example.org"
-SETTINGS = {
-    "MILEPOST_PING_SECONDS": "1",
-    "MILEPOST_HISTORY_LIMIT_EVENTS": "100",
-    "MILEPOST_CORS_ORIGINS": PAGE,
-}
 
 
 def cursors(body: bytes) -> list[str]:
@@ -147,7 +141,7 @@ async def test_a_page_of_another_origin_can_read_every_answer(lone: Alone) -> No
 
 def test_nothing_between_server_and_route_gathers_a_body() -> None:
     """Starlette's `BaseHTTPMiddleware` runs a route in a task of its own and hands its body on through a queue."""
-    stack = create_app(ApiSettings(cors_origins=(PAGE,))).build_middleware_stack()
+    stack: Any = create_app(ApiSettings(cors_origins=(PAGE,))).build_middleware_stack()
     found = []
     while stack is not None:
         found.append(type(stack))

@@ -43,7 +43,9 @@ SHARED = {"list_tasks", "list_queues", "list_workers"}
 """What is about the installation, see "Tenants" in operations.md."""
 
 OF_A_JOB = sorted(NAMES_A_JOB - CHOOSES_ID)
-OF_ALL_JOBS = sorted(OPERATIONS.keys() - NAMES_A_JOB - SUBMITS - SHARED)
+ENDLESS = {"stream_many"}
+"""The list of all jobs, live: an answer without an end (tests/integration/test_many_tenants.py)."""
+OF_ALL_JOBS = sorted(OPERATIONS.keys() - NAMES_A_JOB - SUBMITS - SHARED - ENDLESS)
 WIDEST = {"all": "true", "limit": "100"}
 """No filter: for what asks for one by mistake."""
 

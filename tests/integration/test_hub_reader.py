@@ -231,8 +231,8 @@ async def test_a_subscription_is_kept_when_nothing_can_be_published(
             known = (await redis.info("stats"))["rejected_connections"]
 
             async def is_refused() -> bool:
-                refused = int((await redis.info("stats"))["rejected_connections"])
-                return refused > known + 5
+                refused: int = (await redis.info("stats"))["rejected_connections"]
+                return bool(refused > known + 5)
 
             await eventually(is_refused, "it has tried to publish")
             certain = ears.certain

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
-from milepost_api.records import JobFilter
+from milepost_api.records import JobFilter, JobRecord
 from redis.asyncio import Redis
 
 from milepost.ids import new_job_id
-from milepost.log import JobLog
+from milepost.log import JOBS_CHANNEL, JobLog
+from milepost.times import utc_now
 from tests.support.api import Api, Hand, announce, serving, settings
 from tests.support.jobs import PlayedJob
-from tests.support.many import assert_exact, opened, read, read_on
+from tests.support.many import assert_exact, nothing_is_left, opened, read, read_on
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 
@@ -70,21 +73,17 @@ async def test_named_jobs_are_followed_to_their_ends(api: Api, joblog: JobLog) -
 async def test_an_event_is_the_one_of_the_jobs_own_stream_under_another_id(api: Api, joblog: JobLog) -> None:
     """Only the end has another name. Ids are short and of letters that cost no preflight."""
     job = await PlayedJob.running(joblog)
-    own = f"/v1/jobs/{job.id}/status/stream"
     async with opened(api.http.base_url, jobs=[job.id]) as stream:
         told = await read_on(stream, until="snapshot")
-        lines = asyncio.create_task(api.http.get(own, headers={"Accept": "application/x-ndjson"}))
-        await eventually(lambda: api.services.hub.streams == 2, "both streams are open")
         await job.progress(1)
         await job.end()
         await read_on(stream, told)
-    alone = (await lines).text.splitlines()
-    together = [
-        line for line in (frame for frame in stream.body.decode().split("\n")) if line[:6] == "data: "
-    ]
-    assert together[1 + alone.index(alone[0])][6:] != ""
-    assert together[2][6:] == alone[1]
-    assert together[3][6:] == alone[2].replace('{"type":"end",', '{"type":"job_end",')
+    headers = {"Accept": "application/x-ndjson", "Last-Event-ID": told.of(job.id)[0]["cursor"]}
+    own = await api.http.get(f"/v1/jobs/{job.id}/status/stream", headers=headers)
+    progress, end = own.text.splitlines()
+    together = [line[6:] for line in stream.body.decode().split("\n") if line.startswith("data: ")]
+    assert together[2] == progress
+    assert together[3] == end.replace('{"type":"end",', '{"type":"job_end",')
     ids = [one for one in told.ids if one]
     assert all(re.fullmatch(r"[0-9a-z-]{1,64}", one) for one in ids)
     assert [one.rpartition("-")[2] for one in ids] == [str(n + 1) for n in range(len(ids))]
@@ -120,7 +119,7 @@ async def test_what_cannot_be_asked_is_refused(api: Api) -> None:
     """Too many jobs, names together with a filter, a kind of answer that is not there: each says what is wrong."""
     too_many = [("job", new_job_id()) for _ in range(501)]
     for query in (too_many, [("job", "a"), ("tag", "x")], [("job", "a"), ("batch", "x")], [("tag", "")]):
-        answer = await api.http.get("/v1/status/stream", params=query)
+        answer = await api.http.get(f"/v1/status/stream?{urlencode(query)}")
         assert (answer.status_code, answer.json()["type"]) == (422, "urn:milepost:problem:invalid-request")
         assert answer.json()["errors"][0]["path"] in ("job", "tag")
     answer = await api.http.get("/v1/status/stream", headers={"Accept": "text/html"})
@@ -135,13 +134,13 @@ async def test_five_hundred_jobs_on_one_connection(api: Api, joblog: JobLog, red
         for _ in range(10)
         for job in await asyncio.gather(*(PlayedJob.running(joblog) for _ in range(50)))
     ]
-    tasks_before = len(asyncio.all_tasks())
+    tasks_before, connections_before = len(asyncio.all_tasks()), len(await redis.client_list())
     async with opened(base, jobs=[job.id for job in jobs]) as stream:
         told = await read_on(stream, until="selection")
         while told.counts()["snapshot"] < 500:
             await read_on(stream, told, until="snapshot")
         assert len(asyncio.all_tasks()) < tasks_before + 20
-        assert len(await redis.client_list()) < 40
+        assert len(await redis.client_list()) < connections_before + 20
         for job in jobs:
             await job.progress(1)
             await job.end()
@@ -149,14 +148,6 @@ async def test_five_hundred_jobs_on_one_connection(api: Api, joblog: JobLog, red
     assert told.events[-1]["by_status"] == {"succeeded": 500}
     assert_exact(told, {job.id: 4 for job in jobs})
     await nothing_is_left(api, redis)
-
-
-async def nothing_is_left(api: Api, redis: Redis) -> None:
-    async def quiet() -> bool:
-        channels = [name for name in await redis.pubsub_channels("mp:*") if name != b"mp:hub"]
-        return not channels and not api.services.many.streams and not api.services.hub.streams
-
-    await eventually(quiet, "no channel and no stream is left")
 
 
 # --- filters ---------------------------------------------------------------------------------------
@@ -208,6 +199,79 @@ async def test_a_tag_and_a_batch_must_both_hold(api: Api) -> None:
         await read_on(stream, told)
     assert {event["job_id"] for event in told.events if "seq" in event} == {wanted, later}
     assert told.is_over
+
+
+async def test_a_job_whose_announcement_was_lost_is_found_by_looking(api: Api) -> None:
+    """Pub/sub may lose any message; the records do not."""
+    hand = Hand(api.services.log)
+    first = (await api.submit(batch_id="b1"))["id"]
+    async with opened(api.http.base_url, batch="b1") as stream:
+        told = await read_on(stream, until="snapshot")
+        api.services.hub.unlisten(JOBS_CHANNEL)
+        unheard = (await api.submit(batch_id="b1"))["id"]
+        await read_on(stream, told, until="snapshot")
+        assert told.events[-1]["job_id"] == unheard
+        for job_id in (first, unheard):
+            await hand.run(job_id)
+        await read_on(stream, told)
+    assert told.events[-1]["by_status"] == {"succeeded": 2}
+
+
+async def test_the_end_waits_for_a_look_that_finds_nothing_more(api: Api) -> None:
+    """Also for a job that was submitted this moment and of which nobody has heard."""
+    hand = Hand(api.services.log)
+    first = (await api.submit(batch_id="b1"))["id"]
+    async with opened(api.http.base_url, batch="b1") as stream:
+        told = await read_on(stream, until="snapshot")
+        api.services.hub.unlisten(JOBS_CHANNEL)
+        unheard = (await api.submit(batch_id="b1"))["id"]
+        await hand.run(first)  # all that the stream knows of
+        await read_on(stream, told, until="job_end")
+        await read_on(stream, told, until="snapshot")
+        await hand.run(unheard)
+        await read_on(stream, told)
+    assert told.events[-1]["by_status"] == {"succeeded": 2}
+
+
+async def test_a_tag_of_more_jobs_than_are_shown_says_so(api: Api) -> None:
+    """Those that are not done come first; what has ended and found no place never comes, not even later."""
+    store = api.services.store
+    for n in range(510):
+        at = utc_now() - timedelta(seconds=1000 - n)
+        record = JobRecord(id=f"old-{n:03}", task="t", params="{}", created_at=at, tags=["many"], done=True)
+        record.status, record.epoch, record.version, record.finished_at = "succeeded", "e", 2, at
+        await store.insert(record)
+    living = (await api.submit(tags=["many"]))["id"]
+    async with opened(api.http.base_url, tag="many") as stream:
+        told = await read_on(stream, until="selection")
+        await api.submit(tags=["other"])
+        while told.counts()["job_end"] < 499:
+            await read_on(stream, told, until="job_end")
+        await Hand(api.services.log).run(living)
+        await read_on(stream, told)
+    assert (told.events[0]["jobs"], told.events[0]["truncated"]) == (500, True)
+    ended = {event["job_id"] for event in told.events if event["type"] == "job_end"}
+    assert ended == {living, *(f"old-{n:03}" for n in range(11, 510))}
+
+
+async def test_a_missed_job_is_told_when_the_reader_comes_back(api: Api) -> None:
+    """What joined while nobody read begins with a snapshot; what had ended is not repeated."""
+    hand = Hand(api.services.log)
+    done, going = [(await api.submit(batch_id="b1"))["id"] for _ in range(2)]
+    await hand.run(done)
+    async with opened(api.http.base_url, batch="b1") as stream:
+        told = await read_on(stream, until="job_end")
+        while told.counts()["snapshot"] < 2:
+            await read_on(stream, told, until="snapshot")
+    late = (await api.submit(batch_id="b1"))["id"]
+    await hand.run(late)
+    await hand.run(going)
+    await read(api.http.base_url, told, batch="b1")
+    assert told.types(done) == ["snapshot", "job_end"]
+    assert told.types(late) == ["snapshot", "job_end"]
+    assert told.types(going) == ["snapshot", "status", "job_end"]
+    assert told.events[-1]["by_status"] == {"succeeded": 3}
+    assert not told.counts()["gap"]
 
 
 # --- the list of all jobs ----------------------------------------------------------------------------

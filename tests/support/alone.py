@@ -26,6 +26,14 @@ WRITERS: Mapping[str, Mapping[str, str]] = {
 }
 """The ways in which streams are written, each with the settings that choose it: every test of them runs over all."""
 
+PAGE = "https://app.example.org"
+LONE_SETTINGS = {
+    "MILEPOST_PING_SECONDS": "1",
+    "MILEPOST_STALLED_READER_SECONDS": "2",
+    "MILEPOST_REDIS_ANSWER_SECONDS": "60",
+    "MILEPOST_CORS_ORIGINS": PAGE,
+}
+
 
 @dataclass(frozen=True)
 class Alone:

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from redis.asyncio import Redis
+
+from tests.support.api import Api
+from tests.support.schemas import check_event
 from tests.support.sse import RawStream, open_stream
-from tests.support.wait import DEADLINE_SECONDS
+from tests.support.wait import DEADLINE_SECONDS, eventually
 
 Query = Sequence[tuple[str, str]]
 
@@ -55,6 +59,7 @@ async def read_on(stream: RawStream, told: Told | None = None, *, until: str = "
     async for frame in stream.frames():
         event = json.loads(frame.data)
         assert event["type"] == frame.event
+        check_event(event)
         told.take(event, frame.id if frame.id != told.last_id else "")
         if event["type"] == until:
             return told
@@ -84,7 +89,7 @@ async def read(base: object, told: Told | None = None, **query: Any) -> Told:
 
 
 def assert_exact(told: Told, last: Mapping[str, int]) -> None:
-    """Each job: one snapshot, then every later event once and in order, up to the one job_end, which has that number."""
+    """Each job: one snapshot, then every later event once and in order, up to its job_end, which has that number."""
     seqs: dict[str, list[int]] = defaultdict(list)
     for event in told.events:
         if "seq" in event:
@@ -94,3 +99,14 @@ def assert_exact(told: Told, last: Mapping[str, int]) -> None:
         assert told.types(job_id).count("snapshot") == 1, told.types(job_id)
         assert told.types(job_id).count("job_end") == 1
         assert seqs[job_id] == list(range(seqs[job_id][0], end + 1)), job_id
+
+
+async def nothing_is_left(api: Api, redis: Redis) -> None:
+    """Wait until no stream is open, and no channel is listened to but the process's own."""
+
+    async def quiet() -> bool:
+        channels = [name for name in await redis.pubsub_channels("mp:*") if not name.startswith(b"mp:hub")]
+        open_streams = api.services.many.streams, api.services.hub.streams, api.services.hub.seats.taken
+        return not channels and not any(open_streams)
+
+    await eventually(quiet, "no channel and no stream is left")

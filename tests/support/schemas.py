@@ -9,7 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 
 from contract.files import SCHEMAS
-from milepost.events import EVENT_TYPES
+from milepost.events import EVENT_TYPES, Ended
 
 
 @cache
@@ -22,5 +22,7 @@ def validator(name: str) -> Draft202012Validator:
 
 def check_event(event: dict[str, Any]) -> None:
     """Raise `jsonschema.ValidationError` if an event of a known type does not fit its schema."""
-    if event["type"] in EVENT_TYPES:
+    if event["type"] == Ended.type and "job_id" not in event:
+        validator("event-end-of-all").validate(event)
+    elif event["type"] in EVENT_TYPES:
         validator(f"event-{event['type']}").validate(event)

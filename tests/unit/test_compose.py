@@ -139,7 +139,8 @@ LEFT_OUT = {
     "api": {
         "MILEPOST_DATA_DIR",
         "MILEPOST_API_KEYS_FILE",
-    },  # records are in PostgreSQL, keys in the environment
+        "MILEPOST_TOKEN_SECRET_FILE",
+    },  # records are in PostgreSQL, keys and secrets in the environment
     "worker": set(),
 }
 

@@ -14,7 +14,9 @@ from milepost.events import (
     DURABLE,
     EVENT_TYPES,
     LIFECYCLE,
+    AllEnded,
     AnyEvent,
+    Ended,
     Event,
     Gap,
     Ping,
@@ -78,9 +80,11 @@ def test_no_event_has_a_name_that_eventsource_owns() -> None:
 def test_the_event_types_are_the_documented_ones() -> None:
     """Clients switch on these names; they are never renamed."""
     assert {cls.type for cls in DURABLE} == {
-        "snapshot", "status", "progress", "log", "output", "stalled", "end",
+        "snapshot", "status", "progress", "log", "output", "stalled", "end", "job_end",
     }  # fmt: skip
-    assert {cls.type for cls in CONTROL} == {"waiting", "ping", "gap", "reconnect"}
+    assert {cls.type for cls in CONTROL} == {
+        "waiting", "ping", "gap", "reconnect", "selection", "job_missing",
+    }  # fmt: skip
     assert {"status", "end"} == LIFECYCLE
 
 
@@ -90,3 +94,14 @@ def test_every_durable_event_says_its_type_first_and_its_place(event: Event) -> 
     wire = to_wire(event)
     assert next(iter(wire)) == "type"
     assert {f.name for f in fields(Event)} <= set(wire)
+
+
+def test_the_end_of_all_jobs_is_told_from_that_of_one() -> None:
+    """They have one name, which is what an EventSource listens for; only that of one says which job."""
+    end = AllEnded(at=AT, jobs=2, by_status={"succeeded": 1, "missing": 1})
+    assert from_wire(to_wire(end)) == end
+    assert to_wire(end)["type"] == Ended.type
+    one = from_wire(
+        {"type": "end", "job_id": JOB_ID, "seq": 1, "cursor": "a-1", "at": AT, "status": "failed"}
+    )
+    assert type(one) is Ended

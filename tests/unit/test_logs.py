@@ -59,8 +59,13 @@ structlog.get_logger().warning("heard again")
 def test_a_pipe_that_nobody_reads_does_not_stop_who_logs(unbuffered: str) -> None:
     """An event loop would stand still with all its streams. What was lost is told to who reads in the end."""
     environment = python_environment({}) | {"PYTHONUNBUFFERED": unbuffered}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", TALKATIVE], env=environment, **pipes) as talker:
+    with subprocess.Popen(
+        [sys.executable, "-c", TALKATIVE],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as talker:
         assert talker.stdin
         assert talker.stdout
         assert talker.stderr

@@ -50,22 +50,13 @@ class Multiplexer:
         Raises `AlreadyEnded` when it has the end of the whole, `StoreUnavailable` when Redis or the records are away,
         `Crowded` when this process has as many streams as it may.
         """
-        seat = self._hub.seats.take()
-        try:
-            stream = await self._open(wanted)
-        except BaseException:
-            seat.leave()
-            raise
-        stream.seat = seat
-        return stream
-
-    async def _open(self, wanted: Wanted) -> ManyStream:
         goes_on, lost = await self._where_it_was(wanted)
         ledger = Ledger(self.keeper.name(), wanted.tenant, wanted.of, goes_on)
         for job_id, cursor in (wanted.named or {}).items():
             if job_id not in ledger.open and job_id not in ledger.done:
                 ledger.add(job_id, NEW if lost else cursor)
-        stream = ManyStream(self._doors, wanted, ledger, self._selection(wanted), self._closed)
+        seat = self._hub.seats.take()
+        stream = ManyStream(self._doors, wanted, ledger, self._selection(wanted), seat, self._closed)
         self._streams.add(stream)
         self.keeper.begin(ledger)
         try:

@@ -16,7 +16,7 @@ from milepost.ids import is_job_id
 from milepost.log.bookmarks import NEW
 from milepost.log.peek import Peek, peek
 from milepost.redis import UNREACHABLE
-from milepost_api.hub import PART, AlreadyEnded, Hub, Recalled, Subscription, Wishes, subscribe
+from milepost_api.hub import PART, AlreadyEnded, Hub, Recalled, Subscription, subscribe
 from milepost_api.hub.subscription import from_record
 from milepost_api.lookup import redis_answers
 from milepost_api.many.ledger import MISSING
@@ -158,4 +158,4 @@ class Opening:
 
 def _told(hub: Hub, recalled: Recalled) -> Subscription:
     first = from_record(hub, recalled)
-    return Subscription(hub, None, first, first[-1].seq, Wishes())
+    return Subscription(hub, None, first, first[-1].seq, PART)

@@ -15,8 +15,9 @@ import structlog
 from milepost import times
 from milepost.events import AllEnded, Ended, JobMissing, Reconnect
 from milepost.events import Selection as SelectionEvent
-from milepost_api.hub import DEGRADED, LIVE, Frame, Hub, Seat, Subscription, reconnect
-from milepost_api.hub.frames import conflate, control
+from milepost_api.hub import Frame, Hub, Subscription, reconnect
+from milepost_api.hub.frames import COMMENT, DEGRADED, LIVE, conflate, control
+from milepost_api.hub.seats import Seat
 from milepost_api.hub.subscription import RETRY_MS, ROTATION_RETRY_MS
 from milepost_api.many.frames import cursor_of, of_many, with_id
 from milepost_api.many.ledger import MISSING, Ledger
@@ -46,15 +47,13 @@ class ManyStream:
         wanted: Wanted,
         ledger: Ledger,
         selection: Selection | None,
+        seat: Seat,
         ended: Callable[[ManyStream], None],
     ) -> None:
         self.wanted, self.ledger, self.selection = wanted, ledger, selection
         self.finished = self.closed = False
         self._hub: Hub = doors.hub
-        self.seat: Seat | None = None
-        self._rotates_at = doors.hub.rotation()
-        self._told_degraded = False
-        self._ended = ended
+        self._seat, self._ended = seat, ended
         self._opening = Opening(doors, wanted.tenant, self)
         self._first: list[Frame] = []
         self._members: dict[str, Member] = {}
@@ -67,7 +66,9 @@ class ManyStream:
         self._due = 0.0
         self._left_out_done = self._left_out_open = False
         self._told_truncated: bool | None = None
-        self._leaving: str | None = None
+        self._failed = ""
+        self._leaves_at = min(self._hub.rotation(), wanted.until)
+        self._told_degraded = False
         self._last_look: asyncio.Future[Found] | None = None
 
     # The contract of a source.
@@ -81,8 +82,7 @@ class ManyStream:
             if frames := await self._look(clock()):
                 return frames
             now = clock()
-            moments = (self._due if self._ready else 0.0, self._rotates_at, self.wanted.until)
-            until = min([deadline, *(at for at in moments if at > now)])
+            until = min(deadline, self._leaves_at, self._due if self._ready and now < self._due else deadline)
             try:
                 async with asyncio.timeout_at(until):
                     await self._news.wait()
@@ -101,8 +101,7 @@ class ManyStream:
         self._members.clear()
         self._ready.clear()
         self._urgent.clear()
-        if self.seat is not None:
-            self.seat.leave()
+        self._seat.leave()
         self._ended(self)
 
     # What begins and changes the selection.
@@ -115,9 +114,9 @@ class ManyStream:
 
     def found(self, found: Found) -> None:
         """Take what a look has found; of those that have ended what the first look had no place for never comes."""
-        if found.left_out is not None and not self.ledger.knows(found.left_out[0]):
-            key = found.left_out[1]
-            if key > self.ledger.floor:
+        if found.left_out is not None:
+            job_id, key = found.left_out
+            if key > self.ledger.floor and not self.ledger.knows(job_id):
                 self.ledger.floor, self._left_out_done = key, True
         self._left_out_open = found.more_open
         fresh = [job_id for job_id, key in found.done if key > self.ledger.floor]
@@ -171,7 +170,7 @@ class ManyStream:
             subscription.close()
             return
         member = self._members[job_id] = Member(job_id, subscription, self._has_news)
-        self._has_news(member, urgent=False)
+        self._has_news(member, urgent=True)  # what it has to say first is for nobody's interval to hold back
 
     def is_over(self, job_id: str, status: str) -> None:
         self.ledger.count(job_id, status)
@@ -182,7 +181,7 @@ class ManyStream:
         self._news.set()
 
     def failed(self) -> None:
-        self._leaving = "unavailable"
+        self._failed = "unavailable"
         self._news.set()
 
     def _has_news(self, member: Member, urgent: bool) -> None:
@@ -195,33 +194,28 @@ class ManyStream:
     # What to say next.
 
     async def _look(self, now: float) -> list[Frame]:
-        leaving = self._leaves(now)
+        leaving = self._leaving(now)
         frames, self._first = self._first, []
         frames += self._told_missing()
         frames += await self._gathered(now, everything=bool(leaving))
         if self._truncated != self._told_truncated:
             frames.append(self._selection())
-        if reason := (leaving or self._leaving):
+        if reason := leaving or self._failed:
             return [*frames, self._goodbye(reason)]
+        if self._told_degraded != self._hub.health.degraded:
+            self._told_degraded = self._hub.health.degraded
+            frames.append(DEGRADED if self._told_degraded else LIVE)
         if not self.ledger.open and not self._missing and not self.wanted.is_live:
             frames += self._end()
-        return frames if self.finished else [*frames, *self._health()]
+        return frames
 
-    def _health(self) -> list[Frame]:
-        """What is said once when events begin to lag, and once when they do not any more."""
-        degraded = self._hub.health.degraded
-        if degraded == self._told_degraded:
-            return []
-        self._told_degraded = degraded
-        return [DEGRADED if degraded else LIVE]
-
-    def _leaves(self, now: float) -> str:
+    def _leaving(self, now: float) -> str:
         """Why the reader is to come back to another connection, if it is."""
         if self._hub.draining.is_set():
             return "shutdown"
         if now >= self.wanted.until:
             return "token"
-        return "rotation" if now >= self._rotates_at else ""
+        return "rotation" if now >= self._leaves_at else ""
 
     async def _gathered(self, now: float, *, everything: bool) -> list[Frame]:
         """Return what the jobs have to say that have news, as much of it as one message holds."""
@@ -257,6 +251,8 @@ class ManyStream:
         return told
 
     def _told(self, job_id: str, frame: Frame) -> list[Frame]:
+        if frame.kind == COMMENT:
+            return []  # how the process hears is said once, and not by each job
         if frame.kind == Reconnect.type:
             return self._interrupted(job_id, str(json.loads(frame.data)["reason"]))
         cursor = cursor_of(frame)
@@ -275,7 +271,7 @@ class ManyStream:
         if reason == "deleted":
             self._missing[job_id] = reason
             return self._told_missing()
-        self._leaving = reason
+        self._failed = reason
         return []
 
     def _told_missing(self) -> list[Frame]:

@@ -67,7 +67,7 @@ class Wanted:
     min_interval_seconds: float = 0.0
     last_event_id: str | None = None
     until: float = math.inf
-    """When, by the clock of the event loop, its reader may read no more: its token is over."""
+    """When, by the clock of the event loop, the reader may read no more: its token is over."""
     _hidden: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -14,13 +13,13 @@ from starlette.responses import Response
 from milepost.errors import StoreUnavailable
 from milepost.redis import UNREACHABLE
 from milepost_api.auth import reader_of
-from milepost_api.hub import AlreadyEnded, Crowded, reconnect
+from milepost_api.hub import AlreadyEnded, Crowded
 from milepost_api.many import LIVE_INTERVAL_MS, NAMED_MOST, Filter, Wanted
 from milepost_api.problems import Problem, describe
 from milepost_api.routes.listing import Word
-from milepost_api.routes.streams import crowded
+from milepost_api.routes.streams import come_back_later, full
 from milepost_api.services import ServicesDep, TenantDep
-from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, accepts
+from milepost_api.streaming import HEADERS, NDJSON, SSE, StreamResponse, accepts
 
 router = APIRouter(tags=["jobs"])
 
@@ -71,24 +70,25 @@ async def stream_many(
         raise _invalid("job", "Name jobs, or ask for a tag or a batch, not both.")
     live = named is None and tag is None and batch is None
     interval = min_interval_ms if min_interval_ms is not None else LIVE_INTERVAL_MS if live else 0
+    reader = reader_of(request.scope)
     wanted = Wanted(
         filter=Filter(tenant, tag, batch),
         named=named,
         kinds=None if events is None else frozenset(part.strip() for part in events.split(",")),
         min_interval_seconds=interval / 1000,
         last_event_id=last_event_id or query_last_event_id,
-        until=reader.until if (reader := reader_of(request.scope)) else math.inf,
+        until=reader.until if reader else math.inf,
     )
     try:
         stream = await services.many.open(wanted)
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
     except Crowded as error:
-        return crowded(error, ndjson=kind == NDJSON)
-    except (StoreUnavailable, *UNREACHABLE):
+        return full(error, ndjson=kind == NDJSON)
+    except (StoreUnavailable, *UNREACHABLE) as error:
         if kind == NDJSON:
-            raise
-        return _come_back_later()
+            raise StoreUnavailable(str(error)) from error
+        return come_back_later()
     return StreamResponse(
         stream,
         ndjson=kind == NDJSON,
@@ -116,9 +116,3 @@ def _invalid(name: str, why: str) -> RequestValidationError:
     return RequestValidationError(
         [{"type": "value_error", "loc": ("query", name), "msg": why, "input": None}]
     )
-
-
-def _come_back_later() -> Response:
-    """Answer while Redis is away: EventSource gives up for good on a 503, and comes back after this."""
-    wait = random.randint(*RETRY_MS)
-    return Response(reconnect("unavailable", wait).sse, media_type=SSE, headers=HEADERS)

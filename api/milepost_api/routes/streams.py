@@ -73,11 +73,11 @@ async def open_stream(
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
     except Crowded as error:
-        return crowded(error, ndjson=kind == NDJSON)
+        return full(error, ndjson=kind == NDJSON)
     except (StoreUnavailable, *UNREACHABLE) as error:
         if kind == NDJSON:
             raise StoreUnavailable(str(error)) from error
-        return _come_back_later()
+        return come_back_later()
     return StreamResponse(
         subscription,
         ndjson=kind == NDJSON,
@@ -88,13 +88,13 @@ async def open_stream(
     )
 
 
-def _come_back_later() -> Response:
+def come_back_later() -> Response:
     """Answer while Redis is away: EventSource gives up for good on a 503, and comes back after this."""
     wait = random.randint(*RETRY_MS)
     return Response(reconnect("unavailable", wait).sse, media_type=SSE, headers=HEADERS)
 
 
-def crowded(error: Crowded, *, ndjson: bool) -> Response:
+def full(error: Crowded, *, ndjson: bool) -> Response:
     """Answer where there is no room, and keep nothing of the connection: it, too, takes a file descriptor."""
     wait = random.randint(*CROWDED_SECONDS)
     headers = {**HEADERS, "Connection": "close"}

@@ -52,7 +52,7 @@ async def pass_through(scope: Scope, grant: Grant, find: FindJob) -> None:
 
 
 def _check_selection(query: QueryParams, grant: Grant) -> None:
-    jobs = [one.partition("@")[0] for one in query.getlist("job")]  # JOB, or JOB@CURSOR
+    jobs = [one.partition("@")[0] for one in query.getlist("job")]  # with or without a cursor
     if grant.jobs and jobs and not all(grant.allows_job(one) for one in jobs):
         raise JobNotFound  # whether there is such a job is not for this token to learn
     if not grant.allows_selection(jobs=jobs, tags=query.getlist("tag"), batches=query.getlist("batch")):
