@@ -61,5 +61,5 @@ def open_bench(scale: float = 1.0) -> Iterator[Bench]:
         options = ("--bind", "127.0.0.1", "--save", "", "--tcp-backlog", "4096", "--dir", directory)
         command = (program, "--port", str(port), *options)
         with run(*command, core=CLIENT_CORE) as redis:
-            wait_for_port(port)
+            wait_for_port(port, redis)
             yield Bench(f"redis://127.0.0.1:{port}/0", redis, Path(directory), scale)

@@ -52,8 +52,12 @@ def raise_file_limit() -> None:
 class Measured:
     """A process and its children: their CPU seconds and their kilobytes as the kernel counts them (Linux)."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.pid, self._process = pid, process
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
 
     def cpu_seconds(self) -> float:
         return sum(_cpu_seconds(pid) for pid in _family(self.pid))
@@ -96,7 +100,7 @@ def run(*command: str, core: int, env: Mapping[str, str] | None = None) -> Itera
                 start_new_session=True,
             )
         try:
-            yield Measured(process.pid)
+            yield Measured(process.pid, process)
         finally:
             early = process.poll()
             if early is not None:
@@ -140,14 +144,14 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def wait_for_port(port: int, seconds: float = 60) -> None:
-    """Return when something listens there."""
+def wait_for_port(port: int, process: Measured | None = None, seconds: float = 60) -> None:
+    """Return when something listens there; not if the process that should has ended."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port), 1):
                 return
         except OSError:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or (process and process.has_ended):
                 raise
             time.sleep(0.05)

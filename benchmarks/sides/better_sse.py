@@ -19,7 +19,7 @@ def _start(bench: Bench) -> Iterator[Server]:
     port = free_port()
     env = {"MILEPOST_REDIS_URL": bench.url, "MILEPOST_PORT": str(port), "NODE_ENV": "production"}
     with run(tool("MILEPOST_BENCH_NODE"), str(PROGRAM), core=SERVER_CORE, env=env) as process:
-        wait_for_port(port)
+        wait_for_port(port, process)
         yield Server(port, process, bench.url)
 
 

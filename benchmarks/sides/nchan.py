@@ -24,7 +24,7 @@ def _start(bench: Bench) -> Iterator[Server]:
     folder.chmod(0o755)  # started by root, nginx works as nobody
     nginx = (tool("MILEPOST_BENCH_NGINX"), "-p", str(folder), "-c", str(folder / "nginx.conf"))
     with run(*nginx, core=SERVER_CORE) as process:
-        wait_for_port(port)
+        wait_for_port(port, process)
         yield Server(port, process, f"http://127.0.0.1:{port}")
 
 

@@ -22,7 +22,7 @@ def _start(module: str) -> Callable[[Bench], AbstractContextManager[Server]]:
             "MILEPOST_LOG_LEVEL": "error",
         }
         with run(sys.executable, "-m", module, core=SERVER_CORE, env=env) as process:
-            wait_for_port(port)
+            wait_for_port(port, process)
             yield Server(port, process, bench.url)
 
     return start
