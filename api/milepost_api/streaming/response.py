@@ -35,8 +35,9 @@ logging.getLogger("sse_starlette.sse").setLevel(logging.INFO)  # at DEBUG it log
 
 def _raw(media_type: str) -> list[tuple[bytes, bytes]]:
     # No `Connection`: that is the server's business. HTTP/1.0 closes, HTTP/2 forbids it.
-    told = {"Content-Type": f"{media_type}; charset=utf-8", "X-Accel-Buffering": "no", **HEADERS}
+    told = {"Content-Type": media_type, "X-Accel-Buffering": "no", **HEADERS}
     if media_type == SSE:
+        told["Content-Type"] += "; charset=utf-8"
         # Caddy 2.6 (Debian 12 and 13) does not know no-transform: its `encode` would compress text/* and keep the first
         # events back until it has more. RFC 9110 §8.4 would rather not see it named; readers ignore it.
         told["Content-Encoding"] = "identity"
