@@ -6,16 +6,20 @@ import asyncio
 import gc
 from collections import Counter
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from milepost_api.hub.topic import Topic
 from milepost_api.protocol import Loan, StreamingProtocol
 from milepost_api.streaming.lanes import Lane
 from milepost_api.streaming.lent import LentStream
+from redis.asyncio import Redis
 
-from tests.support.api import Api, Hand
+from milepost.background import end
+from tests.support.api import Api, Hand, announce, serving, settings
+from tests.support.redis import RedisServer
 from tests.support.sse import RawStream, open_stream
-from tests.support.wait import eventually
+from tests.support.wait import DEADLINE_SECONDS, eventually
 
 OURS = (Lane, LentStream, Loan, StreamingProtocol)
 
@@ -78,6 +82,32 @@ async def test_one_that_asks_for_seldom_deliveries_rides_in_no_lane(api: Api, jo
     async with AsyncExitStack() as stack:
         await opened(stack, api, job_id, "?min_interval_ms=50")
         assert riding(api) == 0
+
+
+async def test_a_reader_who_hears_nothing_that_it_wants_is_pinged(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis
+) -> None:
+    """Events that it did not ask for are silence to it, and to whatever stands between."""
+    await announce(redis)
+    async with serving(settings(tmp_path, redis_server.url, ping_seconds=1)) as api, AsyncExitStack() as stack:
+        hand = Hand(api.services.log)
+        job = await api.submit()
+        await eventually(lambda: _known(api, job["id"]), "it has reached the log")
+        await hand.begin(job["id"])
+        choosy = await opened(stack, api, job["id"], "?events=status")
+        await eventually(lambda: riding(api) == 1, "it rides")
+
+        async def talk() -> None:
+            while True:
+                await hand.say("info", "not for it")
+                await asyncio.sleep(0.2)
+
+        talking = asyncio.create_task(talk())
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS / 4):
+                assert [event["type"] for event in await choosy.until("ping")] == ["ping"]
+        finally:
+            await end(talking)
 
 
 async def test_a_stream_leaves_nothing_to_the_garbage_collector(api: Api, job_id: str) -> None:

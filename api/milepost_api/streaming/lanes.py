@@ -161,7 +161,7 @@ class Lane:
         if not everybody:
             return
         if now - self._spoke_at >= self._lanes.ping_seconds:
-            self._write([ping(times.now())], everybody)
+            self._send([ping(times.now())], everybody)  # whichever kinds were asked for: it is about the connection
             self._spoke_at = now
         self._lanes.wheel.at(self._spoke_at + self._lanes.ping_seconds, self)
 
@@ -183,8 +183,8 @@ class Lane:
                 stream.subscription.told(place, ended)
         for stream in ahead:
             self._write([frame for frame in frames if frame.seq > stream.subscription.seq], (stream,))
-        self._write(frames, level)
-        self._spoke_at = asyncio.get_running_loop().time()
+        if self._write(frames, level):  # what nobody here asked for is silence
+            self._spoke_at = asyncio.get_running_loop().time()
         if ended:
             self._part_with(self._everybody())
 
@@ -201,12 +201,17 @@ class Lane:
             stream.subscription.told_degraded = degraded
         self._write([DEGRADED if degraded else LIVE], ignorant)
 
-    def _write(self, frames: list[Frame], streams: Collection[LentStream]) -> None:
-        chunk = encoded([frame for frame in frames if wanted(frame, self._kinds)], ndjson=self._ndjson)
+    def _write(self, frames: list[Frame], streams: Collection[LentStream]) -> bool:
+        """Send of these what was asked for. False if that is nothing."""
+        return self._send([frame for frame in frames if wanted(frame, self._kinds)], streams)
+
+    def _send(self, frames: list[Frame], streams: Collection[LentStream]) -> bool:
+        chunk = encoded(frames, ndjson=self._ndjson)
         if not chunk:
-            return
+            return False
         chunk = framed(chunk)
         self._part_with([stream for stream in streams if not stream.loan.write(chunk)])
+        return True
 
     def _part_with(self, streams: Collection[LentStream]) -> None:
         for stream in streams:
