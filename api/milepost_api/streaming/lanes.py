@@ -12,7 +12,10 @@ from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
+from time import perf_counter
 from typing import TYPE_CHECKING
+
+import structlog
 
 from milepost import times
 from milepost.background import end
@@ -24,6 +27,8 @@ from milepost_api.streaming.wheel import Wheel
 
 if TYPE_CHECKING:
     from milepost_api.streaming.lent import LentStream
+
+log = structlog.get_logger("milepost.stream")
 
 WINDOW_SECONDS = 0.02
 """After a write, what comes within so long is written together. The first event after quiet goes out at once."""
@@ -63,7 +68,9 @@ class Lanes:
         """`lane` has something to write: at once, or after its rest."""
         if lane.rests_until > self._loop.time():
             heappush(self._resting, (lane.rests_until, next(self._numbers), lane))
-            if self._timer is None:
+            if self._resting[0][2] is lane:  # nobody is to wait for one that rests longer
+                if self._timer is not None:
+                    self._timer.cancel()
                 self._timer = self._loop.call_at(lane.rests_until, self._rested)
             return
         self._ready.append(lane)
@@ -89,10 +96,14 @@ class Lanes:
         self._soon = None
         ready, self._ready = self._ready, deque()
         for lane in ready:
-            began = self._loop.time()
-            lane.write()
-            ended = self._loop.time()
-            lane.rests_until = max(began + WINDOW_SECONDS, ended + REST_SHARE * (ended - began))
+            began, clock = self._loop.time(), perf_counter()  # the clock of uvloop stands still meanwhile
+            try:
+                lane.write()
+            except Exception:  # of this one; the others have something to say, too
+                log.exception("lane.bug")
+                lane.give_up()
+            took = perf_counter() - clock
+            lane.rests_until = began + max(WINDOW_SECONDS, took * (1 + REST_SHARE))
 
     def _rested(self) -> None:
         now = self._loop.time()
@@ -154,6 +165,11 @@ class Lane:
             self._write_standing(topic.standing)
         if self._told_degraded != self._lanes.hub.health.degraded:
             self._write_health(self._lanes.hub.health.degraded)
+
+    def give_up(self) -> None:
+        """Nobody knows any more who has been written what: they come back, and say it themselves."""
+        for stream in self._everybody():
+            stream.loan.abort()
 
     def turned(self, now: float) -> None:
         """Say that the connection lives, after silence."""
