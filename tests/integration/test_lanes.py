@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from milepost_api.hub.topic import Topic
+from milepost_api.listening import SEND_BUFFER_BYTES
 from milepost_api.protocol import Loan, StreamingProtocol
 from milepost_api.streaming.lanes import Lane
 from milepost_api.streaming.lent import LentStream
@@ -108,6 +110,63 @@ async def test_a_reader_who_hears_nothing_that_it_wants_is_pinged(
                 assert [event["type"] for event in await choosy.until("ping")] == ["ping"]
         finally:
             await end(talking)
+
+
+async def test_a_reader_that_is_slow_but_reads_is_not_cut(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis
+) -> None:
+    """A large event over a thin line takes longer than a reader may read nothing."""
+    await announce(redis)
+    size, at_once, wait = 600_000, 40_000, 0.25
+    limits = {"stalled_reader_seconds": 1}
+    assert (size - 2 * 2 * SEND_BUFFER_BYTES) / at_once * wait > 1, "it takes longer"
+    async with serving(settings(tmp_path, redis_server.url, **limits)) as api:
+        hand, loop = Hand(api.services.log), asyncio.get_running_loop()
+        job = await api.submit()
+        await eventually(lambda: _known(api, job["id"]), "it has reached the log")
+        await hand.begin(job["id"])
+        with socket.socket() as thin:
+            thin.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            thin.setblocking(False)
+            await loop.sock_connect(thin, ("127.0.0.1", api.server.config.port))
+            request = f"GET /v1/jobs/{job['id']}/status/stream HTTP/1.1\r\nHost: milepost\r\n\r\n"
+            await loop.sock_sendall(thin, request.encode())
+            await eventually(lambda: riding(api) == 1, "it rides")
+            await hand.say("info", "x" * size)
+            await hand.succeed()
+            body, rested = b"", 0
+            while not body.endswith(b"0\r\n\r\n"):
+                piece = await loop.sock_recv(thin, at_once)
+                assert piece, f"cut after {len(body)} bytes"
+                body += piece
+                if len(body) - rested >= at_once:
+                    rested = len(body)
+                    await asyncio.sleep(wait)  # the thin line itself
+    assert body.count(b"x") >= size
+    assert b"event: end" in body
+
+
+async def test_who_has_not_read_the_last_answer_is_cut_before_its_stream_begins(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis
+) -> None:
+    """A stream asked for behind a large answer that nobody reads would keep its seat for ever."""
+    await announce(redis)
+    async with serving(settings(tmp_path, redis_server.url, stalled_reader_seconds=0.3)) as api:
+        hand, loop, seats = Hand(api.services.log), asyncio.get_running_loop(), api.services.hub.seats
+        job = await api.submit()
+        await eventually(lambda: _known(api, job["id"]), "it has reached the log")
+        await hand.begin(job["id"])
+        await hand.say("info", "x" * 1_000_000)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            deaf.setblocking(False)
+            await loop.sock_connect(deaf, ("127.0.0.1", api.server.config.port))
+            for what in ("events", "status/stream"):
+                request = f"GET /v1/jobs/{job['id']}/{what} HTTP/1.1\r\nHost: milepost\r\n\r\n"
+                await loop.sock_sendall(deaf, request.encode())
+            await eventually(lambda: seats.taken == 1, "the stream is about to begin")
+            await eventually(lambda: seats.taken == 0, "it is cut", deadline=10)
+            await eventually(lambda: len(api.server.server_state.connections) <= 1, "so is its connection")
 
 
 async def test_a_stream_leaves_nothing_to_the_garbage_collector(api: Api, job_id: str) -> None:
