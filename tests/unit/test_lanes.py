@@ -24,9 +24,10 @@ class Noted(Lane):
     def __init__(self, act: Callable[[], None] = lambda: None, rests_until: float = 0.0) -> None:
         self._act, self.rests_until, self.written, self.given_up = act, rests_until, asyncio.Event(), False
 
-    def write(self) -> None:
+    def write(self) -> int:
         self.written.set()
         self._act()
+        return 1
 
     def give_up(self) -> None:
         self.given_up = True

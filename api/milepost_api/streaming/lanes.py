@@ -33,6 +33,9 @@ log = structlog.get_logger("milepost.stream")
 WINDOW_SECONDS = 0.02
 """After a write, what comes within so long is written together. The first event after quiet goes out at once."""
 
+CROWDED_FRAMES, CROWDED_SECONDS = 16, 0.04
+"""The same after a write of so many events: no eye can follow 800 a second, and half as many writes cost half as much."""
+
 REST_SHARE = 0.5
 """A write that took long is followed by a rest of at least this part of it: the rest of the process wants to live."""
 
@@ -97,13 +100,15 @@ class Lanes:
         ready, self._ready = self._ready, deque()
         for lane in ready:
             began, clock = self._loop.time(), perf_counter()  # the clock of uvloop stands still meanwhile
+            written = 0
             try:
-                lane.write()
+                written = lane.write()
             except Exception:  # of this one; the others have something to say, too
                 log.exception("lane.bug")
                 lane.give_up()
+            window = CROWDED_SECONDS if written >= CROWDED_FRAMES else WINDOW_SECONDS
             took = perf_counter() - clock
-            lane.rests_until = began + max(WINDOW_SECONDS, took * (1 + REST_SHARE))
+            lane.rests_until = began + max(window, took * (1 + REST_SHARE))
 
     def _rested(self) -> None:
         now = self._loop.time()
@@ -148,8 +153,8 @@ class Lane:
             self._pending = True
             self._lanes.pending(self)
 
-    def write(self) -> None:
-        """Write what is new to everybody."""
+    def write(self) -> int:
+        """Write what is new to everybody. Returns how many events that were."""
         self._pending = False
         topic = self._topic
         same = (
@@ -158,13 +163,14 @@ class Lane:
         frames = topic.after(self._seq) if same else None
         if frames is None:  # each has its own gap, or its own goodbye, to be told
             self._part_with(self._everybody())
-            return
+            return 0
         if frames:
             self._write_events(frames)
         if topic.standing is not None and not topic.done:
             self._write_standing(topic.standing)
         if self._told_degraded != self._lanes.hub.health.degraded:
             self._write_health(self._lanes.hub.health.degraded)
+        return len(frames)
 
     def give_up(self) -> None:
         """Nobody knows any more who has been written what: they come back, and say it themselves."""
