@@ -1,9 +1,11 @@
 """The hub: one Redis subscription per process, any number of streams; each event encoded once (DESIGN §4)."""
 
 from milepost_api.hub.frames import COMMENT, DEGRADED, LIVE, Frame, ping, place_of, reconnect
-from milepost_api.hub.hub import Hub, Memory, Recalled, Times, open_hub
+from milepost_api.hub.hub import Hub, open_hub
+from milepost_api.hub.memory import Memory, Recalled
 from milepost_api.hub.seats import Crowded, Seat
 from milepost_api.hub.subscription import PART, AlreadyEnded, Subscription, Wishes, subscribe, wanted
+from milepost_api.hub.times import Times
 
 __all__ = [
     "COMMENT",

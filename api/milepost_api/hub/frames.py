@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +61,19 @@ def durable(cursor: Cursor, kind: str, data: bytes) -> Frame:
 def snapshot(cursor: Cursor, data: dict[str, Any], job: Job) -> Frame:
     """Frame a snapshot of `job`; `cursor` is of the last event that it includes (or the one before the end)."""
     return replace(durable(cursor, Snapshot.type, dumps(data).encode()), place=place_of(job))
+
+
+def snapshot_of(job: Job, cursor: Cursor, at: str, present: Callable[[Job], dict[str, Any]]) -> Frame:
+    """Frame a job as a snapshot that stands at `cursor`."""
+    data = {
+        "type": "snapshot",
+        "job_id": job.id,
+        "seq": cursor.seq,
+        "cursor": str(cursor),
+        "at": at,
+        "job": present(job),
+    }
+    return snapshot(cursor, data, job)
 
 
 def ended(cursor: Cursor, event: Event) -> Frame:

@@ -7,8 +7,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -21,60 +20,19 @@ from milepost.job import Job
 from milepost.log import JobLog, View, live_channel
 from milepost.redis import UNREACHABLE
 from milepost.upkeep import kept_running
-from milepost_api.hub.frames import Frame, snapshot
+from milepost_api.hub.frames import Frame, snapshot_of
 from milepost_api.hub.health import Health
 from milepost_api.hub.line import Explain, Line, nothing_known
-from milepost_api.hub.reader import DEADLINE_SECONDS, PROBE_SECONDS, Reader
+from milepost_api.hub.memory import Memory
+from milepost_api.hub.reader import Reader
 from milepost_api.hub.reads import Reads
 from milepost_api.hub.reconcile import Reconciler
 from milepost_api.hub.seats import Seats
+from milepost_api.hub.times import DEFAULT_TIMES, Times
 from milepost_api.hub.topic import Beginning, Topic
 
 log = structlog.get_logger("milepost.hub")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """How long the hub waits for what, in seconds."""
-
-    reconcile: float = 2.0
-    """A lost last message has no successor to betray it, so jobs that were silent for so long are compared with the
-    history: it is found after at most twice as long."""
-    line: float = 1.5
-    """How often readers of waiting jobs are told where these stand. A reader hears within 10 s that nobody is there
-    any more: after the 6 s in which a dead worker still counts as announced, what the roster remembers, and this."""
-    linger: float = 20.0
-    """A topic without readers stays for so long: a page that reloads finds it warm."""
-    answer: float = 3.0
-    """A stream that opens waits so long for Redis; then its reader is asked to come back."""
-    probe: float = PROBE_SECONDS
-    """How often the hub publishes something to itself, to know that it hears. It says nothing about `degraded` until
-    `probe` and `late` have passed: a connection that is replaced at once costs no reader anything."""
-    late: float = DEADLINE_SECONDS
-    """A connection on which it has not come back after so long, and nothing else has come, is replaced."""
-    share: float = 1.0
-    """A snapshot is given to all who come within so long, unless the job has moved: a storm costs one read."""
-    rotate: float = 0.0
-    """A stream is asked to come back after half of this to all of it, each at its own moment; 0: never."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """A job as SQL remembers it, when Redis does not have it (any more, or yet)."""
-
-    job: Job
-    cursor: Cursor
-
-
-class Memory(Protocol):
-    """What the hub asks when Redis does not know a job."""
-
-    async def recall(self, job_id: str, tenant: str | None = None) -> Recalled | None:
-        """Return the job's record; None when there is none, or none of `tenant`.
-
-        May bring an unfinished job (back) to Redis.
-        """
 
 
 class Hub:
@@ -384,22 +342,6 @@ class Hub:
 
 def _key(job_id: str) -> bytes:
     return live_channel(job_id).encode()
-
-
-def snapshot_of(job: Job, cursor: Cursor, at: str, present: Callable[[Job], dict[str, Any]]) -> Frame:
-    """Frame a job as a snapshot that stands at `cursor`."""
-    data = {
-        "type": "snapshot",
-        "job_id": job.id,
-        "seq": cursor.seq,
-        "cursor": str(cursor),
-        "at": at,
-        "job": present(job),
-    }
-    return snapshot(cursor, data, job)
-
-
-DEFAULT_TIMES = Times()
 
 
 @asynccontextmanager

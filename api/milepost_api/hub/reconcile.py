@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import RedisError
@@ -12,10 +11,8 @@ from redis.exceptions import RedisError
 from milepost.codec import Cursor
 from milepost.log import JobLog
 from milepost.redis import UNREACHABLE
+from milepost_api.hub.times import Times
 from milepost_api.hub.topic import Topic
-
-if TYPE_CHECKING:
-    from milepost_api.hub.hub import Times
 
 AT_ONCE = 100
 """Jobs compared in one round trip: neither Redis nor this process is held up for long."""

@@ -27,8 +27,10 @@ from milepost_api.hub.frames import (
     ended,
     gap,
     reconnect,
+    snapshot_of,
 )
-from milepost_api.hub.hub import Hub, Recalled, snapshot_of
+from milepost_api.hub.hub import Hub
+from milepost_api.hub.memory import Recalled
 from milepost_api.hub.seats import Seat
 from milepost_api.hub.topic import Beginning, Topic
 
