@@ -9,13 +9,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from milepost import times
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
-from milepost.events import Ended, Gap, Reconnect, Snapshot, end_of
-from milepost.ids import new_job_id
-from milepost.job import Job
-from milepost.log import View
+from milepost.events import Ended, Gap, Reconnect, Snapshot
 from milepost_api.hub.frames import (
     COMMENT,
     DEGRADED,
@@ -23,16 +19,13 @@ from milepost_api.hub.frames import (
     Frame,
     Place,
     conflate,
-    durable,
-    ended,
     gap,
     reconnect,
-    snapshot_of,
 )
 from milepost_api.hub.hub import Hub
-from milepost_api.hub.memory import Recalled
 from milepost_api.hub.seats import Seat
-from milepost_api.hub.topic import Beginning, Topic
+from milepost_api.hub.topic import Topic
+from milepost_api.hub.views import framed, from_record, from_view
 
 CONFLATE_FRAMES = 32
 """A reader that is further behind gets only the latest progress."""
@@ -50,10 +43,6 @@ log = structlog.get_logger("milepost.hub")
 def wanted(frame: Frame, kinds: frozenset[str] | None) -> bool:
     """Whether somebody who asked for `kinds` is to be sent this frame."""
     return kinds is None or frame.kind in kinds or frame.kind in ALWAYS
-
-
-class AlreadyEnded(Exception):
-    """The reader's cursor has reached the end: there is nothing more to say, now or ever (204)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +224,7 @@ class Subscription:
         view = await self._hub.read(topic.job_id, Cursor(topic.epoch or "", self.seq))
         if view.gap is not None or topic.generation != self._generation:
             return await self._again(topic, view.gap or topic.reason)
-        return _framed(view)
+        return framed(view)
 
     async def _again(self, topic: Topic, reason: str) -> list[Frame]:
         """Start again from a snapshot, and say so."""
@@ -261,142 +250,3 @@ class Subscription:
         if behind or self._wishes.min_interval_seconds:
             frames = conflate(frames)
         return [frame for frame in frames if wanted(frame, self._wishes.kinds)]
-
-
-async def subscribe(
-    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes | None = None, *, tenant: str
-) -> Subscription:
-    """Return the reader's subscription, with what it must be sent first already decided.
-
-    `cursor_text` is what the client sent as its last event id, whatever that is. Raises `AlreadyEnded` when
-    it has the end, `JobNotFound` when neither Redis nor SQL has the job for this `tenant`, `StoreUnavailable`,
-    `Crowded` when this process has as many streams as it may.
-    """
-    wishes = wishes or Wishes()
-    if wishes.is_part:
-        return await _subscribe(hub, job_id, cursor_text, wishes, tenant)
-    seat = hub.seats.take()
-    try:
-        subscription = await _subscribe(hub, job_id, cursor_text, wishes, tenant)
-    except BaseException:
-        seat.leave()
-        raise
-    subscription.seat = seat
-    return subscription
-
-
-async def _subscribe(
-    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes, tenant: str
-) -> Subscription:
-    cursor = Cursor.parse(cursor_text) if cursor_text else None
-    try:
-        return await _in_log(hub, job_id, cursor_text, wishes, tenant)
-    except JobNotFound:  # also of a job that is watched: Redis may have lost it this moment
-        recalled = await hub.memory.recall(job_id, tenant)
-        if recalled is None:
-            raise
-        if recalled.job.done:
-            return _remembered(hub, recalled, cursor, cursor_text, wishes)
-    try:
-        # Recalling an accepted job that has not run brings it to Redis; one that was running takes a moment more.
-        return await _in_log(hub, job_id, cursor_text, wishes, tenant)
-    except JobNotFound:
-        raise StoreUnavailable(
-            "Redis has lost this job and it is being brought back; try again shortly."
-        ) from None
-
-
-async def _in_log(hub: Hub, job_id: str, text: str | None, wishes: Wishes, tenant: str) -> Subscription:
-    """Return the subscription to a job that is in the log. Raises `JobNotFound` when it is not."""
-    cursor = Cursor.parse(text) if text else None
-    topic = await _watched(hub, job_id, tenant)
-    try:
-        first = await _opening(hub, topic, cursor, text)
-    except BaseException:
-        hub.leave(topic)
-        raise
-    seq = first[-1].seq if first else (cursor.seq if cursor else 0)
-    return Subscription(hub, topic, first, seq, wishes)
-
-
-async def _watched(hub: Hub, job_id: str, tenant: str) -> Topic:
-    """Watch the job. A topic is shared by all its readers, so each is looked at when it comes."""
-    # Where somebody else's job is watched already, one that is not there is asked for: neither how soon the answer
-    # comes, nor what it is while Redis is away, may tell.
-    known = hub.owner(job_id) in (None, tenant)
-    topic = await hub.watch(job_id if known else new_job_id())
-    if topic.tenant == tenant:
-        return topic
-    hub.leave(topic)
-    raise JobNotFound
-
-
-async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | None) -> list[Frame]:
-    reason = "invalid"
-    if cursor is not None:
-        if cursor.epoch == topic.epoch and topic.floor <= cursor.seq <= topic.last:
-            if topic.done and cursor.seq == topic.last:
-                raise AlreadyEnded
-            return topic.after(cursor.seq) or []  # the ring has all of it: no read
-        generation = topic.generation
-        view = await hub.read(topic.job_id, cursor)
-        if view.gap is None and view.cursor.epoch != topic.epoch:
-            await hub.compare(topic)  # the history has branched, which the topic has not heard of yet
-            generation = topic.generation
-            view = await hub.read(topic.job_id, cursor)
-        if view.gap is None and view.cursor.epoch == topic.epoch and topic.generation == generation:
-            if view.job.done and cursor.seq == view.cursor.seq:
-                raise AlreadyEnded
-            return _framed(view)
-        reason = view.gap or topic.reason
-    first = await _from_start(hub, topic)
-    return [gap(topic.job_id, text, reason), *first] if text else first
-
-
-async def _from_start(hub: Hub, topic: Topic) -> list[Frame]:
-    """Return what a fresh reader gets first. All who come within a moment share it; what came since follows it."""
-    now = asyncio.get_running_loop().time()
-    held = topic.beginning
-    if held is not None and now - held.at < hub.times.share and held.epoch == topic.epoch and hub.connected:
-        return list(held.frames)
-    view = await hub.view_in_step(topic)
-    first = await from_view(hub, view)  # which may read once more: meanwhile the topic may have begun anew
-    topic.beginning = Beginning(now, view.cursor.epoch, first)
-    return list(first)
-
-
-def _framed(view: View) -> list[Frame]:
-    return [durable(entry.cursor, entry.kind, entry.data) for entry in view.entries]
-
-
-async def from_view(hub: Hub, view: View) -> list[Frame]:
-    """Return a snapshot, and the end if it has come."""
-    frames = [hub.snapshot(view)]
-    if view.job.done:
-        last = await hub.read(view.job.id, Cursor(view.cursor.epoch, view.cursor.seq - 1))
-        frames += [frame for frame in _framed(last) if frame.is_end] or [_end(view.job, view.cursor, view.at)]
-    return frames
-
-
-def from_record(hub: Hub, recalled: Recalled) -> list[Frame]:
-    """Return snapshot and end of a finished job that only SQL remembers."""
-    job, cursor = recalled.job, recalled.cursor
-    at = job.finished_at or job.created_at or times.now()
-    before = Cursor(cursor.epoch, max(0, cursor.seq - 1))
-    return [snapshot_of(job, before, at, hub.present), _end(job, cursor, at)]
-
-
-def _end(job: Job, cursor: Cursor, at: str) -> Frame:
-    """Frame the end of a job whose history is gone."""
-    end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=at)
-    return ended(cursor, end)
-
-
-def _remembered(
-    hub: Hub, recalled: Recalled, cursor: Cursor | None, text: str | None, wishes: Wishes
-) -> Subscription:
-    if cursor == recalled.cursor:
-        raise AlreadyEnded
-    first = from_record(hub, recalled)
-    lost = [gap(recalled.job.id, text, "trimmed" if cursor else "invalid")] if text else []
-    return Subscription(hub, None, [*lost, *first], first[-1].seq, wishes)

@@ -17,7 +17,7 @@ from milepost.log.bookmarks import NEW
 from milepost.log.peek import Peek, peek
 from milepost.redis import UNREACHABLE
 from milepost_api.hub import PART, AlreadyEnded, Hub, Recalled, Subscription, subscribe
-from milepost_api.hub.subscription import from_record
+from milepost_api.hub.views import from_record
 from milepost_api.lookup import redis_answers
 from milepost_api.many.ledger import MISSING
 

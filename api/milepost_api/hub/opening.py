@@ -1,0 +1,131 @@
+"""Opening a subscription: what its reader is sent first, whether Redis has the job, or the records, or nobody."""
+
+from __future__ import annotations
+
+import asyncio
+
+from milepost.codec import Cursor
+from milepost.errors import JobNotFound, StoreUnavailable
+from milepost.ids import new_job_id
+from milepost_api.hub.frames import Frame, gap
+from milepost_api.hub.hub import Hub
+from milepost_api.hub.memory import Recalled
+from milepost_api.hub.subscription import Subscription, Wishes
+from milepost_api.hub.topic import Beginning, Topic
+from milepost_api.hub.views import framed, from_record, from_view
+
+
+class AlreadyEnded(Exception):
+    """The reader's cursor has reached the end: there is nothing more to say, now or ever (204)."""
+
+
+async def subscribe(
+    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes | None = None, *, tenant: str
+) -> Subscription:
+    """Return the reader's subscription, with what it must be sent first already decided.
+
+    `cursor_text` is what the client sent as its last event id, whatever that is. Raises `AlreadyEnded` when
+    it has the end, `JobNotFound` when neither Redis nor SQL has the job for this `tenant`, `StoreUnavailable`,
+    `Crowded` when this process has as many streams as it may.
+    """
+    wishes = wishes or Wishes()
+    if wishes.is_part:
+        return await _subscribe(hub, job_id, cursor_text, wishes, tenant)
+    seat = hub.seats.take()
+    try:
+        subscription = await _subscribe(hub, job_id, cursor_text, wishes, tenant)
+    except BaseException:
+        seat.leave()
+        raise
+    subscription.seat = seat
+    return subscription
+
+
+async def _subscribe(
+    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes, tenant: str
+) -> Subscription:
+    cursor = Cursor.parse(cursor_text) if cursor_text else None
+    try:
+        return await _in_log(hub, job_id, cursor_text, wishes, tenant)
+    except JobNotFound:  # also of a job that is watched: Redis may have lost it this moment
+        recalled = await hub.memory.recall(job_id, tenant)
+        if recalled is None:
+            raise
+        if recalled.job.done:
+            return _remembered(hub, recalled, cursor, cursor_text, wishes)
+    try:
+        # Recalling an accepted job that has not run brings it to Redis; one that was running takes a moment more.
+        return await _in_log(hub, job_id, cursor_text, wishes, tenant)
+    except JobNotFound:
+        raise StoreUnavailable(
+            "Redis has lost this job and it is being brought back; try again shortly."
+        ) from None
+
+
+async def _in_log(hub: Hub, job_id: str, text: str | None, wishes: Wishes, tenant: str) -> Subscription:
+    """Return the subscription to a job that is in the log. Raises `JobNotFound` when it is not."""
+    cursor = Cursor.parse(text) if text else None
+    topic = await _watched(hub, job_id, tenant)
+    try:
+        first = await _opening(hub, topic, cursor, text)
+    except BaseException:
+        hub.leave(topic)
+        raise
+    seq = first[-1].seq if first else (cursor.seq if cursor else 0)
+    return Subscription(hub, topic, first, seq, wishes)
+
+
+async def _watched(hub: Hub, job_id: str, tenant: str) -> Topic:
+    """Watch the job. A topic is shared by all its readers, so each is looked at when it comes."""
+    # Where somebody else's job is watched already, one that is not there is asked for: neither how soon the answer
+    # comes, nor what it is while Redis is away, may tell.
+    known = hub.owner(job_id) in (None, tenant)
+    topic = await hub.watch(job_id if known else new_job_id())
+    if topic.tenant == tenant:
+        return topic
+    hub.leave(topic)
+    raise JobNotFound
+
+
+async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | None) -> list[Frame]:
+    reason = "invalid"
+    if cursor is not None:
+        if cursor.epoch == topic.epoch and topic.floor <= cursor.seq <= topic.last:
+            if topic.done and cursor.seq == topic.last:
+                raise AlreadyEnded
+            return topic.after(cursor.seq) or []  # the ring has all of it: no read
+        generation = topic.generation
+        view = await hub.read(topic.job_id, cursor)
+        if view.gap is None and view.cursor.epoch != topic.epoch:
+            await hub.compare(topic)  # the history has branched, which the topic has not heard of yet
+            generation = topic.generation
+            view = await hub.read(topic.job_id, cursor)
+        if view.gap is None and view.cursor.epoch == topic.epoch and topic.generation == generation:
+            if view.job.done and cursor.seq == view.cursor.seq:
+                raise AlreadyEnded
+            return framed(view)
+        reason = view.gap or topic.reason
+    first = await _from_start(hub, topic)
+    return [gap(topic.job_id, text, reason), *first] if text else first
+
+
+async def _from_start(hub: Hub, topic: Topic) -> list[Frame]:
+    """Return what a fresh reader gets first. All who come within a moment share it; what came since follows it."""
+    now = asyncio.get_running_loop().time()
+    held = topic.beginning
+    if held is not None and now - held.at < hub.times.share and held.epoch == topic.epoch and hub.connected:
+        return list(held.frames)
+    view = await hub.view_in_step(topic)
+    first = await from_view(hub, view)  # which may read once more: meanwhile the topic may have begun anew
+    topic.beginning = Beginning(now, view.cursor.epoch, first)
+    return list(first)
+
+
+def _remembered(
+    hub: Hub, recalled: Recalled, cursor: Cursor | None, text: str | None, wishes: Wishes
+) -> Subscription:
+    if cursor == recalled.cursor:
+        raise AlreadyEnded
+    first = from_record(hub, recalled)
+    lost = [gap(recalled.job.id, text, "trimmed" if cursor else "invalid")] if text else []
+    return Subscription(hub, None, [*lost, *first], first[-1].seq, wishes)
