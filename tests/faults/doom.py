@@ -34,7 +34,7 @@ SHORTENED: Mapping[str, float] = {
     "milepost_api.records.engine:CONNECT_SECONDS": 2.0,
     "milepost_api.recorder:LOOK_SECONDS": 1.0,
     "milepost_api.recorder:Recorder.__init__(dead_ms)": 3000,
-    "milepost_api.hub.hub:Times.__init__(linger)": 2.0,
+    "milepost_api.hub.times:Times.__init__(linger)": 2.0,
     "milepost_api.caretaker.retention:Retention.every_seconds": 1.0,
     "milepost_api.caretaker.retention:BATCH": 3,
     "milepost_api.caretaker.caretaker:Caretaker.__init__(turn_seconds)": 2.5,
