@@ -29,7 +29,7 @@ WINDOW_SECONDS = 0.02
 """After a write, what comes within so long is written together. The first event after quiet goes out at once."""
 
 CROWDED_FRAMES, CROWDED_SECONDS = 16, 0.04
-"""The same after a write of so many events: no eye can follow 800 a second, and half as many writes cost half as much."""
+"""The same after a write of so many events: no eye follows 800 a second, and half as many writes cost half as much."""
 
 REST_SHARE = 0.5
 """A write that took long is followed by a rest of at least this part of it: the rest of the process wants to live."""
