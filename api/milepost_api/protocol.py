@@ -74,6 +74,11 @@ class Loan:
         """Whether the reader has not taken all that was written."""
         return self._protocol.flow.write_paused
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of what was written the kernel has not taken."""
+        return self._transport.get_write_buffer_size()
+
     def write(self, chunk: bytes) -> bool:
         """Write what `framed` returned. False if the kernel did not take all of it: wait until it is `drained`."""
         if not self._transport.is_closing():  # uvloop raises on it, asyncio logs

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections import Counter
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from milepost_api.hub.topic import Topic
+from milepost_api.listening import SEND_BUFFER_BYTES
 from milepost_api.protocol import Loan, StreamingProtocol
 from milepost_api.streaming.lanes import Lane
 from milepost_api.streaming.lent import LentStream
+from redis.asyncio import Redis
 
-from tests.support.api import Api, Hand
+from milepost.background import end
+from tests.support.api import Api, Hand, announce, serving, settings
+from tests.support.redis import RedisServer
 from tests.support.sse import RawStream, open_stream
-from tests.support.wait import eventually
+from tests.support.wait import DEADLINE_SECONDS, eventually
 
 OURS = (Lane, LentStream, Loan, StreamingProtocol)
 
@@ -78,6 +84,89 @@ async def test_one_that_asks_for_seldom_deliveries_rides_in_no_lane(api: Api, jo
     async with AsyncExitStack() as stack:
         await opened(stack, api, job_id, "?min_interval_ms=50")
         assert riding(api) == 0
+
+
+async def test_a_reader_who_hears_nothing_that_it_wants_is_pinged(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis
+) -> None:
+    """Events that it did not ask for are silence to it, and to whatever stands between."""
+    await announce(redis)
+    async with serving(settings(tmp_path, redis_server.url, ping_seconds=1)) as api, AsyncExitStack() as stack:
+        hand = Hand(api.services.log)
+        job = await api.submit()
+        await eventually(lambda: _known(api, job["id"]), "it has reached the log")
+        await hand.begin(job["id"])
+        choosy = await opened(stack, api, job["id"], "?events=status")
+        await eventually(lambda: riding(api) == 1, "it rides")
+
+        async def talk() -> None:
+            while True:
+                await hand.say("info", "not for it")
+                await asyncio.sleep(0.2)
+
+        talking = asyncio.create_task(talk())
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS / 4):
+                assert [event["type"] for event in await choosy.until("ping")] == ["ping"]
+        finally:
+            await end(talking)
+
+
+async def test_a_reader_that_is_slow_but_reads_is_not_cut(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis
+) -> None:
+    """A large event over a thin line takes longer than a reader may read nothing."""
+    await announce(redis)
+    size, at_once, wait = 600_000, 40_000, 0.25
+    limits = {"stalled_reader_seconds": 1}
+    assert (size - 2 * 2 * SEND_BUFFER_BYTES) / at_once * wait > 1, "it takes longer"
+    async with serving(settings(tmp_path, redis_server.url, **limits)) as api:
+        hand, loop = Hand(api.services.log), asyncio.get_running_loop()
+        job = await api.submit()
+        await eventually(lambda: _known(api, job["id"]), "it has reached the log")
+        await hand.begin(job["id"])
+        with socket.socket() as thin:
+            thin.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            thin.setblocking(False)
+            await loop.sock_connect(thin, ("127.0.0.1", api.server.config.port))
+            request = f"GET /v1/jobs/{job['id']}/status/stream HTTP/1.1\r\nHost: milepost\r\n\r\n"
+            await loop.sock_sendall(thin, request.encode())
+            await eventually(lambda: riding(api) == 1, "it rides")
+            await hand.say("info", "x" * size)
+            await hand.succeed()
+            body, rested = b"", 0
+            while not body.endswith(b"0\r\n\r\n"):
+                piece = await loop.sock_recv(thin, at_once)
+                assert piece, f"cut after {len(body)} bytes"
+                body += piece
+                if len(body) - rested >= at_once:
+                    rested = len(body)
+                    await asyncio.sleep(wait)  # the thin line itself
+    assert body.count(b"x") >= size
+    assert b"event: end" in body
+
+
+async def test_who_has_not_read_the_last_answer_is_cut_before_its_stream_begins(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis
+) -> None:
+    """A stream asked for behind a large answer that nobody reads would keep its seat for ever."""
+    await announce(redis)
+    async with serving(settings(tmp_path, redis_server.url, stalled_reader_seconds=0.3)) as api:
+        hand, loop, seats = Hand(api.services.log), asyncio.get_running_loop(), api.services.hub.seats
+        job = await api.submit()
+        await eventually(lambda: _known(api, job["id"]), "it has reached the log")
+        await hand.begin(job["id"])
+        await hand.say("info", "x" * 1_000_000)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            deaf.setblocking(False)
+            await loop.sock_connect(deaf, ("127.0.0.1", api.server.config.port))
+            for what in ("events", "status/stream"):
+                request = f"GET /v1/jobs/{job['id']}/{what} HTTP/1.1\r\nHost: milepost\r\n\r\n"
+                await loop.sock_sendall(deaf, request.encode())
+            await eventually(lambda: seats.taken == 1, "the stream is about to begin")
+            await eventually(lambda: seats.taken == 0, "it is cut", deadline=10)
+            await eventually(lambda: len(api.server.server_state.connections) <= 1, "so is its connection")
 
 
 async def test_a_stream_leaves_nothing_to_the_garbage_collector(api: Api, job_id: str) -> None:

@@ -233,6 +233,24 @@ async def test_the_end_waits_for_a_look_that_finds_nothing_more(api: Api) -> Non
     assert told.events[-1]["by_status"] == {"succeeded": 2}
 
 
+async def test_every_end_of_all_that_is_known_asks_for_a_look_of_its_own(api: Api) -> None:
+    """One job after the other, each submitted before the last has ended, and never heard of."""
+    hand = Hand(api.services.log)
+    last = (await api.submit(batch_id="b1"))["id"]
+    async with opened(api.http.base_url, batch="b1") as stream:
+        told = await read_on(stream, until="snapshot")
+        api.services.hub.unlisten(JOBS_CHANNEL)
+        for _ in range(3):
+            unheard = (await api.submit(batch_id="b1"))["id"]
+            await hand.run(last)
+            await read_on(stream, told, until="job_end")
+            await read_on(stream, told, until="snapshot")
+            last = unheard
+        await hand.run(last)
+        await read_on(stream, told)
+    assert told.events[-1]["by_status"] == {"succeeded": 4}
+
+
 async def test_a_tag_of_more_jobs_than_are_shown_says_so(api: Api) -> None:
     """Those that are not done come first; what has ended and found no place never comes, not even later."""
     store = api.services.store

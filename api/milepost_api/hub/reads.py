@@ -65,14 +65,26 @@ class Reads:
     async def _answer_to(self, asked: dict[Wanted, asyncio.Future[View]]) -> None:
         try:
             async with asyncio.timeout(self._answer):
-                views: Sequence[View | StoreUnavailable | None] = await self._read_some(list(asked))
-        except (RedisError, *UNREACHABLE) as error:  # the timeout is among them
-            views = [_away(error) for _ in asked]
+                views = await self._read_some(list(asked))
+        except UNREACHABLE as error:  # the timeout is among them
+            # Who waits behind these would wait as long for the same answer, and those behind them still longer.
+            _fail({**asked, **self._wanted}, _away(error))
+            self._wanted.clear()
+        except Exception as error:  # noqa: BLE001 - told to who asked, whatever it is, and to nobody else
+            if len(asked) == 1:
+                _fail(asked, _away(error) if isinstance(error, RedisError) else error)
+                return
+            for key, answer in asked.items():
+                await self._answer_to({key: answer})
         except BaseException:
             _drop(asked)
             raise
-        for answer, view in zip(asked.values(), views, strict=True):
-            _settle(answer, view)
+        else:
+            for answer, view in zip(asked.values(), views, strict=True):
+                if view is None:
+                    _set(answer, JobNotFound())
+                else:
+                    answer.set_result(view)
 
     async def _read_some(self, asked: Sequence[Wanted]) -> list[View | None]:
         views = await self._joblog.read_all(asked, most_bytes=PAGE_BYTES)
@@ -81,11 +93,13 @@ class Reads:
         return [None if view is None else replace(view, job=next(jobs)) for view in views]
 
 
-def _settle(answer: asyncio.Future[View], view: View | StoreUnavailable | None) -> None:
-    if isinstance(view, View):
-        answer.set_result(view)
-        return
-    answer.set_exception(view or JobNotFound())
+def _fail(asked: dict[Wanted, asyncio.Future[View]], error: Exception) -> None:
+    for answer in asked.values():
+        _set(answer, error)
+
+
+def _set(answer: asyncio.Future[View], error: Exception) -> None:
+    answer.set_exception(error)
     answer.exception()  # whoever asked may have gone meanwhile: that is no exception that nobody has seen
 
 

@@ -357,8 +357,9 @@ async def _from_start(hub: Hub, topic: Topic) -> list[Frame]:
     held = topic.beginning
     if held is not None and now - held.at < hub.times.share and held.epoch == topic.epoch and hub.connected:
         return list(held.frames)
-    first = await from_view(hub, await hub.view_in_step(topic))
-    topic.beginning = Beginning(now, topic.epoch, first)
+    view = await hub.view_in_step(topic)
+    first = await from_view(hub, view)  # which may read once more: meanwhile the topic may have begun anew
+    topic.beginning = Beginning(now, view.cursor.epoch, first)
     return list(first)
 
 

@@ -146,6 +146,7 @@ class ManyStream:
                 continue
             self.ledger.add(job_id)
             new.append((job_id, ""))
+            self._last_look = None  # that was no look after which nothing came
         if self._told_truncated is not None:  # it has begun: before that, `begin` opens all
             self._opening.add(new)
         if new or self._truncated != self._told_truncated:

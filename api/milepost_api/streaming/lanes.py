@@ -12,7 +12,10 @@ from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
+from time import perf_counter
 from typing import TYPE_CHECKING
+
+import structlog
 
 from milepost import times
 from milepost.background import end
@@ -24,6 +27,8 @@ from milepost_api.streaming.wheel import Wheel
 
 if TYPE_CHECKING:
     from milepost_api.streaming.lent import LentStream
+
+log = structlog.get_logger("milepost.stream")
 
 WINDOW_SECONDS = 0.02
 """After a write, what comes within so long is written together. The first event after quiet goes out at once."""
@@ -66,7 +71,9 @@ class Lanes:
         """`lane` has something to write: at once, or after its rest."""
         if lane.rests_until > self._loop.time():
             heappush(self._resting, (lane.rests_until, next(self._numbers), lane))
-            if self._timer is None:
+            if self._resting[0][2] is lane:  # nobody is to wait for one that rests longer
+                if self._timer is not None:
+                    self._timer.cancel()
                 self._timer = self._loop.call_at(lane.rests_until, self._rested)
             return
         self._ready.append(lane)
@@ -92,10 +99,16 @@ class Lanes:
         self._soon = None
         ready, self._ready = self._ready, deque()
         for lane in ready:
-            began = self._loop.time()
-            window = CROWDED_SECONDS if lane.write() >= CROWDED_FRAMES else WINDOW_SECONDS
-            ended = self._loop.time()
-            lane.rests_until = max(began + window, ended + REST_SHARE * (ended - began))
+            began, clock = self._loop.time(), perf_counter()  # the clock of uvloop stands still meanwhile
+            written = 0
+            try:
+                written = lane.write()
+            except Exception:  # of this one; the others have something to say, too
+                log.exception("lane.bug")
+                lane.give_up()
+            window = CROWDED_SECONDS if written >= CROWDED_FRAMES else WINDOW_SECONDS
+            took = perf_counter() - clock
+            lane.rests_until = began + max(window, took * (1 + REST_SHARE))
 
     def _rested(self) -> None:
         now = self._loop.time()
@@ -159,13 +172,18 @@ class Lane:
             self._write_health(self._lanes.hub.health.degraded)
         return len(frames)
 
+    def give_up(self) -> None:
+        """Nobody knows any more who has been written what: they come back, and say it themselves."""
+        for stream in self._everybody():
+            stream.loan.abort()
+
     def turned(self, now: float) -> None:
         """Say that the connection lives, after silence."""
         everybody = self._everybody()
         if not everybody:
             return
         if now - self._spoke_at >= self._lanes.ping_seconds:
-            self._write([ping(times.now())], everybody)
+            self._send([ping(times.now())], everybody)  # whichever kinds were asked for: it is about the connection
             self._spoke_at = now
         self._lanes.wheel.at(self._spoke_at + self._lanes.ping_seconds, self)
 
@@ -187,8 +205,8 @@ class Lane:
                 stream.subscription.told(place, ended)
         for stream in ahead:
             self._write([frame for frame in frames if frame.seq > stream.subscription.seq], (stream,))
-        self._write(frames, level)
-        self._spoke_at = asyncio.get_running_loop().time()
+        if self._write(frames, level):  # what nobody here asked for is silence
+            self._spoke_at = asyncio.get_running_loop().time()
         if ended:
             self._part_with(self._everybody())
 
@@ -205,12 +223,17 @@ class Lane:
             stream.subscription.told_degraded = degraded
         self._write([DEGRADED if degraded else LIVE], ignorant)
 
-    def _write(self, frames: list[Frame], streams: Collection[LentStream]) -> None:
-        chunk = encoded([frame for frame in frames if wanted(frame, self._kinds)], ndjson=self._ndjson)
+    def _write(self, frames: list[Frame], streams: Collection[LentStream]) -> bool:
+        """Send of these what was asked for. False if that is nothing."""
+        return self._send([frame for frame in frames if wanted(frame, self._kinds)], streams)
+
+    def _send(self, frames: list[Frame], streams: Collection[LentStream]) -> bool:
+        chunk = encoded(frames, ndjson=self._ndjson)
         if not chunk:
-            return
+            return False
         chunk = framed(chunk)
         self._part_with([stream for stream in streams if not stream.loan.write(chunk)])
+        return True
 
     def _part_with(self, streams: Collection[LentStream]) -> None:
         for stream in streams:

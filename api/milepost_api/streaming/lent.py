@@ -100,9 +100,15 @@ class LentStream:
             self._task = None
 
     async def _drained(self) -> None:
-        if self.loan.is_clogged:
-            async with asyncio.timeout(self._stalled_seconds):
-                await self.loan.drained()
+        """Wait for the reader, as long as it reads. Raises `TimeoutError` when it does not."""
+        while self.loan.is_clogged:
+            unsent = self.loan.unsent_bytes
+            try:
+                async with asyncio.timeout(self._stalled_seconds):
+                    await self.loan.drained()
+            except TimeoutError:
+                if self.loan.unsent_bytes >= unsent:
+                    raise
 
     def _lost(self) -> None:
         """The reader has gone."""

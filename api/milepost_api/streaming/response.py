@@ -93,14 +93,23 @@ class StreamResponse(Response):
                 self._source.close()
 
     async def _lend(self, lanes: Lanes, scope: Scope, send: Send) -> bool:
-        """Begin the answer, and hand its connection to a stream that outlives this call. False: the client has gone."""
+        """Begin the answer, and hand its connection to a stream that outlives this call. False: the client has gone.
+
+        Raises `SendTimeoutError`.
+        """
         first = self._opening() + encoded(await self._source.next(0), ndjson=self._ndjson)
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": first, "more_body": True})
+        stalled = self._stalled_seconds
+        try:
+            async with asyncio.timeout(stalled):  # what this connection was sent before may lie unread
+                await send(
+                    {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+                )
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+        except TimeoutError:
+            raise SendTimeoutError from None
         loan = borrow(scope)
         if loan is None:
             return False
-        stalled = self._stalled_seconds
         LentStream(lanes, loan, self._source, ndjson=self._ndjson, stalled_seconds=stalled).begin()
         return True
 
