@@ -136,13 +136,15 @@ async def test_an_expired_token_and_what_is_no_cursor_begin_nothing(api: Api) ->
         ):
             async with open_stream(url) as stream:
                 assert stream.status == 401, url
-    async with open_stream(f"{base}/jobs/{mine}/status/stream?last_event_id=aaaaaaaa-1&token={over}") as stream:
+    async with open_stream(
+        f"{base}/jobs/{mine}/status/stream?last_event_id=aaaaaaaa-1&token={over}"
+    ) as stream:
         assert stream.status == 200
 
 
 @pytest.mark.parametrize("exp", [10**30, -(10**30), 10**400, -1, 253_402_300_800])
 async def test_a_moment_that_no_calendar_has_is_refused_in_words(api: Api, exp: int) -> None:
-    """Who signs by himself may err, by milliseconds for one: that is 401 with a sentence, and no fault of the server."""
+    """Who signs by himself may err, by milliseconds for one: that is 401 with a sentence, no fault of the server."""
     mine, _ = await two(api)
     answer = await api.http.get(f"/v1/jobs/{mine}", params={"token": token(jobs=[mine], exp=exp)})
     assert (answer.status_code, answer.json()["type"]) == (401, "urn:milepost:problem:unauthorized")

@@ -51,7 +51,9 @@ def seconds(duration: str) -> float:
 
 def _said_twice(node: Node) -> list[str]:
     if not isinstance(node, MappingNode):
-        return [found for one in getattr(node, "value", ()) if isinstance(one, Node) for found in _said_twice(one)]
+        return [
+            found for one in getattr(node, "value", ()) if isinstance(one, Node) for found in _said_twice(one)
+        ]
     seen, found = set[str](), list[str]()
     for key, value in node.value:
         if key.value in seen:
