@@ -37,7 +37,9 @@ READER = "milepost.reader"
 """Where it has the `Reader` who came with a token."""
 HOW = "Send an API key: `Authorization: Bearer KEY`, or `X-API-Key: KEY`. Browsers get a token: POST /v1/stream-tokens."
 
-ELSEWHERE = "A page of another origin may change nothing here. If it is yours, name its origin in MILEPOST_CORS_ORIGINS."
+ELSEWHERE = (
+    "A page of another origin may change nothing here. Is it yours? Name its origin in MILEPOST_CORS_ORIGINS."
+)
 
 
 class KeyRing:
