@@ -37,7 +37,9 @@ async def test_a_job_that_cannot_be_read_spoils_it_for_no_other(
         await redis.set(events_key(bad.id), "no stream")
     async with hub_on(redis_server.url, joblog) as hub:
         answers = await asyncio.gather(
-            *(hub.read(job.id) for job in (bad, good)), hub.read(good.id, Cursor("e", 1)), return_exceptions=True
+            *(hub.read(job.id) for job in (bad, good)),
+            hub.read(good.id, Cursor("e", 1)),
+            return_exceptions=True,
         )
         assert isinstance(answers[0], Exception)
         assert [isinstance(answer, View) for answer in answers] == [False, True, True]

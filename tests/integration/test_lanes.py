@@ -91,7 +91,10 @@ async def test_a_reader_who_hears_nothing_that_it_wants_is_pinged(
 ) -> None:
     """Events that it did not ask for are silence to it, and to whatever stands between."""
     await announce(redis)
-    async with serving(settings(tmp_path, redis_server.url, ping_seconds=1)) as api, AsyncExitStack() as stack:
+    async with (
+        serving(settings(tmp_path, redis_server.url, ping_seconds=1)) as api,
+        AsyncExitStack() as stack,
+    ):
         hand = Hand(api.services.log)
         job = await api.submit()
         await eventually(lambda: _known(api, job["id"]), "it has reached the log")

@@ -183,7 +183,9 @@ class Lane:
         if not everybody:
             return
         if now - self._spoke_at >= self._lanes.ping_seconds:
-            self._send([ping(times.now())], everybody)  # whichever kinds were asked for: it is about the connection
+            self._send(
+                [ping(times.now())], everybody
+            )  # whichever kinds were asked for: it is about the connection
             self._spoke_at = now
         self._lanes.wheel.at(self._spoke_at + self._lanes.ping_seconds, self)
 
