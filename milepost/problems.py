@@ -30,8 +30,8 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     kind.name: kind
     for kind in (
         ProblemType("bad-request", 400, "The request cannot be understood"),
-        ProblemType("unauthorized", 401, "An API key is needed"),
-        ProblemType("forbidden", 403, "A stream token does not allow this"),
+        ProblemType("unauthorized", 401, "An API key or a stream token is needed"),
+        ProblemType("forbidden", 403, "This is not allowed"),
         ProblemType("not-found", 404, "There is nothing at this address"),
         ProblemType("job-not-found", 404, "There is no such job"),
         ProblemType("method-not-allowed", 405, "This address does not take this method"),

@@ -73,7 +73,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,  # operation ids that generated clients can keep
     )
     problems.install(app)
-    v1 = APIRouter(prefix="/v1", responses=problems.describe("unauthorized", "internal", "unavailable"))
+    v1 = APIRouter(
+        prefix="/v1", responses=problems.describe("unauthorized", "forbidden", "internal", "unavailable")
+    )
     for module in (submit, listing, bulk, jobs, status, streams, many, history, tokens, catalogue):
         v1.include_router(module.router)
     app.include_router(v1)
@@ -89,6 +91,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         keys=KeyRing(settings.keys),
         seals=Seals(settings.keys, settings.token_secrets),
         grace_seconds=settings.token_grace_seconds,
+        origins=settings.cors_origins,
     )
     app.add_middleware(RequestId)
     if settings.cors_origins:

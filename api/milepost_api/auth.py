@@ -8,7 +8,7 @@ import hmac
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
 from milepost.tenants import DEFAULT_TENANT
+from milepost_api.crossing import comes_from_elsewhere
 from milepost_api.hub.frames import reconnect
 from milepost_api.hub.subscription import RETRY_MS
 from milepost_api.problems import Problem, answer_to
@@ -35,6 +36,10 @@ SEAL = "milepost.seal"
 READER = "milepost.reader"
 """Where it has the `Reader` who came with a token."""
 HOW = "Send an API key: `Authorization: Bearer KEY`, or `X-API-Key: KEY`. Browsers get a token: POST /v1/stream-tokens."
+
+ELSEWHERE = (
+    "A page of another origin may change nothing here. Is it yours? Name its origin in MILEPOST_CORS_ORIGINS."
+)
 
 
 class KeyRing:
@@ -68,10 +73,11 @@ class Auth:
         seals: Seals,
         *,
         grace_seconds: float = 0,
+        origins: Collection[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._app, self._keys, self._seals = app, keys, seals
-        self._grace, self._clock = grace_seconds, clock
+        self._grace, self._clock, self._origins = grace_seconds, clock, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
@@ -99,6 +105,8 @@ class Auth:
             await self._let_in_by_token(scope, token)
         elif self._keys:
             raise Problem("unauthorized", HOW)
+        elif comes_from_elsewhere(scope["method"], Headers(scope=scope), self._origins):
+            raise Problem("forbidden", ELSEWHERE)
         else:
             scope[TENANT], scope[SEAL] = DEFAULT_TENANT, self._seals.of(None)
 

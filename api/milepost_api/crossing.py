@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110 §9.2.1): of their answers a page of another origin sees nothing."""
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
 SENT = (
@@ -34,6 +37,21 @@ def origins(text: str) -> Iterable[str]:
         if one != one.lower() or not parts.hostname or "*" in one:
             raise ValueError("an origin names one host, in lower case")
         yield one
+
+
+def comes_from_elsewhere(method: str, headers: Mapping[str, str], allowed: Collection[str]) -> bool:
+    """Whether a page of an origin that is not allowed wants to change something. Programs are no pages.
+
+    A browser sends a POST without a body for every page, and only keeps the answer from it. Where no key is needed
+    that would be enough to delete all jobs. `Sec-Fetch-Site` cannot be set by a page (Fetch Metadata, §2.3); browsers
+    that do not send it say the origin, which is compared with the host that was asked.
+    """
+    origin = headers.get("origin", "")
+    if method in SAFE or origin in allowed:
+        return False
+    if site := headers.get("sec-fetch-site", ""):
+        return site not in ("same-origin", "none")
+    return bool(origin) and urlsplit(origin).netloc != headers.get("host", "")
 
 
 def cross_origin(app: ASGIApp, allowed: Iterable[str]) -> Any:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Job
 from milepost.log.peek import peek_in_line
-from milepost.redis import UNREACHABLE
+from milepost.redis import UNREACHABLE, is_transient
 from milepost_api.records import JobRecord, JobStore, job_of
 from milepost_api.roster import Roster
 
@@ -41,11 +41,16 @@ class Found:
 
 @asynccontextmanager
 async def redis_answers(seconds: float) -> AsyncIterator[None]:
-    """Give what happens inside so long. Raises `StoreUnavailable` when Redis is away or does not answer."""
+    """Give what happens inside so long. Raises `StoreUnavailable` when Redis is away, does not answer, or does and
+
+    cannot serve at the moment.
+    """
     try:
         async with asyncio.timeout(seconds):
             yield
-    except UNREACHABLE as error:  # the timeout is among them
+    except (ResponseError, *UNREACHABLE) as error:  # the timeout is among them
+        if not is_transient(error):
+            raise
         raise StoreUnavailable("Redis cannot be reached at the moment; try again shortly.") from error
 
 

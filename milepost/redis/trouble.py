@@ -35,9 +35,14 @@ def is_transient(error: Exception) -> bool:
     if not isinstance(error, ResponseError):
         return isinstance(error, UNREACHABLE)
     # redis-py cuts the code off the text of the errors that it has a class for.
-    return isinstance(error, NoScriptError | OutOfMemoryError | ReadOnlyError) or str(error).startswith(
+    return isinstance(error, NoScriptError | OutOfMemoryError | ReadOnlyError) or _said(error).startswith(
         ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
     )
+
+
+def _said(error: ResponseError) -> str:
+    """Return what the server said: of a pipeline redis-py puts the command before it, and brackets around it."""
+    return str(error).rpartition(" of pipeline caused error: ")[2].lstrip("('\"")
 
 
 def is_demotion(error: object) -> bool:

@@ -241,3 +241,49 @@ async def test_pages_show_nothing_else(site: httpx2.AsyncClient, path: str) -> N
     answer = await site.get(path)
     assert answer.status_code == 404, answer.text
     assert "SECRET" not in answer.text
+
+
+ELSEWHERE = "https://elsewhere.example.org"
+ALLOWED = "https://app.example.org"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": ELSEWHERE, "sec-fetch-site": "cross-site"}, 403),
+        ({"origin": "http://localhost:1", "sec-fetch-site": "same-site"}, 403),
+        ({"origin": "null", "sec-fetch-site": "cross-site"}, 403),
+        ({"origin": ELSEWHERE}, 403),  # a browser that does not send the other one
+        ({"origin": "null"}, 403),
+        ({"origin": ALLOWED, "sec-fetch-site": "cross-site"}, 200),
+        ({"origin": "HERE", "sec-fetch-site": "same-origin"}, 200),
+        ({"origin": "https://behind.a.proxy", "sec-fetch-site": "same-origin"}, 200),
+        ({"origin": "HERE"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({}, 200),  # a program
+    ],
+    ids=str,
+)
+async def test_without_keys_a_page_of_another_origin_changes_nothing(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis, headers: dict[str, str], status: int
+) -> None:
+    """A browser would send its POST, and only keep the answer from it: all jobs would be deleted by then."""
+    await announce(redis)
+    async with serving(settings(tmp_path, redis_server.url, cors_origins=(ALLOWED,))) as api:
+        here = str(api.http.base_url).rstrip("/")
+        sent = {name: here if value == "HERE" else value for name, value in headers.items()}
+        job = await api.submit()
+        answer = await api.http.post("/v1/jobs/cancel?all=true", headers=sent)
+        assert answer.status_code == status, answer.text
+        assert (await api.get(f"/v1/jobs/{job['id']}"))["done"] == (status == 200)
+        if status == 403:
+            assert answer.json()["type"] == "urn:milepost:problem:forbidden"
+            assert "MILEPOST_CORS_ORIGINS" in answer.json()["detail"]
+
+
+async def test_with_keys_the_key_decides(locked: Api) -> None:
+    """No page has one that it was not given, so where it comes from does not matter."""
+    headers = {"origin": ELSEWHERE, "sec-fetch-site": "cross-site", "x-api-key": "first-key"}
+    assert (await locked.http.post("/v1/jobs/cancel?all=true", headers=headers)).status_code == 200
+    del headers["x-api-key"]
+    assert (await locked.http.post("/v1/jobs/cancel?all=true", headers=headers)).status_code == 401

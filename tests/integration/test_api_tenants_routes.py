@@ -45,7 +45,9 @@ SHARED = {"list_tasks", "list_queues", "list_workers"}
 OF_A_JOB = sorted(NAMES_A_JOB - CHOOSES_ID)
 ENDLESS = {"stream_many"}
 """The list of all jobs, live: an answer without an end (tests/integration/test_many_tenants.py)."""
-OF_ALL_JOBS = sorted(OPERATIONS.keys() - NAMES_A_JOB - SUBMITS - SHARED - ENDLESS)
+GRANTS = {"create_stream_token"}
+"""What says nothing of jobs, but lets others read them."""
+OF_ALL_JOBS = sorted(OPERATIONS.keys() - NAMES_A_JOB - SUBMITS - SHARED - ENDLESS - GRANTS)
 WIDEST = {"all": "true", "limit": "100"}
 """No filter: for what asks for one by mistake."""
 
@@ -66,7 +68,7 @@ async def acmes_jobs(tenants: Tenants, redis: Redis) -> dict[str, str]:
     """Bring about jobs of acme by where they stand, and return the id of each."""
     acme, found = tenants.acme, {}
     for name in ("waiting", "running", "done", "forgotten"):
-        found[name] = (await acme.submit(tags=["acme"]))["id"]
+        found[name] = (await acme.submit(tags=["acme"], batch_id="acme"))["id"]
         hand = Hand(acme.services.log)
         if name != "waiting":
             await hand.begin(found[name])
@@ -151,6 +153,26 @@ async def test_what_is_about_many_jobs_is_about_the_callers(
     assert answer.status_code == 200, answer.text
     assert told(answer, "") == told(nothing, "")
     assert [await standing(tenants, redis, job_id) for job_id in jobs.values()] == before
+
+
+@pytest.mark.parametrize("name", sorted(GRANTS))
+@pytest.mark.parametrize("by", ["jobs", "tag", "batch", "all"])
+async def test_a_token_that_names_jobs_of_another_tenant_opens_none(
+    name: str, by: str, tenants: Tenants, jobs: dict[str, str]
+) -> None:
+    """Whoever names them may guess or know them: each is as one that is not there, to the letter."""
+    nobodys = new_job_id()
+    asked: dict[str, Any] = {"jobs": [*jobs.values(), nobodys], "tag": "acme", "batch": "acme", "all": True}
+    method, path, _ = OPERATIONS[name]
+    made = await tenants.globex.http.request(method, path, json={by: asked[by]})
+    assert made.status_code == 201, made.text
+    token = {"headers": {"x-api-key": "", "authorization": f"Bearer {made.json()['token']}"}}
+
+    missing = await ask(tenants.globex, "get_job", nobodys, **token)
+    assert missing.status_code == 404, missing.text
+    for where, job_id in jobs.items():
+        answer = await ask(tenants.globex, "get_job", job_id, **token)
+        assert told(answer, job_id) == told(missing, nobodys), where
 
 
 @pytest.mark.parametrize("name", sorted(SHARED))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.nodes import MappingNode, Node
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -27,6 +28,12 @@ def read(path: Path = COMPOSE) -> dict[str, Any]:
     return document
 
 
+def said_twice(path: Path = COMPOSE) -> list[str]:
+    """Return the keys that stand twice in one mapping, with their lines: Compose refuses such a file."""
+    # Of a mapping with a merge (`<<`) the loader above takes the last one, and says nothing.
+    return _said_twice(YAML(typ="safe", pure=True).compose(path))
+
+
 def services(variables: Mapping[str, str], path: Path = COMPOSE) -> dict[str, Service]:
     """Return the services as they would run. Raises `MissingVariable`."""
     filled: dict[str, Service] = _filled(read(path)["services"], variables)
@@ -40,6 +47,20 @@ def seconds(duration: str) -> float:
     parts = re.findall(r"(\d+)(ms|s|m|h)", duration)
     assert "".join(number + unit for number, unit in parts) == duration, f"{duration!r} is no duration"
     return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+
+
+def _said_twice(node: Node) -> list[str]:
+    if not isinstance(node, MappingNode):
+        return [
+            found for one in getattr(node, "value", ()) if isinstance(one, Node) for found in _said_twice(one)
+        ]
+    seen, found = set[str](), list[str]()
+    for key, value in node.value:
+        if key.value in seen:
+            found.append(f"{key.value} (line {key.start_mark.line + 1})")
+        seen.add(key.value)
+        found += _said_twice(value)
+    return found
 
 
 def _filled(node: Any, variables: Mapping[str, str]) -> Any:

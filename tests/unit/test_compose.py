@@ -16,7 +16,7 @@ from milepost_worker.settings import WorkerSettings
 from milepost.cli.main import cli
 from milepost.errors import SettingsError
 from milepost.settings import PREFIX, Settings, load
-from tests.support.compose import COMPOSE, ROOT, MissingVariable, read, seconds, services
+from tests.support.compose import COMPOSE, ROOT, MissingVariable, read, said_twice, seconds, services
 
 SECRETS = {"MILEPOST_API_KEYS": "key-one,key-two", "POSTGRES_PASSWORD": "s3cret"}
 SERVICES = sorted(read()["services"])
@@ -45,6 +45,12 @@ def test_the_file_is_valid(path):
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", path]
     done = subprocess.run(checker, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", [COMPOSE, ROOT / "deploy" / "tls.yml"], ids=lambda path: path.name)
+def test_nothing_is_said_twice(path):
+    """Compose refuses a file with a key that stands twice in one place; other readers take either."""
+    assert said_twice(path) == []
 
 
 @pytest.mark.parametrize("missing", SECRETS)

@@ -207,6 +207,13 @@ def test_every_field_of_a_job_is_documented() -> None:
     assert rows(errors).keys() == set(ErrorCode)
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_row_stands_in_a_table(path: Path) -> None:
+    """What comes between two rows ends a table; the rows after it are shown as text with bars."""
+    runs = re.findall(r"^\|.*\n(?:\|.*(?:\n|\Z))*", without_blocks(path.read_text()), re.MULTILINE)
+    assert [run[:80] for run in runs if not re.match(r"\|.*\n\|[ :|-]+\|\n", run)] == []
+
+
 def test_the_table_of_statuses_is_that_of_the_code() -> None:
     """Every status, and exactly what may follow it."""
     table = rows(section(page("protocol.md"), "### Statuses"))

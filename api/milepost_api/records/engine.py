@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -31,6 +33,33 @@ class Engines:
 
     reader: AsyncEngine
     writer: AsyncEngine
+    swift: Engine | None = None
+    """SQLite alone: writes in a thread of its own without going back and forth for every step."""
+    thread: ThreadPoolExecutor | None = None
+
+    async def in_one_go(self, work: Callable[[Connection], None]) -> None:
+        """Do `work` in one transaction of its own."""
+        async with (
+            self.writer.connect() as connection
+        ):  # on SQLite the turn to write, among those of this process
+            if self.swift is None:
+                async with connection.begin():
+                    await connection.run_sync(work)
+            else:
+                await asyncio.get_running_loop().run_in_executor(self.thread, _transaction, self.swift, work)
+
+    async def dispose(self) -> None:
+        """Close all connections."""
+        await self.reader.dispose()
+        await self.writer.dispose()
+        if self.swift is not None and self.thread is not None:
+            await asyncio.get_running_loop().run_in_executor(self.thread, self.swift.dispose)
+            self.thread.shutdown()
+
+
+def _transaction(engine: Engine, work: Callable[[Connection], None]) -> None:
+    with engine.begin() as connection:
+        work(connection)
 
 
 @asynccontextmanager
@@ -42,15 +71,22 @@ async def open_engines(url: str, *, patient: bool = False) -> AsyncIterator[Engi
     if make_url(url).get_backend_name() == "sqlite":
         # SQLite has one writer at a time. One connection makes the writers of this process stand in line;
         # many would poll the lock, and the unlucky one waits for seconds.
-        engines = Engines(_sqlite(url, "BEGIN"), _sqlite(url, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0))
+        # Each statement of the asyncio driver goes to a thread and back several times, and a commit of a new job is
+        # what its submitter waits for: that one is done in one go, by a thread that keeps its connection.
+        one = {"pool_size": 1, "max_overflow": 0}
+        engines = Engines(
+            _sqlite(url, "BEGIN"),
+            _sqlite(url, "BEGIN IMMEDIATE", **one),
+            _swift_sqlite(url, "BEGIN IMMEDIATE", **one),
+            ThreadPoolExecutor(1, "milepost-sqlite"),
+        )
     else:
         both = _postgres(url, None if patient else STATEMENT_SECONDS)
         engines = Engines(both, both)
     try:
         yield engines
     finally:
-        await engines.reader.dispose()
-        await engines.writer.dispose()
+        await engines.dispose()
 
 
 @contextmanager
@@ -125,14 +161,27 @@ def _postgres(url: str, statement_seconds: float | None) -> AsyncEngine:
 
 
 def _sqlite(url: str, begin: str, **pool: Any) -> AsyncEngine:
+    engine = create_async_engine(url, **_SQLITE, **pool)
+    _prepare(engine.sync_engine, url, begin)
+    return engine
+
+
+def _swift_sqlite(url: str, begin: str, **pool: Any) -> Engine:
+    plain = make_url(url).set(drivername="sqlite+pysqlite")
+    engine = create_engine(plain, poolclass=QueuePool, **_SQLITE, **pool)
+    _prepare(engine, url, begin)
+    return engine
+
+
+_SQLITE: Mapping[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": SQLITE_BUSY_SECONDS}}
+
+
+def _prepare(engine: Engine, url: str, begin: str) -> None:
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(
-        url, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_SECONDS}, **pool
-    )
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         # The driver would begin transactions late and by itself; `begin` below does it, with the right word.
         connection.isolation_level = None
@@ -144,8 +193,6 @@ def _sqlite(url: str, begin: str, **pool: Any) -> AsyncEngine:
 
     # IMMEDIATE takes the lock before the first read: a transaction that reads and then writes would
     # otherwise fail at once with SQLITE_BUSY when another wrote in between, whatever the busy timeout.
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin_transaction(connection: Any) -> None:
         connection.exec_driver_sql(begin)
-
-    return engine

@@ -7,15 +7,19 @@ waits for others to come: the first one begins at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
+from typing import Any
 
+from sqlalchemy import Connection, insert
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from milepost.errors import MilepostError
+from milepost_api.records.engine import Engines, reachable
 from milepost_api.records.order import another_key
-from milepost_api.records.table import JobRecord, tag_records
+from milepost_api.records.table import JobRecord, TagRecord, rows_of
+
+_jobs: Any = JobRecord.__table__  # type: ignore[attr-defined]
+_tags: Any = TagRecord.__table__  # type: ignore[attr-defined]
 
 TOGETHER = 100
 """Records that one transaction holds at most: it keeps SQLite's only writer for a few milliseconds."""
@@ -30,15 +34,15 @@ class IdTaken(MilepostError):
 
 
 class Intake:
-    """Inserts records. `write` opens a transaction, which is committed when its block ends."""
+    """Inserts records."""
 
-    def __init__(self, write: Callable[[], AbstractAsyncContextManager[AsyncSession]]) -> None:
-        self._write = write
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
         self._waiting: list[tuple[JobRecord, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
 
     async def insert(self, record: JobRecord) -> None:
-        """Return when the record is committed. Raises `KeyTaken`, `IdTaken`, and what `write` raises."""
+        """Return when the record is committed. Raises `KeyTaken`, `IdTaken`, `StoreUnavailable`."""
         committed = asyncio.get_running_loop().create_future()
         self._waiting.append((record, committed))
         if self._running is None:
@@ -89,10 +93,15 @@ class Intake:
             record.sort_key = another_key(record.created_at, attempt)
 
     async def _insert(self, records: Sequence[JobRecord]) -> None:
-        async with self._write() as session:
-            session.add_all(records)
-            await session.flush()  # the rows of their tags refer to them
-            session.add_all(tag for record in records for tag in tag_records(record))
+        rows = [rows_of(record) for record in records]
+
+        def insert_all(connection: Connection) -> None:
+            connection.execute(insert(_jobs), [job for job, _ in rows])
+            if tags := [tag for _, tags in rows for tag in tags]:
+                connection.execute(insert(_tags), tags)  # they refer to their jobs
+
+        with reachable():
+            await self._engines.in_one_go(insert_all)
 
 
 def _done(committed: asyncio.Future[None]) -> None:

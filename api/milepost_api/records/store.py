@@ -53,7 +53,7 @@ class JobStore:
     def __init__(self, engines: Engines) -> None:
         self._reader = _sessions(engines.reader)
         self._writer = _sessions(engines.writer)
-        self._intake = Intake(self._write)
+        self._intake = Intake(engines)
 
     async def insert(self, record: JobRecord) -> None:
         """Commit a new job. Raises `KeyTaken` or `IdTaken` when its idempotency key or its id names another one."""

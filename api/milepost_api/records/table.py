@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, UniqueConstraint, event, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from milepost.job import Status
@@ -22,10 +22,6 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 SQLModel.metadata.naming_convention = NAMES  # migrations can drop only what has a name
-
-
-def _key_of_row(context: Any) -> int:
-    return sort_key(context.get_current_parameters()["created_at"])
 
 
 class JobRecord(SQLModel, table=True):
@@ -56,7 +52,7 @@ class JobRecord(SQLModel, table=True):
     timeout_seconds: float | None = None
     start_timeout_seconds: float | None = None
     created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
-    sort_key: int = Field(default=None, sa_column=Column(BigInteger, nullable=False, default=_key_of_row))
+    sort_key: int = Field(default=None, sa_column=Column(BigInteger, nullable=False))
     start_by: datetime | None = Field(default=None, sa_column=Column(UTCDateTime))
     batch_id: str | None = Field(default=None, max_length=64)
     parent_id: str | None = Field(default=None, max_length=64, index=True)
@@ -104,17 +100,12 @@ class TagRecord(SQLModel, table=True):
     sort_key: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
-def tag_records(record: JobRecord) -> list[TagRecord]:
-    """Return the rows of a job's tags, once the job has its sort key."""
-    copied: dict[str, Any] = {
-        name: getattr(record, name) for name in ("tenant", "status", "task", "queue", "sort_key")
-    }
-    return [TagRecord(job_id=record.id, tag=tag, **copied) for tag in dict.fromkeys(record.tags)]
+Row = dict[str, Any]
 
 
-@event.listens_for(JobRecord, "before_insert")
-def _keep_searchable(_mapper: Any, _connection: Any, record: JobRecord) -> None:
-    # What the end of the job adds is written with it (see `records.standing`).
+def rows_of(record: JobRecord) -> tuple[Row, list[Row]]:
+    """Return the row of a job, its sort key and its search text filled in, and those of its tags."""
+    record.sort_key = record.sort_key or sort_key(record.created_at)
     record.search = searchable(
         job_id=record.id,
         task=record.task,
@@ -125,9 +116,13 @@ def _keep_searchable(_mapper: Any, _connection: Any, record: JobRecord) -> None:
         metadata=record.meta,
         progress=record.progress,
         error=record.error,
-    )
+    )  # what the end of the job adds is written with it (see `records.standing`)
+    row = {column.key: getattr(record, _ATTRIBUTES.get(column.key, column.key)) for column in _jobs}
+    copied = {name: row[name] for name in ("tenant", "status", "task", "queue", "sort_key")}
+    return row, [{"job_id": record.id, "tag": tag, **copied} for tag in dict.fromkeys(record.tags)]
 
 
+_ATTRIBUTES = {"metadata": "meta"}
 _jobs = SQLModel.metadata.tables["jobs"].c
 _tags = SQLModel.metadata.tables["job_tags"].c
 # What a list is filtered by, then its order. A list of several statuses is merged from one of each (see

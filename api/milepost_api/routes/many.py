@@ -38,7 +38,7 @@ Named = Annotated[
         204: {
             "description": "All jobs have ended and the reader knows: there is nothing more, do not come back."
         },
-        **describe("not-acceptable", "invalid-request"),
+        **describe("job-not-found", "not-acceptable", "invalid-request"),
     },
 )
 async def stream_many(

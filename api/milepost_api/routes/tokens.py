@@ -71,7 +71,7 @@ class StreamToken:
     status_code=201,
     responses={
         201: {"model": StreamToken},
-        **describe("bad-request", "forbidden", "too-large", "unsupported-media-type", "invalid-request"),
+        **describe("bad-request", "too-large", "unsupported-media-type", "invalid-request"),
     },
 )
 async def create_stream_token(

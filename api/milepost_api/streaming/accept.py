@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 
-def accepts(accept: str, offered: Sequence[str], default: str) -> str | None:
+@lru_cache(maxsize=128)  # browsers and clients have a few ways to ask
+def accepts(accept: str, offered: tuple[str, ...], default: str) -> str | None:
     """Return which of the `offered` media types an Accept header asks for; None when it excludes them all."""
     if not accept.strip():
         return default

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Scope
 
+from milepost.codec import Cursor
 from milepost.errors import JobNotFound
 from milepost.ids import is_job_id
 from milepost.job import Job
@@ -94,8 +95,12 @@ def _is_resumed(scope: Scope) -> bool:
     """Whether a reader of events says where it stood, as each kind of stream says it."""
     query, path = QueryParams(scope["query_string"]), scope["path"]
     if path.endswith("/status/stream"):
-        return bool(Headers(scope=scope).get("last-event-id") or query.get("last_event_id"))
-    return path.endswith("/events") and "wait" in query and bool(query.get("after"))
+        stood = Headers(scope=scope).get("last-event-id") or query.get("last_event_id", "")
+    elif path.endswith("/events") and "wait" in query:
+        stood = query.get("after", "").partition("~")[0]  # of a `polling.Mark`
+    else:
+        return False
+    return Cursor.parse(stood) is not None  # any other word would begin a stream, with a `gap`
 
 
 def take_token(scope: Scope) -> str | None:

@@ -16,6 +16,9 @@ PLAIN_CHARACTERS = 600
 
 DAY_SECONDS = 86_400
 
+LAST_MOMENT = 253_402_300_799
+"""The end of the year 9999: later ones cannot be said."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
@@ -85,6 +88,8 @@ class Grant:
         texts = all(one is None or (isinstance(one, str) and one) for one in (tag, batch))
         if not named_jobs or not texts or not isinstance(everything, bool) or type(expires_at) is not int:
             raise ValueError("a claim is of another type than it should be")
+        if not 0 <= expires_at <= LAST_MOMENT:
+            raise ValueError("its end is no moment, in seconds since 1970")
         if [bool(jobs), tag is not None, batch is not None, everything].count(True) != 1:
             raise ValueError("it names jobs in no way, or in several")
         return cls(
