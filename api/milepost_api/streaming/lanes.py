@@ -183,9 +183,7 @@ class Lane:
         if not everybody:
             return
         if now - self._spoke_at >= self._lanes.ping_seconds:
-            self._send(
-                [ping(times.now())], everybody
-            )  # whichever kinds were asked for: it is about the connection
+            self._send([ping(times.now())], everybody)  # about the connection: whichever kinds were asked for
             self._spoke_at = now
         self._lanes.wheel.at(self._spoke_at + self._lanes.ping_seconds, self)
 
