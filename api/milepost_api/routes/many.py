@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -10,16 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from milepost.errors import StoreUnavailable
-from milepost.redis import UNREACHABLE
 from milepost_api.auth import reader_of
-from milepost_api.hub import AlreadyEnded, Crowded
 from milepost_api.many import LIVE_INTERVAL_MS, NAMED_MOST, Filter, Wanted
-from milepost_api.problems import Problem, describe
+from milepost_api.problems import describe
 from milepost_api.routes.listing import Word
-from milepost_api.routes.streams import come_back_later, full
+from milepost_api.routes.streams import kinds_in, streamed
 from milepost_api.services import ServicesDep, TenantDep
-from milepost_api.streaming import HEADERS, NDJSON, SSE, StreamResponse, accepts
+from milepost_api.streaming import NDJSON, SSE
 
 router = APIRouter(tags=["jobs"])
 
@@ -62,9 +60,6 @@ async def stream_many(
     A `selection`, a `snapshot` of each, then everything after it; a `job_end` for each, then `end` and the end of the
     body. The list of all jobs has no end.
     """
-    kind = accepts(accept, (SSE, NDJSON), SSE)
-    if kind is None:
-        raise Problem("not-acceptable", f"This stream is served as {SSE} or {NDJSON}; accept one of them.")
     named = None if job is None else _named(job)
     if named is not None and (tag is not None or batch is not None):
         raise _invalid("job", "Name jobs, or ask for a tag or a batch, not both.")
@@ -74,29 +69,12 @@ async def stream_many(
     wanted = Wanted(
         filter=Filter(tenant, tag, batch),
         named=named,
-        kinds=None if events is None else frozenset(part.strip() for part in events.split(",")),
+        kinds=kinds_in(events),
         min_interval_seconds=interval / 1000,
         last_event_id=last_event_id or query_last_event_id,
         until=reader.until if reader else math.inf,
     )
-    try:
-        stream = await services.many.open(wanted)
-    except AlreadyEnded:
-        return Response(status_code=204, headers=HEADERS)
-    except Crowded as error:
-        return full(error, ndjson=kind == NDJSON)
-    except (StoreUnavailable, *UNREACHABLE) as error:
-        if kind == NDJSON:
-            raise StoreUnavailable(str(error)) from error
-        return come_back_later()
-    return StreamResponse(
-        stream,
-        ndjson=kind == NDJSON,
-        ping_seconds=services.settings.ping_seconds,
-        stalled_seconds=services.settings.stalled_reader_seconds,
-        grace_seconds=services.settings.shutdown_grace_seconds,
-        lanes=services.lanes,
-    )
+    return await streamed(services, accept, partial(services.many.open, wanted))
 
 
 def _named(given: list[str]) -> dict[str, str]:

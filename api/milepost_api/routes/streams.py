@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -17,7 +19,7 @@ from milepost_api.auth import TENANT, reader_of
 from milepost_api.hub import AlreadyEnded, Crowded, Wishes, reconnect, subscribe
 from milepost_api.problems import Problem, ProblemResponse, describe
 from milepost_api.services import JobId, Services, ServicesDep
-from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, accepts
+from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, Source, StreamResponse, accepts
 
 CROWDED_SECONDS = (15, 30)
 """How long who finds no room stays away: nobody leaves a full process within a few seconds."""
@@ -62,24 +64,40 @@ async def open_stream(
     min_interval_ms: int,
 ) -> Response:
     """Return the stream of a job for whoever `scope` is of. Raises `Problem`, `JobNotFound`, `StoreUnavailable`."""
+    reader = reader_of(scope)
+    wishes = Wishes(
+        kinds=kinds_in(events),
+        min_interval_seconds=min_interval_ms / 1000,
+        until=reader.until if reader else math.inf,
+    )
+    opening = partial(subscribe, services.hub, job_id, cursor, wishes, tenant=scope[TENANT])
+    return await streamed(services, accept, opening)
+
+
+def kinds_in(events: str | None) -> frozenset[str] | None:
+    """Return the kinds of events that a query names, None for all."""
+    return None if events is None else frozenset(part.strip() for part in events.split(","))
+
+
+async def streamed(
+    services: Services, accept: str, opening: Callable[[], Coroutine[None, None, Source]]
+) -> Response:
+    """Return the stream of what `opening` opens, or what is to be said instead. Raises `Problem`, `MilepostError`."""
     kind = accepts(accept, (SSE, NDJSON), SSE)
     if kind is None:
         raise Problem("not-acceptable", f"This stream is served as {SSE} or {NDJSON}; accept one of them.")
-    kinds = None if events is None else frozenset(part.strip() for part in events.split(","))
-    reader = reader_of(scope)
-    wishes = Wishes(kinds, min_interval_ms / 1000, until=reader.until if reader else math.inf)
     try:
-        subscription = await subscribe(services.hub, job_id, cursor, wishes, tenant=scope[TENANT])
+        source = await opening()
     except AlreadyEnded:
         return Response(status_code=204, headers=HEADERS)
     except Crowded as error:
-        return full(error, ndjson=kind == NDJSON)
+        return _full(error, ndjson=kind == NDJSON)
     except (StoreUnavailable, *UNREACHABLE) as error:
         if kind == NDJSON:
             raise StoreUnavailable(str(error)) from error
-        return come_back_later()
+        return _come_back_later()
     return StreamResponse(
-        subscription,
+        source,
         ndjson=kind == NDJSON,
         ping_seconds=services.settings.ping_seconds,
         stalled_seconds=services.settings.stalled_reader_seconds,
@@ -88,13 +106,13 @@ async def open_stream(
     )
 
 
-def come_back_later() -> Response:
+def _come_back_later() -> Response:
     """Answer while Redis is away: EventSource gives up for good on a 503, and comes back after this."""
     wait = random.randint(*RETRY_MS)
     return Response(reconnect("unavailable", wait).sse, media_type=SSE, headers=HEADERS)
 
 
-def full(error: Crowded, *, ndjson: bool) -> Response:
+def _full(error: Crowded, *, ndjson: bool) -> Response:
     """Answer where there is no room, and keep nothing of the connection: it, too, takes a file descriptor."""
     wait = random.randint(*CROWDED_SECONDS)
     headers = {**HEADERS, "Connection": "close"}
