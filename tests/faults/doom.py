@@ -147,9 +147,6 @@ def wrap(module: ModuleType, name: str, point: Point, doom: Doom) -> None:
 
 
 def _around(function: Any, before: Callable[..., None], after: Callable[..., None]) -> Any:
-    if not inspect.iscoroutinefunction(function):
-        raise LookupError(f"{function} is no coroutine function: nothing can be wrapped around it.")
-
     @functools.wraps(function)
     async def wrapped(*args: Any, **kwargs: Any) -> Any:
         before(args, None)
@@ -157,7 +154,16 @@ def _around(function: Any, before: Callable[..., None], after: Callable[..., Non
         after(args, result)
         return result
 
-    return wrapped
+    @functools.wraps(function)
+    def wrapped_plain(*args: Any, **kwargs: Any) -> Any:
+        before(args, None)
+        result = function(*args, **kwargs)
+        after(args, result)
+        return result
+
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise LookupError(f"{function} is a generator: a call of it does nothing yet.")
+    return wrapped if inspect.iscoroutinefunction(function) else wrapped_plain
 
 
 def _nothing(args: tuple[Any, ...], result: Any) -> None:

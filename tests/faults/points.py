@@ -55,10 +55,9 @@ _COMMIT = "sqlalchemy.ext.asyncio.session:AsyncSessionTransaction.__aexit__"
 
 POINTS: Mapping[str, Point] = {
     "submit-uncommitted": Point(
-        "before",
-        _COMMIT,
+        "after",
+        "milepost_api.records.intake:insert_rows",
         "The rows of a submission are written and not committed: nothing was accepted.",
-        within=f"{_STORE}.insert",
     ),
     "submit-committed": Point(
         "after",

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from milepost.errors import MilepostError
 from milepost_api.records.engine import Engines, reachable
 from milepost_api.records.order import another_key
-from milepost_api.records.table import JobRecord, TagRecord, rows_of
+from milepost_api.records.table import JobRecord, Row, TagRecord, rows_of
 
 _jobs: Any = JobRecord.__table__  # type: ignore[attr-defined]
 _tags: Any = TagRecord.__table__  # type: ignore[attr-defined]
@@ -94,14 +94,15 @@ class Intake:
 
     async def _insert(self, records: Sequence[JobRecord]) -> None:
         rows = [rows_of(record) for record in records]
-
-        def insert_all(connection: Connection) -> None:
-            connection.execute(insert(_jobs), [job for job, _ in rows])
-            if tags := [tag for _, tags in rows for tag in tags]:
-                connection.execute(insert(_tags), tags)  # they refer to their jobs
-
         with reachable():
-            await self._engines.in_one_go(insert_all)
+            await self._engines.in_one_go(lambda connection: insert_rows(connection, rows))
+
+
+def insert_rows(connection: Connection, rows: Sequence[tuple[Row, Sequence[Row]]]) -> None:
+    """Write jobs with their tags; whoever calls commits."""
+    connection.execute(insert(_jobs), [job for job, _ in rows])
+    if tags := [tag for _, tags in rows for tag in tags]:  # they refer to their jobs
+        connection.execute(insert(_tags), tags)
 
 
 def _done(committed: asyncio.Future[None]) -> None:
