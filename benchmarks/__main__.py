@@ -16,8 +16,8 @@ from benchmarks.sides import sides
 
 
 def main() -> None:
-    """Measure the rows wanted, one after the other; all of them make RESULTS.md."""
-    wanted = _wanted()
+    """Measure the rows wanted, one after the other; all of them, or those to be written, make RESULTS.md."""
+    wanted, written = _wanted()
     raise_file_limit()
     with open_bench() as bench:
         words = machine.words(bench.url)
@@ -25,21 +25,23 @@ def main() -> None:
         began = time.monotonic()
         tables = [table for row in wanted for table in _measure(row, bench)]
         print(f"\nAll of it took {(time.monotonic() - began) / 60:.1f} minutes.")
-    if list(wanted) == list(ROWS):
+    if written or list(wanted) == list(ROWS):
         write(words, tables, [(side.name, side.what) for side in sides()])
         print(f"Written: {RESULTS.parent.name}/{RESULTS.name} and its picture.")
 
 
-def _wanted() -> Sequence[str]:
+def _wanted() -> tuple[Sequence[str], bool]:
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
     parser.add_argument(
         "rows", nargs="*", metavar="ROW", help=f"which rows: {', '.join(ROWS)} (default: all)"
     )
-    wanted: list[str] = parser.parse_args().rows
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md of these rows alone")
+    given = parser.parse_args()
+    wanted: list[str] = given.rows
     for row in wanted:
         if row not in ROWS:
             parser.error(f"there is no row {row!r}; choose from {', '.join(ROWS)}")
-    return wanted or list(ROWS)
+    return wanted or list(ROWS), bool(given.write)
 
 
 def _measure(row: str, bench: Bench) -> list[Table]:
