@@ -16,7 +16,7 @@ from milepost_api.records import JobFilter, engine, open_engines
 from milepost_api.records.store import JobStore
 from milepost_api.settings import ApiSettings
 from redis.asyncio import Redis
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 
 from milepost.errors import StoreUnavailable
 from milepost.log import JobLog
@@ -204,6 +204,11 @@ async def limit_pages(api: Api, most: int) -> None:
     async with api.services.engines.writer.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         await driver.execute(f"PRAGMA max_page_count={most}")
+
+    def limit(connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+
+    await api.services.engines.in_one_go(limit)  # each connection has its own
 
 
 async def submitted_until_full(api: Api) -> httpx2.Response:
