@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 import math
-import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -20,9 +19,8 @@ from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
 from milepost.tenants import DEFAULT_TENANT
 from milepost_api.crossing import comes_from_elsewhere
-from milepost_api.hub.frames import reconnect
-from milepost_api.hub.subscription import RETRY_MS
 from milepost_api.problems import Problem, answer_to
+from milepost_api.streaming import NDJSON, SSE, accepts, come_back_later
 from milepost_api.tokens import BadToken, Grant, Seals
 from milepost_api.tokens.doors import AGAIN, INVALID, check_time, pass_through, take_token
 from milepost_api.tokens.seal import looks_like_a_token
@@ -149,12 +147,9 @@ def _refusal(error: MilepostError, scope: Scope) -> Response:
     """Answer what a route would have answered."""
     if not isinstance(error, StoreUnavailable):
         return answer_to(error)
-    streams = scope["path"].endswith("/status/stream")
-    if streams and "ndjson" not in Headers(scope=scope).get("accept", ""):
-        wait = reconnect(
-            "unavailable", random.randint(*RETRY_MS)
-        )  # an EventSource gives up for good on a 503
-        return Response(wait.sse, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    accept = Headers(scope=scope).get("accept", "")
+    if scope["path"].endswith("/status/stream") and accepts(accept, (SSE, NDJSON), SSE) != NDJSON:
+        return come_back_later()
     return answer_to(error)
 
 

@@ -198,19 +198,12 @@ class JobLog:
         found = await self._redis.zrangebyscore(LEASES, "-inf", before, start=0, num=most)
         return [job_id.decode() for job_id in found]
 
-    async def read(
-        self,
-        job_id: str,
-        after: Cursor | None = None,
-        *,
-        tenant: str | None = None,
-        most_bytes: int = READ_BYTES,
-    ) -> View:
-        """Return the job and what followed `after`, a page of about `most_bytes`, read in one step.
+    async def read(self, job_id: str, after: Cursor | None = None, *, tenant: str | None = None) -> View:
+        """Return the job and what followed `after`, read in one step.
 
         Raises `JobNotFound`, also for a job that is not of `tenant`; None is whoever may read all of them.
         """
-        [view] = await self.read_all([(job_id, after)], most_bytes=most_bytes)
+        [view] = await self.read_all([(job_id, after)])
         if view is None or tenant not in (None, view.tenant):
             raise JobNotFound
         return view
@@ -218,7 +211,10 @@ class JobLog:
     async def read_all(
         self, asked: Sequence[tuple[str, Cursor | None]], *, most_bytes: int = READ_BYTES
     ) -> list[View | None]:
-        """Return the same of many jobs, each read in a step of its own; None where there is no such job."""
+        """Return the same of many jobs, each read in a step of its own, a page of about `most_bytes`.
+
+        None where there is no such job.
+        """
         calls = [
             job_call(
                 "read",

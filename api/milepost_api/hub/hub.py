@@ -109,9 +109,7 @@ class Hub:
             timer.cancel()
         try:
             if opening := self._opening.get(topic):
-                await asyncio.shield(
-                    opening
-                )  # all who come meanwhile share it; it is cancelled with none of them
+                await asyncio.shield(opening)  # all who come meanwhile share it; it ends with none of them
         except BaseException:
             self.leave(topic)
             raise
@@ -177,10 +175,15 @@ class Hub:
     async def read(self, job_id: str, after: Cursor | None = None) -> View:
         """Return the job and what followed `after`: a thousand streams that ask the same at once cost one read.
 
-        It may be older than this call; what came since is in the topic, which was subscribed before.
         Raises `JobNotFound`, `StoreUnavailable`.
         """
         return await self._reads.read(job_id, after)
+
+    async def _read_of(self, topic: Topic, after: Cursor | None = None) -> View:
+        view = await self._reads.read(topic.job_id, after)
+        if view.tenant != topic.tenant:
+            raise JobNotFound  # another job has got the id of one that was deleted
+        return view
 
     async def view_in_step(self, topic: Topic) -> View:
         """Return the job as read in the history that the topic follows.
@@ -190,9 +193,7 @@ class Hub:
         """
         for _ in range(3):
             generation = topic.generation
-            view = await self.read(topic.job_id)
-            if view.tenant != topic.tenant:
-                raise JobNotFound  # another job has got the id of one that was deleted
+            view = await self._read_of(topic)
             if view.cursor.epoch == topic.epoch and generation == topic.generation:
                 return view
             await self.compare(topic)
@@ -263,9 +264,7 @@ class Hub:
             topic.suspect = False  # what is heard from here on may not be in the answer
             at = topic.cursor
             try:
-                view = await self._reads.read(topic.job_id, at)
-                if view.tenant != topic.tenant:
-                    raise JobNotFound  # another job has got the id of one that was deleted
+                view = await self._read_of(topic, at)
             except JobNotFound:
                 await self._vanished(topic)
                 return

@@ -39,9 +39,7 @@ class Engines:
 
     async def in_one_go(self, work: Callable[[Connection], None]) -> None:
         """Do `work` in one transaction of its own."""
-        async with (
-            self.writer.connect() as connection
-        ):  # on SQLite the turn to write, among those of this process
+        async with self.writer.connect() as connection:  # on SQLite: the turn to write, in this process
             if self.swift is None:
                 async with connection.begin():
                     await connection.run_sync(work)

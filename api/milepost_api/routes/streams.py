@@ -19,7 +19,7 @@ from milepost_api.auth import TENANT, reader_of
 from milepost_api.hub import AlreadyEnded, Crowded, Wishes, reconnect, subscribe
 from milepost_api.problems import Problem, ProblemResponse, describe
 from milepost_api.services import JobId, Services, ServicesDep
-from milepost_api.streaming import HEADERS, NDJSON, RETRY_MS, SSE, Source, StreamResponse, accepts
+from milepost_api.streaming import HEADERS, NDJSON, SSE, Source, StreamResponse, accepts, come_back_later
 
 CROWDED_SECONDS = (15, 30)
 """How long who finds no room stays away: nobody leaves a full process within a few seconds."""
@@ -95,7 +95,7 @@ async def streamed(
     except (StoreUnavailable, *UNREACHABLE) as error:
         if kind == NDJSON:
             raise StoreUnavailable(str(error)) from error
-        return _come_back_later()
+        return come_back_later()
     return StreamResponse(
         source,
         ndjson=kind == NDJSON,
@@ -104,12 +104,6 @@ async def streamed(
         grace_seconds=services.settings.shutdown_grace_seconds,
         lanes=services.lanes,
     )
-
-
-def _come_back_later() -> Response:
-    """Answer while Redis is away: EventSource gives up for good on a 503, and comes back after this."""
-    wait = random.randint(*RETRY_MS)
-    return Response(reconnect("unavailable", wait).sse, media_type=SSE, headers=HEADERS)
 
 
 def _full(error: Crowded, *, ndjson: bool) -> Response:

@@ -3,7 +3,7 @@
 from milepost_api.streaming.accept import accepts
 from milepost_api.streaming.lanes import Lanes, open_lanes
 from milepost_api.streaming.lent import Source
-from milepost_api.streaming.response import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse
+from milepost_api.streaming.response import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, come_back_later
 
 __all__ = [
     "HEADERS",
@@ -14,5 +14,6 @@ __all__ = [
     "Source",
     "StreamResponse",
     "accepts",
+    "come_back_later",
     "open_lanes",
 ]

@@ -1,4 +1,4 @@
-"""Sending a subscription over HTTP: SSE by `sse-starlette`, or NDJSON by the same loop."""
+"""Answering with a stream: on a borrowed connection, or through ASGI by `sse-starlette`; SSE or NDJSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from milepost import times
 from milepost.codec import encode_retry
-from milepost_api.hub import ping
+from milepost_api.hub import ping, reconnect
 from milepost_api.protocol import borrow, is_lendable, transport_of
 from milepost_api.streaming.lanes import Lanes, encoded
 from milepost_api.streaming.lent import LentStream, Source
@@ -137,6 +137,12 @@ class StreamResponse(Response):
                 frames = [ping(times.now())]
             if chunk := encoded(frames, ndjson=self._ndjson):
                 yield chunk
+
+
+def come_back_later() -> Response:
+    """Answer while Redis is away: EventSource gives up for good on a 503, and comes back after this."""
+    wait = random.randint(*RETRY_MS)
+    return Response(reconnect("unavailable", wait).sse, media_type=SSE, headers=HEADERS)
 
 
 async def _cut(transport: asyncio.Transport, receive: Receive) -> None:
