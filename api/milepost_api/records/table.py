@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, UniqueConstraint, inspect, text
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import Field, SQLModel
 
 from milepost.job import Status
@@ -135,6 +136,7 @@ def rows_of(record: JobRecord) -> tuple[Row, list[Row]]:
     return row, [{"job_id": record.id, "tag": tag, **copied} for tag in dict.fromkeys(record.tags)]
 
 
+configure_mappers()  # the first constructor would have done it
 _manager: Any = inspect(JobRecord).class_manager
 _fields = JobRecord.model_fields.items()
 _DEFAULTS = {name: field.default for name, field in _fields if not field.is_required()}

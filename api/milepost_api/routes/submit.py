@@ -59,8 +59,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
     },
     200: {
         "model": JobResource,
-        "description": "Done already, within the time of `Prefer: wait=N`; or, where `Accept` asks for it, the stream of the "
-        "job, down to its end.",
+        "description": "Done already, within the time of `Prefer: wait=N`; or the stream that `Accept` asks for.",
         "content": {SSE: {}, NDJSON: {}},
     },
 }
