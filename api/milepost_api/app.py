@@ -33,6 +33,7 @@ from milepost_api.catalogue import Offers
 from milepost_api.crossing import cross_origin
 from milepost_api.descriptors import room_for_streams
 from milepost_api.desk import Desk
+from milepost_api.express import Express
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
 from milepost_api.lookup import Lookup
@@ -111,6 +112,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes)
+    app.add_middleware(Express, limit_bytes=settings.body_limit_bytes)
     app.add_middleware(Shortcut)
     app.add_middleware(
         Auth,

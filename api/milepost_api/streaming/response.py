@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import anyio
 import structlog
@@ -41,7 +41,11 @@ def _raw(media_type: str) -> list[tuple[bytes, bytes]]:
         # Caddy 2.6 (Debian 12 and 13) does not know no-transform: its `encode` would compress text/* and keep the first
         # events back until it has more. RFC 9110 §8.4 would rather not see it named; readers ignore it.
         told["Content-Encoding"] = "identity"
-    return [(name.lower().encode(), value.encode()) for name, value in told.items()]
+    return _raw_of(told)
+
+
+def _raw_of(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 _HEAD = {SSE: _raw(SSE), NDJSON: _raw(NDJSON)}
@@ -63,9 +67,10 @@ class StreamResponse(Response):
         stalled_seconds: float,
         grace_seconds: float,
         lanes: Lanes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status_code, self.background = 200, None
-        self.raw_headers = list(_HEAD[NDJSON if ndjson else SSE])
+        self.raw_headers = [*_HEAD[NDJSON if ndjson else SSE], *_raw_of(headers or {})]
         self._source, self._ndjson, self._lanes = source, ndjson, lanes
         self._ping_seconds, self._stalled_seconds, self._grace_seconds = (
             ping_seconds,
