@@ -46,7 +46,7 @@ def test_patience_lasts_one_lease_after_a_lull(clock: Clock) -> None:
 def test_no_gap_that_can_cost_a_lease_passes_for_the_rhythm(clock: Clock, lease: float) -> None:
     """A heartbeat that is a quarter of a lease old, and all of the gap: what is left must be some time to be heard."""
     patience = Patience(lease, clock)
-    gap = 3 / 4 * lease - 0.05
+    gap = 3 / 4 * lease - 0.05  # not all of what is left: it takes a moment to be heard
     clock.now += gap
     patience.heard()
     assert not patience.is_over

@@ -18,14 +18,14 @@ class Patience:
 
     def __init__(self, lease_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease, self._clock = lease_seconds, clock
-        # A lease that was renewed a quarter of itself ago outlives a gap of half of it.
-        self._lull = min(LULL_SECONDS, lease_seconds / 2)
+        # A lease that was renewed a quarter of itself ago outlives a gap of two thirds of it.
+        self._lull = min(LULL_SECONDS, lease_seconds * 2 / 3)
         self._heard_at = self._wait_until = clock()
 
     @property
     def look_seconds(self) -> float:
-        """How long to wait at most between two answers: a second, or less where that would be a gap already."""
-        return min(1.0, self._lull / 2)
+        """How long to wait between two answers: a second, or less where leases are short."""
+        return min(1.0, self._lull / 3)
 
     def heard(self) -> None:
         """Redis has just answered."""
