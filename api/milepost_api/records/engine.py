@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from milepost.errors import StoreUnavailable
 
 SQLITE_BUSY_SECONDS = 10.0
+TURN_SECONDS = 30.0  # each of those before may wait for another program that writes; then a request says 503
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 10.0  # PostgreSQL has answered by then, or a request says 503; all take milliseconds
 
@@ -37,14 +38,32 @@ class Engines:
     """SQLite alone: writes in a thread of its own without going back and forth for every step."""
     thread: ThreadPoolExecutor | None = None
 
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
     async def in_one_go(self, work: Callable[[Connection], None]) -> None:
         """Do `work` in one transaction of its own."""
-        async with self.writer.connect() as connection:  # on SQLite: the turn to write, in this process
+        async with self.turn():
             if self.swift is None:
-                async with connection.begin():
+                async with self.writer.begin() as connection:
                     await connection.run_sync(work)
             else:
                 await asyncio.get_running_loop().run_in_executor(self.thread, self.swift.transaction, work)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn to write, in this process. Raises `TimeoutError`.
+
+        SQLite has one writer at a time, and those who poll its lock may be unlucky for seconds. PostgreSQL takes all.
+        """
+        if self.swift is None:
+            yield
+            return
+        async with asyncio.timeout(TURN_SECONDS):
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def dispose(self) -> None:
         """Close all connections."""
@@ -93,8 +112,6 @@ async def open_engines(url: str, *, patient: bool = False) -> AsyncIterator[Engi
     `patient`: a statement may take as long as it takes, as those of migrations do.
     """
     if make_url(url).get_backend_name() == "sqlite":
-        # SQLite has one writer at a time. One connection makes the writers of this process stand in line;
-        # many would poll the lock, and the unlucky one waits for seconds.
         # Each statement of the asyncio driver goes to a thread and back several times, and a commit of a new job is
         # what its submitter waits for: that one is done in one go, by a thread that keeps its connection.
         one = {"pool_size": 1, "max_overflow": 0}

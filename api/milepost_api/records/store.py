@@ -51,6 +51,7 @@ class JobStore:
     """
 
     def __init__(self, engines: Engines) -> None:
+        self._engines = engines
         self._reader = _sessions(engines.reader)
         self._writer = _sessions(engines.writer)
         self._intake = Intake(engines)
@@ -200,7 +201,7 @@ class JobStore:
     @asynccontextmanager
     async def _write(self) -> AsyncIterator[AsyncSession]:
         with reachable():
-            async with self._writer() as session, session.begin():
+            async with self._engines.turn(), self._writer() as session, session.begin():
                 yield session
 
 
