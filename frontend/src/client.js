@@ -205,10 +205,10 @@ const shared = new Map()
 
 /**
  * The one client of this page for that API: all elements share its connections.
- * @param {string | URL} [base]
+ * @param {string | URL} [base]  where the script of an API has said that it is (`/milepost.js`), or the page's own folder
  * @returns {Client}
  */
-export function sharedClient(base = document.baseURI) {
+export function sharedClient(base = /** @type {any} */ (globalThis)[Symbol.for("milepost.api")] ?? document.baseURI) {
   const { href } = new URL(base, document.baseURI)
   const client = shared.get(href) ?? new Client({ base: href })
   shared.set(href, client)

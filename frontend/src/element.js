@@ -7,6 +7,7 @@ import { sharedClient } from "./client.js"
 import { STYLE } from "./element.css.js"
 import { Problem } from "./http.js"
 import { Ticker } from "./ticker.js"
+import { trusted } from "./trusted.js"
 import { describe } from "./view.js"
 
 /** @typedef {import("./client.js").Client} Client */
@@ -83,7 +84,7 @@ export class ProgressElement extends Base {
     super()
     const root = this.attachShadow({ mode: "open" })
     root.adoptedStyleSheets = [styleSheet()]
-    root.innerHTML = SKELETON
+    root.innerHTML = trusted(SKELETON)
     this.#bar = /** @type {HTMLProgressElement} */ (root.querySelector("progress"))
     this.#button = /** @type {HTMLButtonElement} */ (root.querySelector("button"))
     for (const part of ["label", "trouble", "announcement", ...SHOWN]) {
