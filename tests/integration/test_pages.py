@@ -23,7 +23,7 @@ FILES = {
     "recover.js": "// helps",
     "page.js": 'import "./src/define.js"\nimport { card } from "./page/card.js"\n',
     "page.css": "body { margin: 0 }\n" * 20,
-    "page/card.js": 'import {\n  fold,\n} from "../src/fold.js"\n/** @type {import("../late.js").X} */\nexport const card = 1',
+    "page/card.js": 'import {\n  fold,\n} from "../src/fold.js"\n/** @type {import("../late.js").X} */\n',
     "late.js": "export {}",
     "src/define.js": 'import "./fold.js"\nconst later = () => import("../late.js")',
     "src/fold.js": "export const fold = 1",
@@ -134,7 +134,13 @@ def test_modules_come_after_what_they_need() -> None:
 
 @pytest.mark.parametrize(
     ("accepted", "smaller"),
-    [("gzip, deflate, br", True), ("br;q=1.0, *;q=0.5", True), ("gzip;q=0", False), ("", False), ("br", False)],
+    [
+        ("gzip, deflate, br", True),
+        ("br;q=1.0, *;q=0.5", True),
+        ("gzip;q=0", False),
+        ("", False),
+        ("br", False),
+    ],
 )
 async def test_files_are_sent_compressed_to_those_who_take_that(
     site: httpx2.AsyncClient, accepted: str, smaller: bool
@@ -199,7 +205,16 @@ async def test_keys_do_not_close_the_elements_and_close_everything_else(tmp_path
         folder = re.findall(r"assets/\w+/", (await client.get("/milepost.js")).text)[0]
         for address in ("/milepost.js", f"/{folder}src/define.js", "/src/define.js"):
             assert (await client.get(address)).status_code == 200, address
-        for address in ("/", "/index.html", "/page.js", "/recover.js", "/assets", "/milepost.js/", "/docs", "/src"):
+        for address in (
+            "/",
+            "/index.html",
+            "/page.js",
+            "/recover.js",
+            "/assets",
+            "/milepost.js/",
+            "/docs",
+            "/src",
+        ):
             assert (await client.get(address)).status_code == 401, address
         for address in (f"/{folder}../../v1/jobs", "/assets/%2e%2e/v1/jobs", "/src//v1/jobs"):
             assert (await client.get(address)).status_code in (401, 404), address

@@ -10,10 +10,9 @@ CSP = (
     "require-trusted-types-for 'script'; trusted-types milepost"
 )
 # What the page never asks for is not to be had by what may creep into it either.
-_NEVER_ASKED_FOR = (
-    "accelerometer autoplay bluetooth browsing-topics camera display-capture encrypted-media fullscreen geolocation "
-    "gyroscope hid identity-credentials-get idle-detection local-fonts magnetometer microphone midi otp-credentials "
-    "payment publickey-credentials-get screen-wake-lock serial usb web-share xr-spatial-tracking"
+_NEVER_ASKED_FOR = (  # only those that all Chromiums know: of others each page would report an error
+    "accelerometer camera display-capture fullscreen geolocation gyroscope hid magnetometer microphone midi payment "
+    "screen-wake-lock serial usb"
 )
 PERMISSIONS = ", ".join(f"{feature}=()" for feature in _NEVER_ASKED_FOR.split())
 
