@@ -6,7 +6,7 @@
 import { sharedClient } from "./client.js"
 
 /** @typedef {import("./client.js").Milepost} Milepost */
-/** @typedef {import("./watch.js").Watch} Watch */
+/** @typedef {import("./watch.js").Watch<any>} Watch */
 
 // In Node there is no HTMLElement: importing this file must not fail there (server-side rendering, tests).
 const Base = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (class {})
@@ -98,11 +98,11 @@ export class WatchingElement extends Base {
   #settle() {
     const self = /** @type {Watching} */ (/** @type {unknown} */ (this))
     const wanted = this.isConnected ? self.wanted : null
-    const asked = wanted && this.client
+    const asked = wanted ? this.client : null
     if (wanted !== this.#wanted || asked !== this.#asked) {
       this.#watch?.close()
       this.#wanted = wanted
-      this.#asked = asked || null
+      this.#asked = asked
       const watch = (this.#watch = asked && self.open(asked))
       watch?.addEventListener("update", (event) => {
         if (watch === this.#watch) self.show(/** @type {CustomEvent} */ (event).detail)

@@ -14,7 +14,7 @@ export const STYLE = `:host{--tone:#888;display:block;content-visibility:auto;co
 #label,#percent{flex:1;font-weight:600}
 #percent{flex:none}
 #label,#far,#words{min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-#track{display:block;position:relative;overflow:hidden;height:var(--milepost-bar-height,.5rem);border-radius:9em;background:var(--milepost-track,color-mix(in srgb,currentColor 12%,#0000))}
+#track{display:block;position:relative;overflow:hidden;margin-block:.25em;height:var(--milepost-bar-height,.5rem);border-radius:9em;background:var(--milepost-track,color-mix(in srgb,currentColor 12%,#0000))}
 #bar,#fill{position:absolute;inset:0;width:100%;opacity:0}
 #fill{--way:-1;opacity:1;border-radius:9em;background:var(--tone)}
 #fill:dir(rtl){--way:1}
@@ -23,12 +23,15 @@ export const STYLE = `:host{--tone:#888;display:block;content-visibility:auto;co
 #facts{display:grid;grid:auto-flow minmax(1.75em,auto)/1fr auto;gap:0 .75em;align-items:center;font-size:.875em}
 #rate,#time{justify-self:end}
 #attempt,#message,#rate,#time{color:var(--milepost-muted,color-mix(in srgb,currentColor 75%,#0000))}
-#facts>*>*{margin-inline-end:.75em;unicode-bidi:plaintext}
-#status:before{content:"";display:inline-block;border:.3em solid var(--tone);border-radius:1em;margin-inline-end:.5em}
+#facts>*>*{margin-inline-end:.75em}
+#facts>*>*,#rate,#time{unicode-bidi:plaintext}
+#facts>*>:empty,#rate:empty{display:none}
+#words:has(+:empty){grid-column:1/-1}
+#status:before{content:"";display:inline-block;border:.3em solid var(--tone);border-radius:1em;margin-right:.5em}
 :host(:not([data-tone=running])) #words{white-space:normal;overflow-wrap:anywhere}
-#trouble:not(:empty):before{content:"\\26A0 ";color:var(--milepost-warning,#c27803)}
+#trouble:not(:empty):before{content:"\\26A0\\A0";color:var(--milepost-warning,#c27803)}
 #trouble:not(:empty)~*{display:none}
-button{font:inherit;font-size:.875em;color:inherit;background:0 0;border:1px solid;border-radius:.5em;padding:.1em .75em;outline-offset:-2px}
+button{font:inherit;font-size:.875em;color:inherit;background:0 0;border:1px solid color-mix(in srgb,currentColor 50%,#0000);border-radius:.5em;padding:.1em .75em;outline-offset:-2px}
 [aria-disabled=true]{opacity:.5}
 #said{position:absolute;clip-path:inset(50%)}
 @media(prefers-reduced-motion){:indeterminate+#fill{width:100%;animation:none;background:repeating-linear-gradient(90deg,var(--tone) 0 .5em,#0000 0 1em)}}

@@ -163,7 +163,7 @@ export class ProgressElement extends WatchingElement {
     view.trouble ||= this.#complaint
     put(this, "data-tone", view.tone)
     this.write("label", this.getAttribute("label") ?? job?.task ?? "Job")
-    for (const [name, text] of Object.entries(view)) this.write(name, text)
+    for (const [name, text] of Object.entries(view)) this.write(name, String(text))
     this.parts.message.title = view.message
     this.#move(view, now)
     this.#offer("cancel", !!job && !job.done, job?.cancel_requested)

@@ -13,6 +13,8 @@ import { describe } from "./view.js"
 /** @typedef {import("./element.js").ProgressElement} ProgressElement */
 /** @typedef {import("./watch.js").ManyUpdate} ManyUpdate */
 
+/** @typedef {{item: HTMLElement, bar: ProgressElement, fed: ManyUpdate | null}} Row */
+
 /** How many bars are there, unless `limit` says so; a button brings as many more. */
 const SHOWN = 50
 /** `all` never ends: of the jobs that have ended, the newest so many are kept. */
@@ -29,10 +31,10 @@ const NOTHING = { id: null, job: null, event: null, connection: "connecting", pr
 const STYLE = `:host{display:block;line-height:1.5;font-variant-numeric:tabular-nums}
 :host([hidden]),[hidden]{display:none}
 #summary{display:block;min-height:1.5em}
-#summary>:not(:empty){margin-inline-end:.75em}
+#summary>:not(:empty){margin-inline-end:.75em;unicode-bidi:plaintext}
 #list{list-style:none;margin:0;padding:0}
 li{margin-block:.75em}
-#more{font:inherit;color:inherit;background:0 0;border:1px solid;border-radius:.5em;padding:.25em 1em}
+#more{font:inherit;color:inherit;background:0 0;border:1px solid color-mix(in srgb,currentColor 50%,#0000);border-radius:.5em;padding:.25em 1em}
 #said{position:absolute;clip-path:inset(50%)}`
 const TREE = `:summary list=ul more=button empty=slot said
 summary:counts trouble`
@@ -51,7 +53,7 @@ export class JobListElement extends WatchingElement {
 
   /** @type {Map<string, ManyUpdate>} by id */
   #updates = new Map()
-  /** @type {Map<string, {item: HTMLElement, bar: ProgressElement, fed?: ManyUpdate}>} those that are shown, by id */
+  /** @type {Map<string, Row>} those that are shown, by id */
   #items = new Map()
   #update = NOTHING
   #selected = ""
@@ -64,9 +66,8 @@ export class JobListElement extends WatchingElement {
 
   constructor() {
     super(STYLE, TREE)
-    const { list, more, empty } = this.parts
+    const { list, more } = this.parts
     put(list, "role", "list") // a list without bullets is none for Safari
-    empty.textContent = "No jobs yet."
     more.onclick = () => this.#more()
     list.addEventListener("milepost-retry", (event) => this.#retried(/** @type {CustomEvent} */ (event)))
   }
@@ -128,6 +129,7 @@ export class JobListElement extends WatchingElement {
     if (id === null) return
     const missing = event?.type === "job_missing"
     if (job) this.#updates.set(id, update)
+    else if (missing && event.reason === "deleted") this.#updates.delete(id)
     else if (missing) this.#updates.set(id, { ...update, connection: "refused", problem: "There is no such job, or no longer." })
     if (!this.hasAttribute("all")) return
     for (const [old, { job }] of this.#updates) {
@@ -187,7 +189,10 @@ export class JobListElement extends WatchingElement {
     row.bar.show(update)
   }
 
-  /** @param {string} id */
+  /**
+   * @param {string} id
+   * @returns {Row}
+   */
   #row(id) {
     const item = document.createElement("li")
     const bar = /** @type {ProgressElement} */ (document.createElement("milepost-progress"))
@@ -196,7 +201,7 @@ export class JobListElement extends WatchingElement {
     put(bar, "quiet", "")
     item.tabIndex = -1
     item.append(bar)
-    const row = { item, bar }
+    const row = { item, bar, fed: null }
     this.#items.set(id, row)
     return row
   }
@@ -211,7 +216,7 @@ export class JobListElement extends WatchingElement {
     const counts = new Map(ORDER.map((each) => [each, 0]))
     for (const { job } of ordered) if (job) counts.set(job.status, (counts.get(job.status) ?? 0) + 1)
     const told = [...counts].flatMap(([each, count]) => (count ? `${number(count)} ${each}` : [])).join(", ")
-    this.write("counts", told || (this.parts.empty.hidden ? status : ""))
+    this.write("counts", told || (this.parts.empty.hidden ? status : "No jobs yet."))
     this.write("trouble", trouble)
     if (this.#saidAt && now - this.#saidAt < SAID_EVERY_MS && this.#update.connection !== "ended") return
     // Not what was so when the page came.
