@@ -12,6 +12,7 @@ WIDTH, HEIGHT, MARGIN = 840, 326, 28
 BAR_TOP, BAR_HEIGHT = 58, 14
 PANE_TOP, LINE_HEIGHT, LINES = 122, 22, 8
 BAR_WIDTH = WIDTH - 2 * MARGIN
+_BAR = f'x="{MARGIN}" y="{BAR_TOP}" width="{BAR_WIDTH}" height="{BAR_HEIGHT}" rx="{BAR_HEIGHT / 2:g}"'
 GLIDE, BURST = 0.2, 0.7
 """Seconds that a bar takes for a step, and that the eye needs for all that comes at once. Never ahead of the truth."""
 
@@ -22,13 +23,16 @@ svg { --card: #fff; --pane: #f6f8fa; --line: #d5d9df; --ink: #1c2128; --muted: #
   svg { --card: #0d1117; --pane: #161b22; --line: #30363d; --ink: #e6edf3; --muted: #9aa4b2; --track: #262c36;
     --accent: #8ea6ff; --good: #55c98a; --warning: #f0b45a; --ahead: #3b4676 }
 }
-text { font: 15px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: var(--ink); font-variant-numeric: tabular-nums }
+text { font: 15px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: var(--ink);
+  font-variant-numeric: tabular-nums }
 .name { font-size: 18px; font-weight: 600 }
 .percent { font-weight: 600 }
-.muted { fill: var(--muted) } .accent { fill: var(--accent) } .good { fill: var(--good) } .warning { fill: var(--warning) }
+.muted { fill: var(--muted) }
+.accent { fill: var(--accent) }
+.good { fill: var(--good) }
+.warning { fill: var(--warning) }
 .small { font-size: 13px }
 .lines text { font: 13px ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre }
-.cut { stroke: var(--warning) }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important } }
 """
 
@@ -43,10 +47,10 @@ def draw(run: Run) -> str:
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" \
 role="img" aria-labelledby="title about">
 <title id="title">{title}</title>
-<desc id="about">Recorded: while the connection is cut the worker goes on. The reader comes back with the id of its last \
-event, gets all that it has missed, once and in order, and sees the job end.</desc>
+<desc id="about">Recorded: while the connection is cut the worker goes on. The reader comes back with the id of its \
+last event, gets all that it has missed, once and in order, and sees the job end.</desc>
 <style>{_STYLE}{sheet.rules()}</style>
-<clipPath id="bar"><rect x="{MARGIN}" y="{BAR_TOP}" width="{BAR_WIDTH}" height="{BAR_HEIGHT}" rx="{BAR_HEIGHT / 2:g}"/></clipPath>
+<clipPath id="bar"><rect {_BAR}/></clipPath>
 <clipPath id="facts"><rect x="{MARGIN}" y="80" width="420" height="26"/></clipPath>
 <clipPath id="pane"><rect x="1" y="{PANE_TOP + 8}" width="{WIDTH - 2}" height="{LINES * LINE_HEIGHT + 2}"/></clipPath>
 {body}
@@ -88,9 +92,8 @@ def _thinned(stops: Iterable[tuple[float, str]], seconds: float) -> Iterator[tup
 
 
 def _body(run: Run, story: Story, sheet: _Sheet) -> Iterator[str]:
-    yield (
-        f'<rect x=".5" y=".5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="12" fill="var(--card)" stroke="var(--line)"/>'
-    )
+    size = f'x=".5" y=".5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="12"'
+    yield f'<rect {size} fill="var(--card)" stroke="var(--line)"/>'
     yield f'<text class="name" x="{MARGIN}" y="39">{escape(run.task)}</text>'
     end = story.seconds
     whole = sheet.add(
@@ -132,11 +135,10 @@ def _bars(story: Story, sheet: _Sheet) -> Iterator[str]:
     colours = [(0, "fill:var(--accent)"), (end, "fill:var(--good)"), (story.seconds, "fill:var(--good)")]
     seen = sheet.add(_moves(story.seen), _moved(_at(story.seen, story.still_at)))
     colour = sheet.add(colours, "fill:var(--accent)", timing="step-end")
-    size = f'x="{MARGIN}" y="{BAR_TOP}" width="{BAR_WIDTH}" height="{BAR_HEIGHT}" rx="{BAR_HEIGHT / 2:g}"'
     yield '<g clip-path="url(#bar)">'
-    yield f'<rect {size} fill="var(--track)"/>'
-    yield f'<rect class="{ahead}" {size} fill="var(--ahead)"/>'
-    yield f'<g class="{seen}"><rect class="{colour}" {size}/></g>'
+    yield f'<rect {_BAR} fill="var(--track)"/>'
+    yield f'<rect class="{ahead}" {_BAR} fill="var(--ahead)"/>'
+    yield f'<g class="{seen}"><rect class="{colour}" {_BAR}/></g>'
     yield "</g>"
 
 
@@ -173,7 +175,8 @@ def _facts(story: Story, sheet: _Sheet) -> Iterator[str]:
     for number, text in enumerate(rows):
         if text:
             percent = f'<tspan class="percent">{percents[text]:.0f} %</tspan>'
-            yield f'<text x="{MARGIN}" y="{98 + 26 * number}">{percent}<tspan x="{MARGIN + 62}" class="muted">{text}</tspan></text>'
+            count = f'<tspan x="{MARGIN + 62}" class="muted">{text}</tspan>'
+            yield f'<text x="{MARGIN}" y="{98 + 26 * number}">{percent}{count}</text>'
     yield "</g></g>"
 
 
@@ -185,10 +188,9 @@ def _legend() -> Iterator[str]:
 
 def _pane(story: Story, sheet: _Sheet, whole: str) -> Iterator[str]:
     """The stream, as it came: the newest line is the lowest."""
-    yield (
-        f'<path d="M1 {PANE_TOP}H{WIDTH - 1}V{HEIGHT - 13}a12 12 0 0 1-12 12H13a12 12 0 0 1-12-12z" fill="var(--pane)"/>'
-        f'<path d="M1 {PANE_TOP}H{WIDTH - 1}" stroke="var(--line)"/>'
-    )
+    foot = f"V{HEIGHT - 13}a12 12 0 0 1-12 12H13a12 12 0 0 1-12-12z"
+    yield f'<path d="M1 {PANE_TOP}H{WIDTH - 1}{foot}" fill="var(--pane)"/>'
+    yield f'<path d="M1 {PANE_TOP}H{WIDTH - 1}" stroke="var(--line)"/>'
     resumed = next(number for number, one in enumerate(story.lines) if "Last-Event-ID" in one.text)
     scroll = sheet.add(_scrolled(story.lines), _lifted(resumed + LINES - 2))
     yield f'<g clip-path="url(#pane)" class="{whole}"><g class="lines {scroll}">'

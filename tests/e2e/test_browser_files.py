@@ -23,7 +23,7 @@ MISSING = r"Failed to load resource.* 404"
 # What a page allows that allows nothing but Milepost.
 STRICT = (
     "default-src 'none'; script-src API; connect-src API; base-uri 'none'; "
-    "require-trusted-types-for 'script'; trusted-types milepost"
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
 

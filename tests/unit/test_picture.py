@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_it_can_stand_in_a_readme() -> None:
     """Small, well-formed, without a script or anything from elsewhere; the README shows it, with words for it."""
     text = PICTURE.read_text()
     assert len(text.encode()) < 60_000
-    tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(text).iter()}
+    tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(text).iter()}
     assert tags <= {"svg", "title", "desc", "style", "clipPath", "rect", "path", "g", "text", "tspan"}
     assert not re.search(r"(?:href|src)=|url\((?!#)|@import", text)
     assert "prefers-color-scheme: dark" in text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-# Scripts and styles of this server only, nothing inline, no string that becomes markup or code but the skeletons of
-# the elements (frontend/src/trusted.js): text that a job reports cannot become code.
+# Scripts and styles of this server only, nothing inline, no string that becomes markup or code: what a job reports
+# stays text.
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types milepost"
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 # What the page never asks for is not to be had by what may creep into it either.
 _NEVER_ASKED_FOR = (  # only those that all Chromiums know: of others each page would report an error
