@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from devtools.picture.run import Run
-from devtools.picture.story import Line, Story, tell
+from devtools.picture.story import RESUMED, Line, Story, tell
 
 WIDTH, HEIGHT, MARGIN = 840, 326, 28
 BAR_TOP, BAR_HEIGHT = 58, 14
@@ -191,7 +191,7 @@ def _pane(story: Story, sheet: _Sheet, whole: str) -> Iterator[str]:
     foot = f"V{HEIGHT - 13}a12 12 0 0 1-12 12H13a12 12 0 0 1-12-12z"
     yield f'<path d="M1 {PANE_TOP}H{WIDTH - 1}{foot}" fill="var(--pane)"/>'
     yield f'<path d="M1 {PANE_TOP}H{WIDTH - 1}" stroke="var(--line)"/>'
-    resumed = next(number for number, one in enumerate(story.lines) if "Last-Event-ID" in one.text)
+    resumed = next(number for number, one in enumerate(story.lines) if one.tone == RESUMED)
     scroll = sheet.add(_scrolled(story.lines), _lifted(resumed + LINES - 2))
     yield f'<g clip-path="url(#pane)" class="{whole}"><g class="lines {scroll}">'
     for number, line in enumerate(story.lines):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from devtools.picture.run import Done, Run, Seen
+from devtools.picture.run import Asked, Done, Run, Seen
 
 PICTURES, CUT_AT_PERCENT, AWAY_SECONDS = 60, 28.0, 2.6
 
@@ -46,7 +47,8 @@ async def _watch(stack: Any, proxy: Any) -> Run:
     from tests.support.browser import launched_chromium
 
     async with launched_chromium() as browser:
-        page = await browser.new_page()
+        page, asked = await browser.new_page(), list[tuple[float, str]]()
+        page.on("request", lambda request: asked.append((time.time(), request.url.removeprefix(proxy.url))))
         await page.route("**/picture.html", lambda route: route.fulfill(body=_PAGE, content_type="text/html"))
         await page.goto(f"{proxy.url}/picture.html")
         await page.wait_for_function("Boolean(customElements.get('milepost-progress'))")
@@ -62,7 +64,8 @@ async def _watch(stack: Any, proxy: Any) -> Run:
         await _until(page, "seen.some(({ type }) => type === 'end')")
         seen = await page.evaluate("seen")
     events = (await stack.http.get(f"/v1/jobs/{job['id']}/events?limit=500")).json()["items"]
-    return _run(job["id"], seen, events, cut_at, back_at)
+    streams = [one for one in asked if "/status/stream" in one[1]]
+    return _run(job["id"], streams, seen, events, cut_at, back_at)
 
 
 async def _until(page: Any, condition: str) -> float:
@@ -76,7 +79,14 @@ async def _until(page: Any, condition: str) -> float:
     )
 
 
-def _run(job_id: str, seen: list[Any], events: list[Any], cut_at: float, back_at: float) -> Run:
+def _run(
+    job_id: str,
+    streams: list[tuple[float, str]],
+    seen: list[Any],
+    events: list[Any],
+    cut_at: float,
+    back_at: float,
+) -> Run:
     start = seen[0]["at"]
     reader = tuple(Seen(**{**one, "at": round(one["at"] - start, 2)}) for one in seen)
     worker = tuple(
@@ -85,14 +95,15 @@ def _run(job_id: str, seen: list[Any], events: list[Any], cut_at: float, back_at
         if one["type"] == "progress" and one["progress"]["percent"] is not None
     )
     return Run(
-        job_id,
-        "resize",
-        PICTURES,
-        "pictures",
-        round(cut_at - start, 2),
-        round(back_at - start, 2),
-        reader,
-        worker,
+        job_id=job_id,
+        task="resize",
+        total=PICTURES,
+        unit="pictures",
+        cut_at=round(cut_at - start, 2),
+        back_at=round(back_at - start, 2),
+        asked=tuple(Asked(round(at - start, 2), address) for at, address in streams),
+        reader=reader,
+        worker=worker,
     )
 
 

@@ -31,6 +31,14 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A stream that the reader asked for, `at` seconds after its first update."""
+
+    at: float
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """`cut_at` and `back_at` are when the network went and came back."""
 
@@ -40,6 +48,7 @@ class Run:
     unit: str
     cut_at: float
     back_at: float
+    asked: tuple[Asked, ...]
     reader: tuple[Seen, ...]
     worker: tuple[Done, ...]
 
@@ -48,7 +57,8 @@ class Run:
         """Read what `to_json` wrote."""
         reader = tuple(Seen(**one) for one in given["reader"])
         worker = tuple(Done(**one) for one in given["worker"])
-        return cls(**{**given, "reader": reader, "worker": worker})
+        asked = tuple(Asked(**one) for one in given["asked"])
+        return cls(**{**given, "asked": asked, "reader": reader, "worker": worker})
 
     def to_json(self) -> dict[str, Any]:
         """Return it for a file."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from devtools.picture.run import Run, Seen
+from devtools.picture.run import Asked, Run, Seen
 
 LEAD, HOLD = 0.6, 3.4
 """Before the first word from the server, and after the last."""
+RESUMED = "accent"
+"""The tone of the one line that says how the reader came back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +75,20 @@ def tell(run: Run) -> Story:
 
 
 def _lines(run: Run, events: list[Seen], lost: float, back: float) -> Iterator[Line]:
-    path = f"/v1/jobs/{run.job_id[:8]}.../status/stream"
-    yield Line(0, f"GET {path}", "muted")
-    last = ""
+    yield Line(0, _request(run, run.asked[0]), "muted")
     for one in events:
-        if one.at >= back and last:
-            yield Line(LEAD + lost, "the connection is cut; the worker goes on", "warning")
-            yield Line(LEAD + back, f"GET {path}   Last-Event-ID: {last}", "accent")
-            last = ""
         if one.at < lost:
-            last = str(one.id)
-        yield Line(LEAD + one.at, _event(one), "good" if one.type == "end" else "")
+            yield Line(LEAD + one.at, _event(one))
+    yield Line(LEAD + lost, "the connection is cut; the worker goes on", "warning")
+    resumed = [one for one in run.asked if one.at <= back][-1]
+    yield Line(LEAD + back, _request(run, resumed), RESUMED)
+    for one in events:
+        if one.at > lost:
+            yield Line(LEAD + one.at, _event(one), "good" if one.type == "end" else "")
+
+
+def _request(run: Run, asked: Asked) -> str:
+    return f"GET {asked.address.replace(run.job_id, run.job_id[:8] + '...')}"
 
 
 def _event(one: Seen) -> str:

@@ -152,7 +152,7 @@ async def until_full(page: Page) -> None:
     value = "document.querySelector('milepost-progress').shadowRoot?.querySelector('progress').value"
 
     async def full() -> bool:
-        return await page.evaluate(value) == 100
+        return bool(await page.evaluate(value) == 100)
 
     await eventually(full, "the bar is full")
 

@@ -12,7 +12,7 @@ import pytest
 from devtools.picture.__main__ import PICTURE, RUN
 from devtools.picture.draw import draw
 from devtools.picture.run import Run
-from devtools.picture.story import tell
+from devtools.picture.story import RESUMED, tell
 from tests.support.process import ROOT
 
 RECORDED = Run.from_json(json.loads(RUN.read_text()))
@@ -43,6 +43,9 @@ def test_the_run_kept_what_the_readme_promises() -> None:
     assert places == list(range(places[0], places[-1] + 1))
     assert len({str(one.id).rpartition("-")[0] for one in PARTS}) == 1
     assert PARTS[-1].type == "end"
+    last = [one.id for one in PARTS if one.at < RECORDED.cut_at + 0.1][-1]
+    resumed = next(one.text for one in tell(RECORDED).lines if one.tone == RESUMED)
+    assert resumed.endswith(f"last_event_id={last}")
     missed = [one for one in RECORDED.worker if RECORDED.cut_at + 0.1 < one.at < RECORDED.back_at]
     assert len(missed) >= 5
     assert not [one for one in PARTS if RECORDED.cut_at + 0.1 < one.at < RECORDED.back_at]
