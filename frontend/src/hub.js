@@ -156,7 +156,7 @@ export class Hub {
       })
       this.#listen()
     } else this.#leads = true
-    this.#changed()
+    this.#settle()
   }
 
   #lead() {
@@ -259,8 +259,8 @@ export class Hub {
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
     if (line && place && !isBehind(at, place)) {
-      for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
       this.#say({ to: tab, keys: [key], ...line.status })
+      for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
       return
     }
     line ??= isSelection(key) ? undefined : lines.find(hasRoom)

@@ -164,6 +164,7 @@ export class Line {
       const at = selection ? id : event.cursor
       if (selection ? event.type === "end" : isEnd(event)) this.at.delete(key)
       else if (at) this.at.set(key, at)
+      if (event.type === "job_missing") this.#pollUntil = 0 // the others can be had by a stream
       this.#backoff.reset()
       this.#say({ keys: [key], event, at })
     }
