@@ -191,6 +191,7 @@ test("several jobs share a stream, each goes on from its own cursor, and one tha
   assert.equal(decodeURIComponent(second.path), "/v1/status/stream?job=B@e-5&job=C")
   await second.stream(progress("B", 6), snapshot("C", 1))
   assert.deepEqual([b.seqs, c.seqs], [[5, 6], [1]])
+  assert.deepEqual([b, c].map(({ updates }) => updates.filter((one) => !one.event).map((one) => one.connection)), [["live"], ["live"]])
 })
 
 test("who comes to a job that is followed already is told how it stands, without a request", async (context) => {
