@@ -90,6 +90,7 @@ export class Line {
         pause = signal.aborted ? 0 : this.#failed(error)
       }
       clearTimeout(watchdog)
+      this.#cut.abort() // whoever has told all need not hang up first
       if (pause) {
         await new Promise((resolve) => {
           this.#wakeUp = () => resolve(undefined)
