@@ -253,6 +253,23 @@ test("a selection goes on after the id of its last event, and ends when the serv
   assert.ok(kept.over)
 })
 
+test("a selection of which no stream comes through is listed again and again, to its end", async (context) => {
+  const server = new Server(context)
+  const kept = heard(server.client().watchMany({ batch: "b" }))
+  await (await server.after(OPEN_MS)).stream()
+  const list = await server.after(8000)
+  assert.equal(list.path, "/v1/jobs?batch=b&limit=500")
+  await list.json({ items: [job("A", 3)], next_cursor: "c" })
+  const more = await server.after(0)
+  assert.equal(more.path, "/v1/jobs?batch=b&limit=500&cursor=c")
+  await more.json({ items: [job("B", 4, { done: true, status: "failed" })], next_cursor: null })
+  assert.deepEqual(kept.types, ["snapshot", "snapshot", "job_end"])
+  const again = await server.after(1500)
+  await again.json({ items: [job("A", 5, { done: true, status: "succeeded" }), job("B", 4, { done: true, status: "failed" })], next_cursor: null })
+  assert.deepEqual(kept.types.slice(3), ["snapshot", "job_end", "end"])
+  assert.ok(kept.over)
+})
+
 test("where one of several jobs is refused, they are asked for one by one, and the others go on", async (context) => {
   const server = new Server(context)
   const client = server.client()
