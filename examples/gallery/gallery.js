@@ -10,7 +10,7 @@ document.documentElement.dir = given.get("dir") ?? "ltr"
 
 for (const [id, title, , { retry = false } = {}] of STATES) {
   const item = document.createElement("li")
-  const heading = document.createElement("h3")
+  const heading = document.createElement("h2")
   const bar = document.createElement("milepost-progress")
   heading.textContent = title
   bar.id = id

@@ -113,7 +113,7 @@ def npm() -> list[str | Path]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty project with the packed package in it, packed in a copy: nothing is left in the checkout."""
     folder = tmp_path_factory.mktemp("npm")
-    shutil.copytree(FRONTEND, folder / "frontend", ignore=shutil.ignore_patterns("types", "node_modules"))
+    shutil.copytree(FRONTEND, folder / "frontend", ignore=shutil.ignore_patterns("dist", "node_modules"))
     shutil.copy(ROOT / "LICENSE", folder)
     (folder / "tests/tools").mkdir(parents=True)
     (folder / "tests/tools/node_modules").symlink_to(node_module("typescript").parent)
@@ -144,9 +144,9 @@ def test_what_is_packed_is_the_package_and_nothing_else(project: Path) -> None:
     """Sources, their types, the licence; no page, no tests."""
     packed = project / "node_modules/milepost"
     top = {path.name for path in packed.iterdir()}
-    assert top == {"LICENSE", "README.md", "package.json", "src", "types"}
+    assert top == {"LICENSE", "README.md", "package.json", "src", "dist"}
     sources = {path.stem for path in (packed / "src").glob("*.js")}
-    assert {path.name.removesuffix(".d.ts") for path in (packed / "types").iterdir()} == sources
+    assert {path.name.removesuffix(".d.ts") for path in (packed / "dist").iterdir()} == sources
 
 
 @pytest.mark.parametrize("entry", PACKAGE["exports"])
