@@ -19,8 +19,8 @@ FRONTEND = ROOT / "frontend"
 PACKAGE = json.loads((FRONTEND / "package.json").read_text())
 
 # The field's convention: bundled and minified by esbuild, then gzipped.
-CLIENT_BYTES = 4096
-ELEMENT_BYTES = 3072
+CLIENT_BYTES = 7_800
+ELEMENT_BYTES = 5_800
 """How much more than the client the elements may be."""
 
 RIGHT = """\
@@ -204,10 +204,12 @@ def size(entry: str) -> int:
 
 
 def test_the_entries_are_small(record_property) -> None:
-    """Bundled, minified and gzipped; documented as measured, to the tenth of a kilobyte."""
+    """Bundled, minified and gzipped; the documentation says the same numbers."""
     sizes = {entry: size(entry) for entry, target in PACKAGE["exports"].items() if isinstance(target, dict)}
     for entry, measured in sizes.items():
         print(f"milepost{entry.removeprefix('.'):10} {measured:6,} B")
         record_property(entry, measured)
     assert sizes["."] <= CLIENT_BYTES
     assert sizes["./element"] - sizes["."] <= ELEMENT_BYTES
+    text = (ROOT / "docs/frontend.md").read_text()
+    assert f"at most {CLIENT_BYTES:,} bytes, the elements at most {ELEMENT_BYTES:,} more" in text
