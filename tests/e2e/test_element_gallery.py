@@ -77,7 +77,7 @@ async def test_to_assistive_technology_each_is_a_named_bar(browser: Browser) -> 
     """It has a value where one is known, and says it in words; one of unknown length has none at all."""
     async with gallery(browser, **LOOKS["light"]) as page:
         names = await page.page.locator("#running").aria_snapshot()
-        assert '- progressbar "orders.import": "34"' in names.replace("progressbar", "progressbar")
+        assert '- progressbar "orders.import"' in names
         bar = page.page.locator("#running progress")
         assert await bar.get_attribute("aria-valuetext") == "34%, 340 of 1,000 rows"
         for state in ("unknown", "connecting"):
@@ -86,7 +86,8 @@ async def test_to_assistive_technology_each_is_a_named_bar(browser: Browser) -> 
             assert await unknown.get_attribute("aria-valuetext") is None
             assert await unknown.evaluate("bar => bar.matches(':indeterminate')")
         cancel = page.page.locator("#running").get_by_role("button", name="Cancel")
-        assert await cancel.evaluate("one => one.getRootNode().getElementById(one.getAttribute('aria-describedby')).textContent") == "orders.import"
+        described = "one => one.getRootNode().getElementById(one.getAttribute('aria-describedby')).textContent"
+        assert await cancel.evaluate(described) == "orders.import"
 
 
 async def test_from_right_to_left_the_bar_grows_from_the_right(browser: Browser) -> None:
