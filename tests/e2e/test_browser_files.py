@@ -169,6 +169,10 @@ async def test_a_tag_on_a_page_of_another_origin_shows_a_job_of_the_api(
         await until_full(page.page)
         assert {"src/define.js", "src/client.js"} <= set(names(asked))
         assert not [one.url for one in asked if "/src/" in one.url and "/assets/" not in one.url]
+        client = await page.page.evaluate(
+            f"import('{api.url}/milepost.js').then((all) => all.sharedClient().base.href)"
+        )
+        assert client == f"{api.url}/"
 
 
 async def test_the_tag_works_in_the_middle_of_a_deploy(api: Stack, shop: Shop, browser: Browser) -> None:

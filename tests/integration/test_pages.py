@@ -26,7 +26,8 @@ FILES = {
     "page.css": "body { margin: 0 }\n" * 20,
     "page/card.js": 'import {\n  fold,\n} from "../src/fold.js"\n/** @type {import("../late.js").X} */\n',
     "late.js": "export {}",
-    "src/define.js": 'import "./fold.js"\nconst later = () => import("../late.js")',
+    "src/index.js": 'export { fold } from "./fold.js"\nexport {\n  one, two\n} from "./fold.js"',
+    "src/define.js": 'import "./fold.js"\nexport { Bar }\nconst later = () => import("../late.js")',
     "src/fold.js": "export const fold = 1",
 }
 
@@ -174,6 +175,14 @@ async def test_a_head_is_the_answer_without_its_body(site: httpx2.AsyncClient) -
         whole, head = await site.get(address), await site.head(address)
         assert head.content == b""
         assert {**head.headers, "x-request-id": ""} == {**whole.headers, "x-request-id": ""}
+
+
+async def test_one_script_gives_other_sites_all_there_is(site: httpx2.AsyncClient) -> None:
+    """It names all modules, and exports what the client and the elements export: nothing is loaded twice."""
+    script = (await site.get("/milepost.js")).text
+    assert '["src/fold.js", "src/index.js", "src/define.js"]' in script
+    assert f'load("./{await version(site)}/")' in script
+    assert "export const { fold, one, two, Bar } =" in script
 
 
 async def test_nothing_but_the_page_may_be_opened_by_other_sites(site: httpx2.AsyncClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,17 +29,21 @@ HIDDEN = frozenset({"node_modules", "test", "tests"})
 COMPRESSED = frozenset({".html", ".js", ".css", ".svg", ".webmanifest"})  # the others are by themselves
 
 INDEX, ASSETS, EMBEDDED = "index.html", "assets", "milepost.js"
+CLIENT, ELEMENTS = "src/index.js", "src/define.js"
 RECOVERY = "recover.js"
 """Helps when the files of a version are not there, and so must not be one of them."""
 
 # All modules side by side. While a deploy is under way this file may come from the new version and the next one be
 # asked of the old, which has only the addresses without a version in common with it.
 _EMBEDDED = """\
-// The elements of Milepost, for a page of any origin: <script type="module" src="https://API/milepost.js"></script>
+// The elements and the client of Milepost, for a page of any origin:
+// <script type="module" src="https://API/milepost.js"></script>
 globalThis[Symbol.for("milepost.api")] ??= new URL(".", import.meta.url).href
-const load = (folder) => Promise.all([%s].map((name) => import(folder + name)))
-await load("./%s").catch(() => load("./"))
+const load = (folder) => Promise.all({modules}.map((name) => import(folder + name)))
+const all = await load("./{folder}").catch(() => load("./"))
+export const {{ {exported} }} = Object.assign({{}}, ...all)
 """
+_EXPORTED = re.compile(r"^export \{([^}]+)\}", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,8 @@ class Site:
             yield name, revalidated
             kept = {**revalidated.headers, "Cache-Control": FOREVER}
             yield below + name, Document(body, revalidated.gzipped, revalidated.etag, kept)
-        if "src/define.js" in files:
-            modules = ", ".join(f'"{name}"' for name in needed(files, "src/define.js"))
-            script = (_EMBEDDED % (modules, below)).encode()
+        if ELEMENTS in files:
+            script = _embedded(files, below).encode()
             yield EMBEDDED, _document(EMBEDDED, script, {**FILE, "Cache-Control": REVALIDATED})
         page = _document(INDEX, _with_version(files[INDEX].decode(), files, below).encode(), PAGE)
         yield INDEX, page
@@ -111,6 +115,15 @@ def _document(name: str, body: bytes, headers: Mapping[str, str]) -> Document:
 def _media_type(name: str) -> str:
     kind = MEDIA_TYPES[PurePosixPath(name).suffix]
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def _embedded(files: Mapping[str, bytes], folder: str) -> str:
+    """Return the script that other sites load: it gives them what the client and the elements export."""
+    entries = [name for name in (CLIENT, ELEMENTS) if name in files]
+    modules = dict.fromkeys(name for entry in entries for name in needed(files, entry))
+    lists = (found for entry in entries for found in _EXPORTED.findall(files[entry].decode()))
+    exported = dict.fromkeys(name.strip() for names in lists for name in names.split(",") if name.strip())
+    return _EMBEDDED.format(modules=json.dumps([*modules]), folder=folder, exported=", ".join(exported))
 
 
 def _with_version(page: str, files: Mapping[str, bytes], below: str) -> str:
