@@ -7,7 +7,7 @@
 
 {
   const KEY = "milepost.loads", TRIES = 8
-  const loads = Number(sessionStorage.getItem(KEY) ?? 0)
+  const loads = recall()
   let whole = true
 
   addEventListener("error", ({ target }) => {
@@ -15,13 +15,13 @@
     if (!wanted || !whole) return
     whole = false
     if (loads >= TRIES) return tell()
-    sessionStorage.setItem(KEY, String(loads + 1))
+    remember(loads + 1)
     // Half a second, one, two, ... half a minute, and never all tabs at once.
     setTimeout(() => location.reload(), Math.min(30_000, 500 * 2 ** loads) * (0.75 + Math.random() / 2))
   }, true) // such errors do not bubble
 
   addEventListener("load", () => {
-    if (whole) sessionStorage.removeItem(KEY)
+    if (whole) remember(0)
     else if (loads >= TRIES) tell()
   })
 
@@ -30,6 +30,25 @@
     if (!(notice instanceof HTMLElement)) return // not yet: "load" comes back to it
     notice.textContent = "A part of this page could not be loaded. Reload it in a moment."
     notice.hidden = false
-    sessionStorage.removeItem(KEY)
+    remember(0)
+  }
+
+  /** How often in a row the page has loaded itself again. Who may keep nothing cannot count, and so does not begin. */
+  function recall() {
+    try {
+      return Number(sessionStorage.getItem(KEY) ?? 0)
+    } catch {
+      return TRIES
+    }
+  }
+
+  /** @param {number} count */
+  function remember(count) {
+    try {
+      if (count) sessionStorage.setItem(KEY, String(count))
+      else sessionStorage.removeItem(KEY)
+    } catch {
+      // A browser that keeps nothing for this site: see `recall`.
+    }
   }
 }

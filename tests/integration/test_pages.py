@@ -236,3 +236,14 @@ async def version_below(client: httpx2.AsyncClient, prefix: str) -> str:
     found = re.search(r'src="(assets/\w+)/page\.js"', (await client.get(prefix)).text)
     assert found
     return found[1]
+
+
+async def test_what_is_installed_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody works on it, and a page asks for dozens of files at once."""
+    write(tmp_path / "site", FILES)
+    monkeypatch.setattr("milepost_api.pages.pages._INSTALLED", tmp_path / "site")
+    async with browsing(app_of(tmp_path)) as client:
+        folder = await version(client)
+        (tmp_path / "site/src/fold.js").unlink()
+        assert await version(client) == folder
+        assert (await client.get(f"/{folder}/src/fold.js")).text == FILES["src/fold.js"]
