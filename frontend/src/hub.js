@@ -185,11 +185,13 @@ export class Hub {
 
   /** @param {string} why */
   #awake(why) {
-    if (why === "pageshow" || why === "resume") this.#away = false
+    if (why === "pageshow" || why === "resume") {
+      this.#away = false
+      this.#changed()
+    }
     if (document.hidden) return
     for (const line of this.#lines) line.wake()
     if (this.#link && !this.#leads && Date.now() - this.#heard > SILENCE_MS) this.#link.steal()
-    this.#changed()
   }
 
   /** A tab that has the connection and says nothing for too long sleeps with the lock in its hand. */

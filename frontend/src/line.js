@@ -118,11 +118,12 @@ export class Line {
     const decoder = new SseDecoder()
     while (true) {
       const { value, done } = await reader.read()
-      this.#retryMs = decoder.retryMs ?? 0
       if (done) throw new Error("The body has ended, and the jobs have not.")
       heard()
       this.#status("live")
-      for (const { event, data, id } of decoder.feed(value)) {
+      const frames = decoder.feed(value)
+      this.#retryMs = decoder.retryMs ?? 0
+      for (const { event, data, id } of frames) {
         const pause = this.#take({ type: event, ...JSON.parse(data) }, id)
         if (pause !== undefined) return pause
       }
