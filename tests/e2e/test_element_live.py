@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
 async def bare(page: WatchedPage, house: Stack, html: str) -> None:
     """Open a page of the service's own origin with these elements on it and nothing else."""
-    body = f'<!doctype html><html lang="en"><title>Bare</title><script type="module" src="src/define.js"></script>{html}'
+    script = '<script type="module" src="src/define.js"></script>'
+    body = f'<!doctype html><html lang="en"><title>Bare</title>{script}{html}'
     address = f"{house.url}/bare.html"
     await page.page.route(address, lambda route: route.fulfill(body=body, content_type="text/html"))
     await page.page.goto(address)
