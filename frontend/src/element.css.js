@@ -28,7 +28,7 @@ export const STYLE = `:host{--tone:#888;display:block;content-visibility:auto;co
 #facts>*>:empty,#rate:empty{display:none}
 #words:has(+:empty){grid-column:1/-1}
 #status:before{content:"";display:inline-block;border:.3em solid var(--tone);border-radius:1em;margin-right:.5em}
-:host(:not([data-tone=running])) #words{white-space:normal;overflow-wrap:anywhere}
+:host(:not([data-tone=running])) #words,#words:has(#trouble:not(:empty)){white-space:normal;overflow-wrap:anywhere}
 #trouble:not(:empty):before{content:"\\26A0\\A0";color:var(--milepost-warning,#c27803)}
 #trouble:not(:empty)~*{display:none}
 button{font:inherit;font-size:.875em;color:inherit;background:0 0;border:1px solid color-mix(in srgb,currentColor 50%,#0000);border-radius:.5em;padding:.1em .75em;outline-offset:-2px}

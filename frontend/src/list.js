@@ -164,11 +164,11 @@ export class JobListElement extends WatchingElement {
       this.#items.delete(id)
     }
     shown.forEach((update, place) => this.#place(update, place))
+    this.parts.empty.hidden = ordered.length > 0 || ["connecting", "refused"].includes(this.#update.connection)
     this.#tell(ordered)
     const rest = ordered.length - shown.length
     this.parts.more.hidden = rest === 0
     this.write("more", `Show ${number(Math.min(rest, this.#limit))} more of ${number(rest)}`)
-    this.parts.empty.hidden = ordered.length > 0 || ["connecting", "refused"].includes(this.#update.connection)
     put(this.parts.list, "aria-label", this.getAttribute("label") ?? "Jobs")
     TICKER.set(this.#tick, this.isConnected && this.#update.connection !== "ended")
   }
@@ -186,6 +186,7 @@ export class JobListElement extends WatchingElement {
     if (row.fed === update) return
     row.fed = update
     row.bar.client = this.client
+    put(row.bar, "label", update.job ? null : id)
     row.bar.show(update)
   }
 

@@ -1,4 +1,4 @@
-"""What `<milepost-progress>` does while a job, a connection and a page change under it; driven by hand, event by event."""
+"""What `<milepost-progress>` does while a job, a connection and a page change under it; driven by hand."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ async def test_a_screen_reader_hears_of_changes_of_state_alone(browser: Browser)
         heard = await page.page.evaluate(
             """async () => {
               const bar = await put("milepost-progress", { job: "a", label: "Import" })
-              const heard = []
-              const region = bar.shadowRoot.querySelector("[role=status]")
-              new MutationObserver(() => heard.push(region.textContent)).observe(region, { childList: true, characterData: true, subtree: true })
+              const heard = listen(bar.shadowRoot.querySelector("[role=status]"))
               for (let percent = 0; percent < 60; percent++) hand.tell({ job: at(percent) })
               await drawn()
               hand.tell({ job: at(60, { stalled: true }) })
@@ -85,7 +83,7 @@ async def test_a_screen_reader_hears_of_changes_of_state_alone(browser: Browser)
               hand.tell({ job: at(61, { attempt: 2 }) })
               await drawn()
               hand.tell({ job: at(62, { attempt: 2 }), connection: "reconnecting" })
-              hand.tell({ job: at(62, { attempt: 2, status: "failed", done: true, error: { code: "exception", message: "No such row." } }) })
+              hand.tell(failed({ attempt: 2, error: { code: "exception", message: "No such row." } }))
               await drawn()
               return heard
             }"""
@@ -111,7 +109,8 @@ async def test_trouble_of_the_connection_is_not_trouble_of_the_job(browser: Brow
         bar = page.page.locator("milepost-progress")
         assert await page.page.evaluate("says('trouble')") == ""
         await bar.locator("[part=trouble]", has_text="The connection was lost. Trying again.").wait_for()
-        assert await page.page.evaluate("[says('status'), says('percent'), element.dataset.tone]") == ["Running", "40%", "running"]
+        job = "[says('status'), says('percent'), element.dataset.tone]"
+        assert await page.page.evaluate(job) == ["Running", "40%", "running"]
         await page.page.evaluate("hand.tell({ job: at(50) })")
         assert await page.page.evaluate("[says('trouble'), says('percent')]") == ["", "50%"]
 
@@ -186,7 +185,8 @@ async def test_events_tell_the_page_and_the_end_is_told_once(browser: Browser) -
             """async () => {
               const told = []
               for (const type of ["milepost-update", "milepost-end"]) {
-                document.addEventListener(type, ({ detail, target }) => told.push([type, detail.job.progress.percent, target.localName]))
+                document.addEventListener(type, ({ detail, target }) =>
+                  told.push([type, detail.job.progress.percent, target.localName]))
               }
               await put("milepost-progress", { job: "a" })
               hand.tell({ job: at(40) })
@@ -205,7 +205,7 @@ async def test_events_tell_the_page_and_the_end_is_told_once(browser: Browser) -
 
 
 async def test_cancelling_takes_one_press_and_keeps_the_focus(browser: Browser) -> None:
-    """While it is asked for, the button is there and does nothing; when it goes, the focus goes to the name of the job."""
+    """While it is asked for, the button does nothing; when it goes, the focus goes to the name of the job."""
     async with stage(browser) as page:
         await page.page.evaluate(
             """async () => {
@@ -261,7 +261,7 @@ async def test_retrying_makes_a_new_job_and_the_bar_follows_it(browser: Browser)
               await put("milepost-progress", { job: "a", retry: "" })
               window.told = []
               document.addEventListener("milepost-retry", ({ detail }) => told.push([detail.job.id, detail.retry_of]))
-              hand.tell({ job: at(40, { status: "failed", done: true, error: { code: "exception", message: "Broken." } }), connection: "ended" })
+              hand.tell(failed({ error: { code: "exception", message: "Broken." } }))
               await new Promise((resolve) => setTimeout(resolve, 600))
             }"""
         )
@@ -283,7 +283,7 @@ async def test_a_page_may_keep_the_bar_where_it_is(browser: Browser) -> None:
         told = await page.page.evaluate(
             """async () => {
               const bar = await put("milepost-progress", { job: "a", retry: "" })
-              hand.tell({ job: at(40, { status: "failed", done: true }), connection: "ended" })
+              hand.tell(failed())
               bar.addEventListener("milepost-retry", (event) => event.preventDefault())
               await bar.retry()
               await drawn()
@@ -306,9 +306,11 @@ async def test_a_thousand_bars_are_cheap(browser: Browser) -> None:
               document.querySelector("#root").append(...bars)
               for (const bar of bars) bar.show({ job: at(40), event: null, connection: "live", problem: null })
               await drawn()
-              const visible = bars.filter((bar) => bar.shadowRoot.getElementById("label").checkVisibility({ contentVisibilityAuto: true }))
+              const drawnNow = { contentVisibilityAuto: true }
+              const visible = bars.filter((bar) => bar.shadowRoot.getElementById("label").checkVisibility(drawnNow))
               const told = [timers.size, visible.length > 0, visible.length < 100]
-              for (const bar of bars) bar.show({ job: at(100, { status: "succeeded", done: true }), event: null, connection: "ended", problem: null })
+              const job = at(100, { status: "succeeded", done: true })
+              for (const bar of bars) bar.show({ job, event: null, connection: "ended", problem: null })
               return [...told, timers.size]
             }"""
         )

@@ -86,7 +86,9 @@ async def test_to_assistive_technology_each_is_a_named_bar(browser: Browser) -> 
             assert await unknown.get_attribute("aria-valuetext") is None
             assert await unknown.evaluate("bar => bar.matches(':indeterminate')")
         cancel = page.page.locator("#running").get_by_role("button", name="Cancel")
-        described = "one => one.getRootNode().getElementById(one.getAttribute('aria-describedby')).textContent"
+        described = (
+            "one => one.getRootNode().getElementById(one.getAttribute('aria-describedby')).textContent"
+        )
         assert await cancel.evaluate(described) == "orders.import"
 
 
@@ -94,7 +96,8 @@ async def test_from_right_to_left_the_bar_grows_from_the_right(browser: Browser)
     """A third of it is filled either way, and English words stand in their own order."""
     side = """bar => { const track = bar.getBoundingClientRect();
                        const fill = bar.nextElementSibling.getBoundingClientRect();
-                       return [fill.left - track.left, fill.right - track.right].map((gap) => Math.round(100 * gap / track.width)) }"""
+                       const gaps = [fill.left - track.left, fill.right - track.right];
+                       return gaps.map((gap) => Math.round(100 * gap / track.width)) }"""
     async with gallery(browser, **LOOKS["light"]) as page:
         assert await page.page.locator("#running progress").evaluate(side) == [-66, -66]
     async with gallery(browser, "?dir=rtl", **LOOKS["rtl"]) as page:
@@ -108,7 +111,8 @@ async def test_who_wants_no_motion_has_none(browser: Browser) -> None:
         assert await page.page.evaluate(running) > 0
     async with gallery(browser, **LOOKS["reduced-motion"]) as page:
         assert await page.page.evaluate(running) == 0
-        stripes = await page.page.locator("#unknown [part=fill]").evaluate("one => getComputedStyle(one).backgroundImage")
+        fill = page.page.locator("#unknown [part=fill]")
+        stripes = await fill.evaluate("one => getComputedStyle(one).backgroundImage")
         assert stripes.startswith("repeating-linear-gradient")
 
 
@@ -116,8 +120,9 @@ async def test_in_forced_colours_the_bar_can_be_seen(browser: Browser) -> None:
     """The fill is of the system's highlight, the track has an edge."""
     async with gallery(browser, **LOOKS["forced-colours"]) as page:
         colours = await page.page.locator("#running progress").evaluate(
-            """bar => [getComputedStyle(bar.nextElementSibling).backgroundColor, getComputedStyle(bar.parentElement).borderTopWidth,
-                       getComputedStyle(bar.closest('[part=track]')).backgroundColor]"""
+            """bar => [getComputedStyle(bar.nextElementSibling).backgroundColor,
+                       getComputedStyle(bar.parentElement).borderTopWidth,
+                       getComputedStyle(bar.parentElement).backgroundColor]"""
         )
         assert colours[0] != colours[2]
         assert colours[1] == "1px"
@@ -127,7 +132,8 @@ async def test_before_javascript_arrives_what_is_in_the_tag_stands_there(browser
     """Plain text, a native bar, a link: what the page was sent with."""
     context = await browser.new_context(java_script_enabled=False)
     page = await context.new_page()
-    await page.set_content('<milepost-progress job="a"><progress max="100" value="34"></progress> Importing</milepost-progress>')
+    inside = '<progress max="100" value="34"></progress> Importing'
+    await page.set_content(f'<milepost-progress job="a">{inside}</milepost-progress>')
     assert "Importing" in await page.locator("body").inner_text()
     assert await page.locator("progress").is_visible()
     await context.close()

@@ -16,10 +16,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 # In the page: `say(id, percent)` is an update of one of many, `rows()` what is listed, from top to bottom.
 _MANY = """
 window.say = (id, percent, fields = {}) => {
-  const job = at(percent, { id, created_at: `2026-11-21T${String(id.length > 1 ? id.slice(1) : 0).padStart(2, "0")}:00:00Z`, ...fields })
+  const created_at = `2026-11-21T${id.slice(1).padStart(2, "0")}:00:00Z`
+  const job = at(percent, { id, created_at, ...fields })
   hand.tell({ id, job, event: { type: "progress" } })
 }
-window.rows = () => [...element.shadowRoot.querySelectorAll("li > milepost-progress")].map((bar) => [bar.value.id, says("percent", bar)].join(" "))
+window.rows = () => bars().map((bar) => [bar.value.id, says("percent", bar)].join(" "))
 undefined // or the last function would be called
 """
 
@@ -33,11 +34,11 @@ async def test_one_watch_feeds_all_bars_and_the_newest_stands_first(browser: Bro
               await put("milepost-job-list", { tag: "nightly" })
               for (const id of ["j2", "j1", "j3"]) say(id, 10)
               await drawn()
-              const [third] = element.shadowRoot.querySelectorAll("milepost-progress")
+              const [third] = bars()
               say("j4", 5)
               say("j3", 20)
               await drawn()
-              return [hand.open, rows(), element.shadowRoot.querySelectorAll("milepost-progress")[1] === third, says("counts")]
+              return [hand.open, rows(), bars()[1] === third, says("counts")]
             }"""
         )
         assert told == [['{"tag":"nightly"}'], ["j4 5%", "j3 20%", "j2 10%", "j1 10%"], True, "4 running"]
@@ -54,7 +55,9 @@ async def test_one_watch_feeds_all_bars_and_the_newest_stands_first(browser: Bro
         ({}, []),
     ],
 )
-async def test_one_attribute_says_which_jobs(browser: Browser, attributes: dict[str, str], selection: list[str]) -> None:
+async def test_one_attribute_says_which_jobs(
+    browser: Browser, attributes: dict[str, str], selection: list[str]
+) -> None:
     """A list that asks for none opens nothing."""
     async with stage(browser) as page:
         open_ = await page.page.evaluate(
@@ -74,7 +77,7 @@ async def test_named_jobs_stand_in_their_own_order(browser: Browser) -> None:
               hand.tell({ id: "gone", event: { type: "job_missing", job_id: "gone", reason: "unknown" } })
               hand.tell({ id: "j2", event: { type: "job_missing", job_id: "j2", reason: "deleted" } })
               await drawn()
-              return [...element.shadowRoot.querySelectorAll("milepost-progress")].map((bar) => says("label", bar) + ": " + says("status", bar))
+              return bars().map((bar) => says("label", bar) + ": " + says("status", bar))
             }"""
         )
         assert told == ["demo.count: Running", "gone: Not available", "demo.count: Running"]
@@ -91,7 +94,10 @@ async def test_a_limit_keeps_the_page_small_and_a_button_brings_more(browser: Br
               await drawn()
             }"""
         )
-        assert await page.page.evaluate("[rows(), says('counts')]") == [["j5 10%", "j4 10%"], "4 running, 1 queued"]
+        assert await page.page.evaluate("[rows(), says('counts')]") == [
+            ["j5 10%", "j4 10%"],
+            "4 running, 1 queued",
+        ]
         more = page.page.get_by_role("button", name="Show 2 more of 3")
         await more.focus()
         await page.page.keyboard.press("Enter")
@@ -137,9 +143,8 @@ async def test_counts_are_read_out_now_and_then(browser: Browser) -> None:
         told = await page.page.evaluate(
             """async () => {
               await put("milepost-job-list", { tag: "x" })
-              const heard = []
               const region = element.shadowRoot.getElementById("said")
-              new MutationObserver(() => heard.push(region.textContent)).observe(region, { childList: true, characterData: true, subtree: true })
+              const heard = listen(region)
               for (const id of ["j1", "j2", "j3"]) {
                 say(id, 10)
                 await drawn()
@@ -148,8 +153,7 @@ async def test_counts_are_read_out_now_and_then(browser: Browser) -> None:
               for (const id of ["j1", "j2", "j3"]) {
                 say(id, 100, { status: "succeeded", done: true })
                 await drawn()
-                const bars = [...element.shadowRoot.querySelectorAll("milepost-progress")]
-                all.push(...bars.map((bar) => says("said", bar)))
+                all.push(...bars().map((bar) => says("said", bar)))
               }
               hand.tell({ id: null, connection: "ended", event: { type: "end" } })
               await drawn()
@@ -170,7 +174,9 @@ async def test_trouble_is_said_once_above_all_bars(browser: Browser) -> None:
               hand.tell({ id: null, connection: "reconnecting", problem: "The server cannot be reached." })
             }"""
         )
-        trouble = page.page.locator("milepost-job-list [part=trouble]", has_text="The server cannot be reached.")
+        trouble = page.page.locator(
+            "milepost-job-list [part=trouble]", has_text="The server cannot be reached."
+        )
         await trouble.first.wait_for()
         assert await trouble.count() == 1
 
@@ -183,16 +189,21 @@ async def test_a_job_that_is_done_again_is_a_row_of_its_own(browser: Browser) ->
             """async () => {
               await put("milepost-job-list", { jobs: "j1 j2", retry: "" })
               const told = []
-              document.addEventListener("milepost-retry", ({ detail, target }) => told.push(target.localName, detail.job.id))
+              const hear = ({ detail, target }) => told.push(target.localName, detail.job.id)
+              document.addEventListener("milepost-retry", hear)
               for (const id of ["j1", "j2"]) say(id, 10, { status: "failed", done: true })
               await drawn()
-              await element.shadowRoot.querySelector("milepost-progress").retry()
+              await bars()[0].retry()
               await drawn()
-              const listed = [...element.shadowRoot.querySelectorAll("milepost-progress")].map((bar) => bar.value.id)
+              const listed = bars().map((bar) => bar.value.id)
               return [told, hand.open, listed]
             }"""
         )
-        assert told == [["milepost-job-list", "j1-again"], ['{"ids":["j1","j2","j1-again"]}'], ["j1", "j2", "j1-again"]]
+        assert told == [
+            ["milepost-job-list", "j1-again"],
+            ['{"ids":["j1","j2","j1-again"]}'],
+            ["j1", "j2", "j1-again"],
+        ]
 
 
 async def test_a_list_of_all_keeps_no_more_than_it_needs(browser: Browser) -> None:
@@ -220,7 +231,8 @@ async def test_events_reach_the_page_once_from_the_list(browser: Browser) -> Non
             """async () => {
               const told = []
               for (const type of ["milepost-update", "milepost-end"]) {
-                document.addEventListener(type, ({ detail, target }) => told.push([type, detail.id, target.localName]))
+                document.addEventListener(type, ({ detail, target }) =>
+                  told.push([type, detail.id, target.localName]))
               }
               await put("milepost-job-list", { tag: "x" })
               say("j1", 100, { status: "succeeded", done: true })

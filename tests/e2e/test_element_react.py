@@ -28,7 +28,7 @@ async def mounted(browser: Browser, app: str, inside: str = "") -> AsyncIterator
     """Open a page with the app in it, over what a server rendered if there is any."""
     async with tree(browser) as page:
         await page.page.goto(f"{ORIGIN}/nothing")
-        await page.page.evaluate("(inside) => (document.querySelector('#root').innerHTML = inside)", inside)
+        await page.page.locator("#root").evaluate("(root, inside) => (root.innerHTML = inside)", inside)
         await page.page.add_script_tag(content=app, type="module")
         await page.page.locator("output").wait_for()
         yield page
@@ -47,7 +47,8 @@ async def test_a_component_shows_the_job_and_the_connection_apart(browser: Brows
         await shows(page, "a running 34 live")
         await page.page.evaluate("hand.tell({ job: at(34), connection: 'reconnecting', problem: 'Away.' })")
         await shows(page, "a running 34 reconnecting Away.")
-        await page.page.evaluate("hand.tell({ job: at(100, { status: 'succeeded', done: true }), connection: 'ended' })")
+        done = "at(100, { status: 'succeeded', done: true })"
+        await page.page.evaluate(f"hand.tell({{ job: {done}, connection: 'ended' }})")
         await shows(page, "a succeeded 100 ended")
 
 
@@ -79,7 +80,10 @@ async def test_actions_are_of_the_job_and_stay_the_same(browser: Browser, app: s
         await page.page.evaluate("hand.tell({ job: at(34) })")
         await shows(page, "a running 34 live")
         told = await page.page.evaluate(
-            "(async () => [before[0] === cancel, before[1] === retry, await cancel(), (await retry()).id, hand.asked])()"
+            """(async () => {
+              const same = [before[0] === cancel, before[1] === retry]
+              return [...same, await cancel(), (await retry()).id, hand.asked]
+            })()"""
         )
         assert told == [True, True, "requested", "a-again", ["cancel a", "retry a"]]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ORIGIN = "http://tree.test"
 BARS = ROOT / "tests/support/bars"
-_BLANK = '<!doctype html><html lang="en"><title>Bars</title><meta name="color-scheme" content="light dark"><div id="root">'
+_BLANK = '<!doctype html><html lang="en"><title>Bars</title><div id="root"></div>'
 
 
 async def _serve(route: Route) -> None:

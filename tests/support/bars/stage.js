@@ -27,4 +27,18 @@ window.filled = (element = window.element) => {
   return (100 * Math.max(0, Math.min(fill.right, track.right) - Math.max(fill.left, track.left))) / track.width
 }
 
+/** What a region says from now on, in order. */
+window.listen = (region) => {
+  const heard = []
+  const changes = { childList: true, characterData: true, subtree: true }
+  new MutationObserver(() => heard.push(region.textContent)).observe(region, changes)
+  return heard
+}
+
+/** A job that has ended badly, as an update. */
+window.failed = (fields = {}) => ({ job: at(40, { status: "failed", done: true, ...fields }), connection: "ended" })
+
+/** The bars of a list, from top to bottom. */
+window.bars = () => [...element.shadowRoot.querySelectorAll("milepost-progress")]
+
 window.staged = true
