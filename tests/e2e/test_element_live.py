@@ -69,6 +69,7 @@ async def test_a_list_follows_the_jobs_of_a_tag(house: Stack, browser: Browser) 
         assert len(streams) == 1
 
         async def full() -> bool:
-            return await bars.locator("progress").evaluate_all("all => all.every((bar) => bar.value === 100)")
+            every = "all => all.every((bar) => bar.value === 100)"
+            return bool(await bars.locator("progress").evaluate_all(every))
 
         await eventually(full, "all bars are full")
