@@ -1,4 +1,7 @@
-"""Who may come in, and for which tenant. Closed by default: with keys set, every address but health needs one."""
+"""Who may come in, and for which tenant. Closed by default: with keys set, every address but health needs one.
+
+(And but the elements, which are a script that other sites load: `pages.is_open`.)
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
 from milepost.tenants import DEFAULT_TENANT
 from milepost_api.crossing import SAFE, comes_from_elsewhere
+from milepost_api.pages import is_open
 from milepost_api.problems import Problem, answer_to
 from milepost_api.requests import header
 from milepost_api.streaming import NDJSON, SSE, accepts, come_back_later
@@ -79,7 +83,7 @@ class Auth:
         self._grace, self._clock, self._origins = grace_seconds, clock, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and not (scope["path"] in OPEN_PATHS or is_open(scope["path"])):
             try:
                 await self._let_in(scope)
             except (Problem, JobNotFound, StoreUnavailable) as error:

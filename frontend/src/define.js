@@ -1,5 +1,11 @@
-/** Registers `<milepost-progress>`; import it once on a page. */
+/** Registers `<milepost-progress>` and `<milepost-job-list>`; import it once on a page. Where there is no page it does nothing. */
 
 import { ProgressElement } from "./element.js"
+import { JobListElement } from "./list.js"
 
-if (!customElements.get("milepost-progress")) customElements.define("milepost-progress", ProgressElement)
+export { JobListElement, ProgressElement }
+
+const registry = globalThis.customElements
+for (const [name, element] of Object.entries({ "milepost-progress": ProgressElement, "milepost-job-list": JobListElement })) {
+  if (!registry?.get(name)) registry?.define(name, element)
+}

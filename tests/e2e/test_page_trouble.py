@@ -139,7 +139,7 @@ async def test_a_job_that_does_not_exist_is_said_to_be_missing(house: Stack, bro
         )
         element = page.page.locator(f'milepost-progress[job="{job}"]')
         await element.locator('[part="status"]', has_text="Not available").wait_for()
-        assert "no job with this id" in await element.locator('[part="message"]').inner_text()
+        assert "no job with this id" in await element.locator('[part="trouble"]').inner_text()
         assert len([url for url in page.streams if job in url]) == 1
         await element.evaluate("element => element.remove()")
 

@@ -157,7 +157,7 @@ async def test_the_python_client_follows_that_task(stack):
 async def test_the_page_shows_a_job_to_its_end(stack, chromium):
     """The snippet as the whole body of a page: the bar moves, and stands at 100 when the job has ended."""
     job = await stack.submit("demo.count", steps=5, delay_seconds=0.1)
-    body = re.sub(JOB_ID, job["id"], HTML[0])
+    body = re.sub(JOB_ID, job["id"], HTML[0]).replace(ADDRESS, stack.url)
     page = await chromium.new_page()
     await page.route("**/readme.html", lambda route: route.fulfill(body=body, content_type="text/html"))
     await page.goto(f"{stack.url}/readme.html")

@@ -309,6 +309,25 @@ def test_every_exit_code_is_documented() -> None:
     assert set(re.findall(r"^\| (\d+) \|", table, re.MULTILINE)) == codes
 
 
+# --- the browser ---------------------------------------------------------------------------------
+
+
+def test_every_entry_of_the_npm_package_is_documented() -> None:
+    """What can be imported can be looked up, and what the page names can be imported."""
+    exports = json.loads((ROOT / "frontend/package.json").read_text())["exports"]
+    table = rows(section(page("frontend.md"), "## Getting it"))
+    assert table.keys() == {f"milepost{entry.removeprefix('.')}" for entry in exports}
+
+
+def test_the_policy_for_pages_of_other_sites_is_the_one_that_is_tried() -> None:
+    """What a page with the documented policy may do is shown in a browser, with exactly that policy."""
+    [policy] = blocks(page("frontend.md").replace("\n   ", "\n"), "text")
+    browser = (ROOT / "tests/e2e/test_browser_files.py").read_text()
+    allowed = policy.strip().replace("https://api.example.org", "API").split("; ")
+    assert len(allowed) == 4
+    assert [one for one in allowed if one not in browser] == []
+
+
 # --- the pages themselves ------------------------------------------------------------------------
 
 
