@@ -30,6 +30,7 @@ import { canShare, join } from "./share.js"
  * @property {string} at
  * @property {string[]} over  ids of jobs that have ended
  * @property {{connection: Connection, problem: string | null}} status
+ * @property {boolean} ready  what is said to all goes on from where this tab is
  */
 
 /** Elements come and go in crowds. */
@@ -109,6 +110,7 @@ export class Hub {
       at: "",
       over: [],
       status: { connection: "connecting", problem: null },
+      ready: false,
     }
     this.#topics.set(key, topic)
     return topic
@@ -169,6 +171,7 @@ export class Hub {
   /** Close what is open; others may go on. */
   #rest() {
     this.#leads = false
+    this.#begun(this.#topics.keys(), false)
     this.#wants.clear()
     this.#fresh = []
     for (const line of this.#lines) end(line)
@@ -201,9 +204,22 @@ export class Hub {
     this.#watchdog = setTimeout(() => document.hidden || this.#link?.steal(), SILENCE_MS * 1.5)
   }
 
+  /**
+   * What is said to all is for those who are level with the one who says it: who comes behind has to wait for its turn,
+   * or it would hear the latest first and take what it lacks for what it knows.
+   * @param {Iterable<string>} keys
+   * @param {boolean} ready
+   */
+  #begun(keys, ready) {
+    for (const key of keys) {
+      const topic = this.#topics.get(key)
+      if (topic) topic.ready = ready
+    }
+  }
+
   /** @param {any} said  by another tab */
   #overhear(said) {
-    const { from, wants, known, hello, to = this.#tab } = said
+    const { from, wants, known, hello, to } = said
     if (wants && this.#leads) {
       for (const [key, jobs] of known ?? []) {
         const topic = this.#topic(key)
@@ -215,10 +231,14 @@ export class Hub {
     if (wants || this.#leads) return
     this.#listen()
     if (hello) {
+      this.#begun(this.#topics.keys(), false)
       // Whoever leads from now on may not know what is known here, and has to tell it to those who come later.
       const known = new Map([...this.#topics].map(([key, { jobs }]) => [key, jobs]))
       this.#link?.post({ from: this.#tab, wants: this.#mine(), known })
-    } else if (to === this.#tab) this.#hear(said)
+    } else if (!to || to === this.#tab) {
+      if (to) this.#begun(said.keys, true)
+      this.#hear(said)
+    }
   }
 
   /**
@@ -260,13 +280,14 @@ export class Hub {
     const lines = [...this.#lines]
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
-    if (line && !(at && (!place || isBehind(at, place)))) {
-      this.#say({ to: tab, keys: [key], ...line.status })
+    const level = line && !(at && (!place || isBehind(at, place)))
+    line ??= isSelection(key) ? undefined : lines.find(hasRoom)
+    if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
+    this.#say({ to: tab, keys: [key], ...line.status }) // this begins it: see #begun
+    if (level) {
       for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
       return
     }
-    line ??= isSelection(key) ? undefined : lines.find(hasRoom)
-    if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
     line.at.set(key, at)
     if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event })
     return line
@@ -282,7 +303,7 @@ export class Hub {
   #hear({ keys, event, at, connection, problem = null, refusal }) {
     for (const key of keys) {
       const topic = this.#topics.get(key)
-      if (!topic) continue
+      if (!topic || !(topic.ready || this.#leads)) continue
       if (connection) topic.status = { connection, problem }
       if (at && !isBehind(at, topic.at)) topic.at = at
       const id = event?.job_id

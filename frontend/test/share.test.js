@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict"
 import test from "node:test"
-import { end, heard, progress, Server, settled, snapshot } from "./fake.js"
+import { end, heard, log, progress, Server, settled, snapshot } from "./fake.js"
 
 /** Web Locks as far as they are needed (https://w3c.github.io/web-locks/): one holder, a queue, `signal` and `steal`. */
 class Locks {
@@ -176,6 +176,25 @@ for (const leaving of ["pagehide", "freeze"]) {
     assert.deepEqual([one.seqs, two.seqs, three.seqs], [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]])
   })
 }
+
+test("a tab that comes back behind the others hears what it missed before what is new", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  const one = heard(first.client.watch("J"))
+  await (await browser.found()).stream(snapshot("J", 1))
+  const two = heard(browser.tab().client.watch("J"))
+  await browser.found()
+  await first.happen("freeze")
+  const stream = await browser.found()
+  await stream.stream(log("J", 2), log("J", 3))
+  await first.happen("resume")
+  await browser.after(25)
+  await stream.say(log("J", 4)) // before anybody had the time to look where it is
+  const again = await browser.found()
+  assert.equal(again.path, "/v1/jobs/J/status/stream?last_event_id=e-1")
+  await again.stream(log("J", 2), log("J", 3), log("J", 4), end("J", 5))
+  assert.deepEqual([one.seqs, two.seqs], [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
+})
 
 test("a tab that leads without following a job itself can still tell it to those who come later", async (context) => {
   const browser = new Browser(context)
