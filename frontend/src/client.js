@@ -5,9 +5,8 @@
 
 import { Backoff } from "./backoff.js"
 import { Problem, request, sender } from "./http.js"
-import { Hub } from "./hub.js"
 import { readJob } from "./job.js"
-import { streamAddress } from "./plan.js"
+import { late } from "./late.js"
 import { Watch } from "./watch.js"
 
 /** @typedef {import("./job.js").Job} Job */
@@ -93,7 +92,7 @@ const SUBMIT_TRIES = 3
 
 export class Milepost {
   #send
-  #hub
+  #follow
 
   /** @param {Options} [options] */
   constructor({ baseUrl, token, apiKey, getToken, share } = {}) {
@@ -101,11 +100,7 @@ export class Milepost {
     this.base = baseUrl === undefined ? new URL(page) : new URL(`${baseUrl}`.replace(/\/?$/, "/"), page)
     const secret = token ?? apiKey
     this.#send = sender(secret, getToken)
-    this.#hub = new Hub(this, this.#send, async () => {
-      const who = share ?? (getToken ? "" : `${secret} `)
-      const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(this.base + who))
-      return who && `milepost ${new Uint8Array(digest)}`
-    })
+    this.#follow = late(({ Hub }) => new Hub(this, this.#send, share ?? (getToken ? "" : `${secret} `)))
   }
 
   /** @returns {Promise<TaskInfo[]>} */
@@ -249,7 +244,7 @@ export class Milepost {
    * @returns {URL}
    */
   streamUrl(id, cursor = "") {
-    return this.url(...streamAddress(new Map([[id, cursor]])))
+    return this.url(path(id, "/status/stream"), { last_event_id: cursor.split("~")[0] || null })
   }
 
   /**
@@ -259,7 +254,7 @@ export class Milepost {
    * @returns {Watch<Update>}
    */
   watch(id, { signal } = {}) {
-    return new Watch(this.#hub, [id], false, signal)
+    return new Watch(this.#follow, [id], false, signal)
   }
 
   /**
@@ -271,7 +266,7 @@ export class Milepost {
   watchMany({ ids, tag, batch, all }, { signal } = {}) {
     if (!ids && !tag && !batch && !all) throw new TypeError("Say which jobs: ids, tag, batch, or all: true.")
     const { search } = this.url("", { tag, batch })
-    return new Watch(this.#hub, ids ? [...new Set(ids)] : [search || "?"], true, signal)
+    return new Watch(this.#follow, ids ? [...new Set(ids)] : [search || "?"], true, signal)
   }
 
   /**
@@ -299,7 +294,7 @@ export class Milepost {
   /**
    * Ask again where the answer got lost: under its key nothing is done twice.
    * @param {string} place
-   * @param {{body?: unknown, key?: string, query?: Filter}} [what]
+   * @param {{body?: object, key?: string, query?: Filter}} [what]
    */
   async #post(place, { body, key = newKey(), query } = {}) {
     const backoff = new Backoff({ base: 400, cap: 2000 })
@@ -325,10 +320,10 @@ export class Milepost {
     const key = newKey()
     /** @type {any} */
     let sum
-    for (let cursor; cursor !== null; cursor = sum.next_cursor) {
-      const query = { ...filter, dry_run: dryRun, cursor }
+    do {
+      const query = { ...filter, dry_run: dryRun, cursor: sum?.next_cursor }
       sum = added(sum, await this.#post(`v1/jobs/${action}`, { key, query }))
-    }
+    } while (sum.next_cursor)
     return sum
   }
 }
@@ -350,10 +345,11 @@ export function sharedClient(base = /** @type {any} */ (globalThis)[Symbol.for("
 }
 
 /**
+ * Where a job is, below the base.
  * @param {string} id
  * @param {string} [rest]
  */
-function path(id, rest = "") {
+export function path(id, rest = "") {
   return `v1/jobs/${encodeURIComponent(id)}${rest}`
 }
 

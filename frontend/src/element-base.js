@@ -147,3 +147,13 @@ export function put(element, name, value) {
   if (value === null) element.removeAttribute(name)
   else if (element.getAttribute(name) !== `${value}`) element.setAttribute(name, `${value}`)
 }
+
+/**
+ * Nothing happens where there is no page, or where it is defined already.
+ * @param {string} name
+ * @param {CustomElementConstructor} element
+ */
+export function define(name, element) {
+  const registry = globalThis.customElements
+  if (!registry?.get(name)) registry?.define(name, element)
+}

@@ -78,7 +78,7 @@ export function sender(secret, getToken) {
  * Send a request and return the JSON of its answer; null where there is none to give (204).
  * @param {Send} send
  * @param {URL} url
- * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal | null, ms?: number}} [options]
+ * @param {{method?: string, body?: object, headers?: Record<string, string>, signal?: AbortSignal | null, ms?: number}} [options]
  *   `ms`: how long the answer may take
  * @returns {Promise<any>}
  * @throws {Problem}
@@ -87,8 +87,8 @@ export async function request(send, url, { method, body, headers, signal, ms = A
   const patience = AbortSignal.timeout(ms)
   const response = await send(url, {
     method,
-    headers: { Accept: "application/json", ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
-    body: body ? JSON.stringify(body) : undefined,
+    headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }), ...headers },
+    body: body && JSON.stringify(body),
     signal: signal ? AbortSignal.any([signal, patience]) : patience,
   }).catch((cause) => {
     if (!patience.aborted) throw cause
