@@ -4,7 +4,7 @@
  */
 
 import { Backoff } from "./backoff.js"
-import { Problem, request, sender } from "./http.js"
+import { ANSWER_MS, Problem, request, sender } from "./http.js"
 import { readJob } from "./job.js"
 import { late } from "./late.js"
 import { Watch } from "./watch.js"
@@ -87,6 +87,9 @@ import { Watch } from "./watch.js"
  * @typedef {{baseUrl?: string | URL, token?: string, getToken?: () => string | Promise<string>, apiKey?: string,
  *   share?: string}} Options
  */
+
+/** How every watch begins, and what a server renders: it follows nothing. @type {Readonly<Update>} */
+export const CONNECTING = { job: null, event: null, connection: "connecting", problem: null }
 
 const SUBMIT_TRIES = 3
 
@@ -208,8 +211,8 @@ export class Milepost {
    * @returns {Promise<EventPage | null>}  null: after the end there is nothing
    */
   events(id, { after, limit = 500, wait, signal } = {}) {
-    const ms = 20_000 + (wait ?? 0) * 1000
-    return this.#json(path(id, "/events"), { after: after || undefined, limit, wait }, { signal, ms })
+    const ms = wait ? ANSWER_MS + wait * 1000 : undefined
+    return this.#json(path(id, "/events"), { after: after || null, limit, wait }, { signal, ms })
   }
 
   /**
@@ -359,10 +362,12 @@ export function path(id, rest = "") {
  * @returns {any} numbers added, lists in a row, everything else as it is now
  */
 function added(sum, more) {
-  if (typeof more === "number") return (sum ?? 0) + more
   if (Array.isArray(more)) return [...(sum ?? []), ...more]
-  if (more === null || typeof more !== "object") return more
-  return { ...sum, ...Object.fromEntries(Object.entries(more).map(([name, one]) => [name, added(sum?.[name], one)])) }
+  if (typeof more === "number") return more + (sum ?? 0)
+  if (Object(more) !== more) return more
+  const all = { ...sum }
+  for (const name in more) all[name] = added(all[name], more[name])
+  return all
 }
 
 /** A key nobody has used before. (`crypto.randomUUID` is missing on pages served over plain HTTP.) */

@@ -25,7 +25,7 @@ export class Problem extends Error {
    * @param {string} message
    * @param {{status?: number, type?: string, items?: ProblemItem[], retryAfter?: number | null, cause?: unknown}} [about]
    */
-  constructor(message, about = {}) {
+  constructor(message, about) {
     super(message)
     Object.assign(this, about)
   }
@@ -36,7 +36,7 @@ export class Problem extends Error {
   }
 }
 
-const ANSWER_MS = 20_000
+export const ANSWER_MS = 20_000
 
 /**
  * Return a `fetch` that says who asks. What `getToken` gives is kept until the server answers 401; then it is asked

@@ -29,7 +29,7 @@ export function late(make) {
     /** @type {() => void} */
     let leave = () => waiting.delete(put)
     waiting.add(put)
-    loading ??= load()
+    loading ??= load(() => import("./hub.js"), lost)
     loading.then((module) => {
       if (waiting.delete(put)) leave = (hub ??= make(module)).follow(keys, many, put)
     })
@@ -38,20 +38,32 @@ export function late(make) {
   }
 }
 
-async function load() {
+/** @param {string} problem */
+function lost(problem) {
+  trouble = { job: null, event: null, connection: "reconnecting", problem }
+  for (const put of waiting) put(trouble)
+}
+
+/**
+ * Load a module, for as long as it takes: servers restart, and networks come back.
+ * @template M
+ * @param {() => Promise<M>} first
+ * @param {(problem: string) => void} failed  called each time
+ * @returns {Promise<M>}
+ */
+export async function load(first, failed) {
   const backoff = new Backoff({ base: 1000 })
   /** @type {(nothing?: any) => void} */
   let wake = () => {}
   for (const name of ["online", "pageshow"]) globalThis.addEventListener?.(name, () => wake())
   for (let address; ; ) {
     try {
-      return await (address ? import(/* webpackIgnore: true */ /* @vite-ignore */ address) : import("./hub.js"))
+      return await (address ? import(/* webpackIgnore: true */ /* @vite-ignore */ address) : first())
     } catch (error) {
       // Some browsers remember what failed under its address, which only their error knows once a bundler has been there.
-      const [failed] = /https?:[^?\s]+/.exec(`${error}`) ?? []
-      address = failed && `${failed}?again=${backoff.tries}`
-      trouble = { job: null, event: null, connection: "reconnecting", problem: "What follows jobs could not be loaded." }
-      for (const put of waiting) put(trouble)
+      const [url] = /https?:[^?\s]+/.exec(`${error}`) ?? []
+      address = url && `${url}?again=${backoff.tries}`
+      failed("A part of this page could not be loaded.")
       await new Promise((resolve) => setTimeout((wake = resolve), backoff.next()))
     }
   }

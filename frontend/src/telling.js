@@ -3,12 +3,12 @@
  * @module
  */
 
+import { CONNECTING } from "./client.js"
 import { isEnd } from "./fold.js"
 import { Problem } from "./http.js"
 
 /** @typedef {import("./hub.js").Take} Take */
 /** @typedef {import("./watch.js").Put} Put */
-/** @typedef {import("./watch.js").Update} Update */
 
 /**
  * @param {string[]} keys
@@ -21,8 +21,7 @@ export function teller(keys, many, put) {
   const left = many ? new Set(keys) : null
   /** @type {Record<string, number>} */
   const endings = {}
-  /** @type {Update} */
-  let last = { job: null, event: null, connection: "connecting", problem: null }
+  let last = CONNECTING
 
   /** All jobs of many have ended, which a stream says of all its jobs only. */
   const end = () => {
