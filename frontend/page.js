@@ -1,6 +1,6 @@
 /** The page at `/`: puts its parts together. */
 
-import "./src/define.js"
+import "./src/define-list.js"
 import { Board } from "./page/board.js"
 import { Composer } from "./page/composer.js"
 import { get } from "./page/dom.js"

@@ -1,6 +1,6 @@
 /**
- * What a bar shows of its job: words and numbers, the bar on its way, buttons. Loaded with the first bar of a page, side
- * by side with what follows its job: until then there is nothing to draw but that it connects.
+ * What a bar shows of its job: words and numbers, the bar on its way, buttons. Loaded side by side with
+ * what follows jobs: until that is there, there is nothing to draw but that it connects.
  * @module
  */
 

@@ -9,7 +9,6 @@ import { WatchingElement } from "./element-base.js"
 import { load } from "./late.js"
 
 /** @typedef {import("./client.js").Milepost} Milepost */
-/** @typedef {import("./drawing.js").Drawing} Drawing */
 /** @typedef {import("./job.js").Job} Job */
 /** @typedef {import("./watch.js").Update} Update */
 
@@ -20,10 +19,13 @@ facts:far time words rate
 far:status count
 words:attempt trouble step message`
 
-/** What draws them all. @type {Promise<typeof import("./drawing.js")> | undefined} */
-let loading
+/** What draws them all, asked for at once. @type {typeof import("./drawing.js").Drawing | undefined} */
+let Drawing
 /** Why it is not there. */
 let missing = ""
+const loading = load(() => import("./drawing.js"), (problem) => (missing = problem)).then((module) => {
+  Drawing = module.Drawing
+})
 
 /**
  * Shows a job and follows it to its end. Without JavaScript what is in the tag stays.
@@ -38,20 +40,14 @@ export class ProgressElement extends WatchingElement {
   static observedAttributes = ["job", "src", "token", "label", "cancel", "retry"]
 
   #update = CONNECTING
-  /** @type {Drawing | undefined} */
+  /** @type {import("./drawing.js").Drawing | undefined} */
   #drawing
-  #drawn
 
   constructor() {
     super(STYLE, TREE)
     this.put("bar", "aria-labelledby", "label")
     this.put("actions", "name", "actions")
-    loading ??= load(() => import("./drawing.js"), (problem) => (missing = problem))
-    this.#drawn = loading.then(({ Drawing }) => {
-      const drawing = (this.#drawing = new Drawing(this))
-      this.draw()
-      return drawing
-    })
+    if (!Drawing) loading.then(() => this.draw())
   }
 
   /** The job as far as it is known. Setting it shows it at once, before the first word from the server. */
@@ -79,18 +75,29 @@ export class ProgressElement extends WatchingElement {
   }
 
   /** Ask for the job to be cancelled; what comes of it is seen in the job. */
-  async cancel() {
-    return (await this.#drawn).ask("cancel", (id) => this.client.cancel(id))
+  cancel() {
+    return this.#ask("cancel", (id) => this.client.cancel(id))
   }
 
   /** Have the job done again, as a new one, and follow that. */
-  async retry() {
-    return (await this.#drawn).ask("retry", async (id) => {
+  retry() {
+    return this.#ask("retry", async (id) => {
       const job = await this.client.retry(id)
       if (!this.tell("retry", { job, retry_of: id }, true)) return
       this.value = job
       this.setAttribute("job", job.id)
     })
+  }
+
+  /** @param {Parameters<import("./drawing.js").Drawing["ask"]>} given */
+  async #ask(...given) {
+    if (!Drawing) await loading
+    await this.#drawn?.ask(...given)
+  }
+
+  get #drawn() {
+    if (Drawing) this.#drawing ??= new Drawing(this)
+    return this.#drawing
   }
 
   /**
@@ -109,7 +116,7 @@ export class ProgressElement extends WatchingElement {
   draw() {
     const { job, problem } = this.#update
     this.write("label", this.getAttribute("label") ?? job?.task ?? "Job")
-    if (this.#drawing) return this.#drawing.draw(this.#update)
+    if (this.#drawn) return this.#drawn.draw(this.#update)
     this.write("status", job ? "" : "Connecting")
     this.write("trouble", problem ?? missing)
   }
