@@ -21,10 +21,15 @@ words:attempt trouble step message`
 
 /** What draws them all, asked for at once. @type {typeof import("./drawing.js").Drawing | undefined} */
 let Drawing
+/** Those who wait for it. @type {Set<ProgressElement>} */
+const waiting = new Set()
 /** Why it is not there. */
 let missing = ""
-const loading = load(() => import("./drawing.js"), (problem) => (missing = problem)).then((module) => {
+const drawAll = () => waiting.forEach((bar) => bar.draw())
+const loading = load(() => import("./drawing.js"), (problem) => ((missing = problem), drawAll())).then((module) => {
   Drawing = module.Drawing
+  drawAll()
+  waiting.clear()
 })
 
 /**
@@ -47,7 +52,7 @@ export class ProgressElement extends WatchingElement {
     super(STYLE, TREE)
     this.put("bar", "aria-labelledby", "label")
     this.put("actions", "name", "actions")
-    if (!Drawing) loading.then(() => this.draw())
+    if (!Drawing) waiting.add(this)
   }
 
   /** The job as far as it is known. Setting it shows it at once, before the first word from the server. */

@@ -61,10 +61,11 @@ export async function load(first, failed) {
       return await (address ? import(/* webpackIgnore: true */ /* @vite-ignore */ address) : first())
     } catch (error) {
       // Some browsers remember what failed under its address, which only their error knows once a bundler has been there.
+      const pause = backoff.next()
       const [url] = /https?:[^?\s]+/.exec(`${error}`) ?? []
       address = url && `${url}?again=${backoff.tries}`
       failed("A part of this page could not be loaded.")
-      await new Promise((resolve) => setTimeout((wake = resolve), backoff.next()))
+      await new Promise((resolve) => setTimeout((wake = resolve), pause))
     }
   }
 }

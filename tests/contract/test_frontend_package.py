@@ -206,7 +206,13 @@ def sizes(entry: str, folder: Path) -> tuple[int, int]:
     options = ("--bundle", "--splitting", "--minify", "--format=esm", "--external:react", "--log-level=error")
     source = FRONTEND / PACKAGE["exports"][entry]["default"]
     subprocess.run(
-        [node_module("esbuild") / "bin/esbuild", source, *options, f"--outdir={folder}", f"--metafile={meta}"],
+        [
+            node_module("esbuild") / "bin/esbuild",
+            source,
+            *options,
+            f"--outdir={folder}",
+            f"--metafile={meta}",
+        ],
         check=True,
         cwd=folder,
     )
