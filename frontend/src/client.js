@@ -100,25 +100,25 @@ export class Milepost {
   /** @param {Options} [options] */
   constructor({ baseUrl, token, apiKey, getToken, share } = {}) {
     const page = globalThis.document?.baseURI
-    this.base = baseUrl === undefined ? new URL(page) : new URL(`${baseUrl}`.replace(/\/?$/, "/"), page)
+    this.base = new URL(baseUrl === undefined ? page : `${baseUrl}`.replace(/\/?$/, "/"), page)
     const secret = token ?? apiKey
     this.#send = sender(secret, getToken)
     this.#follow = late(({ Hub }) => new Hub(this, this.#send, share ?? (getToken ? "" : `${secret} `)))
   }
 
   /** @returns {Promise<TaskInfo[]>} */
-  async tasks() {
-    return (await this.#json("v1/tasks")).items
+  tasks() {
+    return this.#items("v1/tasks")
   }
 
   /** @returns {Promise<WorkerInfo[]>} */
-  async workers() {
-    return (await this.#json("v1/workers")).items
+  workers() {
+    return this.#items("v1/workers")
   }
 
   /** @returns {Promise<QueueInfo[]>} */
-  async queues() {
-    return (await this.#json("v1/queues")).items
+  queues() {
+    return this.#items("v1/queues")
   }
 
   /**
@@ -211,7 +211,7 @@ export class Milepost {
    * @returns {Promise<EventPage | null>}  null: after the end there is nothing
    */
   events(id, { after, limit = 500, wait, signal } = {}) {
-    const ms = wait ? ANSWER_MS + wait * 1000 : undefined
+    const ms = ANSWER_MS + (wait ?? 0) * 1000
     return this.#json(path(id, "/events"), { after: after || null, limit, wait }, { signal, ms })
   }
 
@@ -280,7 +280,7 @@ export class Milepost {
   url(place, query = {}) {
     const url = new URL(place, this.base)
     for (const [name, value] of Object.entries(query)) {
-      for (const one of [value ?? []].flat()) url.searchParams.append(name, String(one))
+      for (const one of [value ?? []].flat()) url.searchParams.append(name, /** @type {string} */ (one)) // which makes text of it
     }
     return url
   }
@@ -292,6 +292,11 @@ export class Milepost {
    */
   #json(place, query, options) {
     return request(this.#send, this.url(place, query), options)
+  }
+
+  /** @param {string} place */
+  async #items(place) {
+    return (await this.#json(place)).items
   }
 
   /**

@@ -32,7 +32,7 @@ export class Problem extends Error {
 
   /** Whether the same request may well succeed later: the server is away, busy or restarting. */
   get temporary() {
-    return /^(0|4(08|25|29)|5..)$/.test(`${this.status}`)
+    return /^(0|408|425|429|5..)$/.test(`${this.status}`)
   }
 }
 

@@ -61,6 +61,8 @@ export async function load(first, failed) {
       return await (address ? import(/* webpackIgnore: true */ /* @vite-ignore */ address) : first())
     } catch (error) {
       // Some browsers remember what failed under its address, which only their error knows once a bundler has been there.
+      // What is no matter of the network is none for a bar to tell: it may be over, behind a proxy that makes pages up, or not.
+      if (!(error instanceof TypeError)) console.error(error)
       const pause = backoff.next()
       const [url] = /https?:[^?\s]+/.exec(`${error}`) ?? []
       address = url && `${url}?again=${backoff.tries}`
