@@ -14,12 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import jwt
 import pytest
-from redis.asyncio import Redis
 
 from milepost.client import AsyncClient, Invalid, Unauthorized
 from milepost.errors import JobNotFound
 from milepost.log import JobLog
-from milepost.redis import connect
 from tests.support.jobs import PlayedJob
 from tests.support.process import python_environment
 from tests.support.proxy import TcpProxy
@@ -52,18 +50,6 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 
 @pytest.fixture
-async def redis(house: Stack) -> AsyncIterator[Redis]:
-    client = connect(house.redis.url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
-@pytest.fixture
 async def stranger(house: Stack) -> AsyncIterator[httpx2.AsyncClient]:
     """Somebody who has no key."""
     async with httpx2.AsyncClient(base_url=house.url, timeout=30, trust_env=False, verify=False) as http:
@@ -85,8 +71,8 @@ async def submitted(house: Stack, **fields: Any) -> str:
     return str(reply.json()["id"])
 
 
-async def finished(joblog: JobLog) -> PlayedJob:
-    job = await PlayedJob.running(joblog)
+async def finished(house_log: JobLog) -> PlayedJob:
+    job = await PlayedJob.running(house_log)
     await job.log("line")
     await job.end()
     return job
@@ -103,9 +89,9 @@ def expired_token(**claims: Any) -> str:
     )
 
 
-async def test_a_key_asks_and_a_stranger_reads(house: Stack, joblog: JobLog) -> None:
+async def test_a_key_asks_and_a_stranger_reads(house: Stack, house_log: JobLog) -> None:
     """The address in the answer is all that an EventSource needs, down to the end."""
-    job = await finished(joblog)
+    job = await finished(house_log)
     reply = await house.http.post("/v1/stream-tokens", json={"jobs": [job.id], "ttl_seconds": 60})
     assert (reply.status_code, reply.headers["cache-control"]) == (201, "no-store")
     answer = reply.json()
@@ -244,9 +230,9 @@ async def test_what_is_no_token_is_told_what_to_do(
     assert len(token) < 4 or token not in reply.text
 
 
-async def test_clients_ask_for_tokens_and_take_them(house: Stack, joblog: JobLog) -> None:
+async def test_clients_ask_for_tokens_and_take_them(house: Stack, house_log: JobLog) -> None:
     """The Python client with a key makes one, and with the token in the place of a key follows the job."""
-    job = await finished(joblog)
+    job = await finished(house_log)
     async with AsyncClient(house.url, api_key=KEY) as owner:
         made = await owner.stream_token([job.id], ttl_seconds=60)
         with pytest.raises(Invalid):
@@ -260,9 +246,9 @@ async def test_clients_ask_for_tokens_and_take_them(house: Stack, joblog: JobLog
             await reader.get("another")
 
 
-async def test_the_command_line_prints_a_token(house: Stack, joblog: JobLog) -> None:
+async def test_the_command_line_prints_a_token(house: Stack, house_log: JobLog) -> None:
     """Alone on standard output; with --json, all about it; and a usage error where it is not clear for what."""
-    job = await finished(joblog)
+    job = await finished(house_log)
     env = python_environment({"MILEPOST_URL": house.url, "MILEPOST_API_KEY": KEY})
 
     async def said(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -306,11 +292,11 @@ async def test_a_wrong_request_for_a_token_is_told_what_is_wrong(house: Stack) -
 
 
 async def test_an_expired_token_resumes_within_the_grace_and_begins_nothing(
-    house: Stack, joblog: JobLog, stranger: httpx2.AsyncClient
+    house: Stack, house_log: JobLog, stranger: httpx2.AsyncClient
 ) -> None:
     """Without a cursor it is told when it expired; with one it goes on, by header or query, on each kind of stream."""
-    job = await PlayedJob.running(joblog)
-    cursor = str((await joblog.read(job.id)).cursor)
+    job = await PlayedJob.running(house_log)
+    cursor = str((await house_log.read(job.id)).cursor)
     await job.log("missed")
     token = await token_for(house, jobs=[job.id], ttl_seconds=1)
     url = f"{house.url}/v1/jobs/{job.id}/status/stream?token={token}"
@@ -356,13 +342,13 @@ async def test_a_token_of_long_ago_opens_nothing(house: Stack, stranger: httpx2.
 
 @pytest.mark.browser
 async def test_an_eventsource_outlives_its_token_and_stops_with_the_grace(
-    house: Stack, browser: Browser, joblog: JobLog
+    house: Stack, browser: Browser, house_log: JobLog
 ) -> None:
     """Cut after the token expired, the browser goes on by itself, without hole; when the grace is over it is told
 
     to come back, comes back, gets 401 and closes.
     """
-    job = await PlayedJob.running(joblog)
+    job = await PlayedJob.running(house_log)
     async with TcpProxy(house.url) as proxy:
         token = await token_for(house, jobs=[job.id], ttl_seconds=2)
         context = await browser.new_context()
@@ -407,9 +393,9 @@ async def test_an_eventsource_outlives_its_token_and_stops_with_the_grace(
 
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
-async def test_an_open_stream_ends_with_its_token(house: Stack, joblog: JobLog, accept: str) -> None:
+async def test_an_open_stream_ends_with_its_token(house: Stack, house_log: JobLog, accept: str) -> None:
     """At the end of the grace: a goodbye that says why, and a body that ends as it should."""
-    job = await PlayedJob.running(joblog)
+    job = await PlayedJob.running(house_log)
     token = await token_for(house, jobs=[job.id], ttl_seconds=1)
     url = f"{house.url}/v1/jobs/{job.id}/status/stream?token={token}"
     async with open_stream(url, headers={"Accept": accept}) as stream:
@@ -446,7 +432,7 @@ async def test_a_key_that_is_taken_back_closes_the_streams_of_its_tokens(
 
 
 async def test_tokens_are_in_no_log_and_no_answer(
-    tmp_path: Path, redis_server: RedisServer, joblog: JobLog
+    tmp_path: Path, redis_server: RedisServer, house_log: JobLog
 ) -> None:
     """At the most talkative level: good and bad ones, refusals, cut streams, requests that fail inside."""
     settings = {"MILEPOST_API_KEYS": KEY, "MILEPOST_LOG_LEVEL": "debug", "MILEPOST_LOG_FORMAT": "json"}

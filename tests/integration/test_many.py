@@ -31,11 +31,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
-@pytest.fixture
 async def api(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> AsyncIterator[Api]:
     await announce(redis)
     async with serving(settings(tmp_path, redis_server.url, ping_seconds=1)) as api:

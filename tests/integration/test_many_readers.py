@@ -32,11 +32,6 @@ from tests.support.wait import DEADLINE_SECONDS, eventually
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
 @pytest.fixture(params=["lanes", "plain"])
 async def api(
     request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer, redis: Redis
