@@ -21,7 +21,7 @@ from tests.support.hub import happen_unheard
 from tests.support.jobs import AT, PlayedJob
 from tests.support.redis import RedisServer
 from tests.support.transports import TRANSPORTS, Transport, rest, until
-from tests.support.wait import eventually
+from tests.support.wait import DEADLINE_SECONDS, eventually
 
 WRITERS = ("lanes", "plain")
 """What MILEPOST_STREAM_WRITER can be."""
@@ -56,7 +56,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 def wanted(folder: Path, redis_server: RedisServer, writer: str, **more: Any) -> Any:
-    return settings(folder, redis_server.url, ping_seconds=1, stream_writer=writer, **more)
+    # A reader that looks away is not to be cut for it, however long the machine takes for what happens meanwhile.
+    patient = {"ping_seconds": 1, "stalled_reader_seconds": DEADLINE_SECONDS}
+    return settings(folder, redis_server.url, stream_writer=writer, **patient, **more)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from milepost.log import JobLog
 from milepost.log.keys import bookmark_key
 from milepost.redis import connect
 from tests.support.jobs import PlayedJob
-from tests.support.many import Told, assert_exact, opened, read, read_on
+from tests.support.many import Told, assert_exact, opened, read, read_on, read_up_to
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 from tests.support.stack import Reached, Stack
@@ -216,8 +216,7 @@ async def test_a_process_that_leaves_says_so_and_another_goes_on(two: Stack, job
     ids = [job.id for job in jobs]
     told, leaving = Told(), await two.add_api()
     async with opened(two.urls[-1], jobs=ids) as stream:
-        while told.counts()["snapshot"] < 5:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 5, "snapshot")
         leaving.send(signal.SIGTERM)
         await read_on(stream, told)
         assert stream.ended_clean
@@ -239,8 +238,7 @@ async def test_redis_restarts_in_between(stack: Start, tmp_path: Any) -> None:
         jobs = [await PlayedJob.running(joblog) for _ in range(10)]
         told = Told()
         async with opened(running.url, jobs=[job.id for job in jobs]) as stream:
-            while told.counts()["snapshot"] < 10:
-                await read_on(stream, told, until="snapshot")
+            await read_up_to(stream, told, 10, "snapshot")
             server.process.stop()
             server.process.start()
             await eventually(redis.ping, "Redis is back", ignoring=(Exception,))

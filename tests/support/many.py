@@ -73,6 +73,12 @@ async def read_on(stream: RawStream, told: Told | None = None, *, until: str = "
     return told
 
 
+async def read_up_to(stream: RawStream, told: Told, number: int, kind: str) -> None:
+    """Read on until the reader has been told so many events of that type."""
+    while told.counts()[kind] < number:
+        await read_on(stream, told, until=kind)
+
+
 @asynccontextmanager
 async def opened(base: object, told: Told | None = None, **query: Any) -> AsyncIterator[RawStream]:
     """Open a stream; as somebody who has been told something, if that is given."""
