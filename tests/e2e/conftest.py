@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from milepost.log import JobLog
+from milepost.redis import connect
 from tests.support.alone import LONE_SETTINGS, WRITERS, Alone, alone
 from tests.support.browser import launched_chromium
 from tests.support.redis import RedisServer
@@ -30,6 +32,13 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
             settings={"MILEPOST_CONCURRENCY": "20", "MILEPOST_LOG_LEVEL": "info"},
         ) as stack:
             yield stack
+
+
+@pytest.fixture
+async def house_log(house: Stack) -> AsyncIterator[JobLog]:
+    """The log of jobs of `house`, also of one that a file has made for itself: its tests play the worker."""
+    async with connect(house.redis.url) as redis:
+        yield JobLog(redis)
 
 
 @pytest.fixture(scope="module")
