@@ -1,0 +1,173 @@
+"""Pages that follow jobs by our client and show them by our element; what each was told is kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from milepost.log import JobLog
+from tests.support.middlebox import Middlebox
+from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext, Page
+
+SUCCEEDED = ("Succeeded", 100.0)
+"""What the bar of a job shows that has succeeded."""
+
+QUICK = {"timings": {"silence": 3_000, "backoff": 200, "cap": 1_000}}
+"""Options of the client that make it as impatient as a test is."""
+
+# `follow` puts a bar on the page and reads the job beside it, the two ways in which people use the client.
+SCRIPT = """
+window.told = {};
+window.tokens = 0;
+window.open_client = async (options) => {
+  const { Milepost = class { constructor({ baseUrl }) { return new Client({ base: baseUrl }) } }, Client } = await import("/src/index.js");
+  await import("/src/define.js");
+  const getToken = window.nextToken && (() => { tokens += 1; return nextToken(); });
+  window.client = new Milepost({ ...options, ...(getToken && { getToken }) });
+};
+window.follow = async (id, { bar = true } = {}) => {
+  const mine = told[id] = { seqs: [], types: [], connections: [], problems: [], jobs: 0, job: null, over: false, error: null };
+  if (bar) {
+    const element = document.createElement("milepost-progress");
+    element.client = client;
+    element.setAttribute("job", id);
+    document.querySelector("main").append(element);
+  }
+  try {
+    for await (const { job, event, connection, problem } of client.watch(id)) {
+      if (event) mine.types.push(event.type);
+      if (event?.seq !== undefined) mine.seqs.push([event.type === "snapshot" ? "snapshot" : "event", event.seq]);
+      if (mine.connections.at(-1) !== connection) mine.connections.push(connection);
+      if (problem) mine.problems.push(problem);
+      mine.job = job;
+    }
+    mine.over = true;
+  } catch (error) {
+    mine.error = { name: error.name, status: error.status, message: error.message };
+  }
+};
+true;  // a function as the last value would be called
+"""
+
+_BAR = """(id) => {
+  const root = document.querySelector(`milepost-progress[job="${id}"]`)?.shadowRoot;
+  const bar = root?.querySelector("progress");
+  return root ? [root.querySelector('[part="status"]').innerText, bar.hasAttribute("value") ? bar.value : null] : null;
+}"""
+
+
+class ClientTab:
+    """One tab. `evaluate` runs code in it: Playwright's, or that of a tab which it does not hold."""
+
+    def __init__(self, evaluate: Callable[..., Awaitable[Any]], page: Page | None = None) -> None:
+        self.evaluate, self._page = evaluate, page
+
+    @property
+    def page(self) -> Page:
+        assert self._page is not None
+        return self._page
+
+    async def start(self, base: str, **options: Any) -> None:
+        """Make the one client of the page."""
+        await self.evaluate(SCRIPT)
+        await self.evaluate("(options) => open_client(options)", {"baseUrl": f"{base}/", **QUICK, **options})
+
+    async def follow(self, *ids: str, bar: bool = True) -> None:
+        """Follow these jobs from now on, without waiting for anything."""
+        await self.evaluate("([ids, bar]) => { for (const id of ids) follow(id, { bar }) }", [list(ids), bar])
+
+    async def told(self, job_id: str) -> dict[str, Any]:
+        """Return what was said of a job so far."""
+        found: dict[str, Any] = await self.evaluate("(id) => told[id]", job_id)
+        return found
+
+    async def bar(self, job_id: str) -> tuple[str, float | None]:
+        """Return the words and the place of a job's bar."""
+        found: Any = await self.evaluate(_BAR, job_id)
+        return tuple(found)
+
+    async def until_told(self, job_id: str, events: int = 1) -> None:
+        """Wait until so many events have come."""
+
+        async def enough() -> bool:
+            return len((await self.told(job_id))["seqs"]) >= events
+
+        await eventually(enough, f"the page has been told {events} events")
+
+    async def until_seq(self, job_id: str, seq: int) -> None:
+        """Wait until an event that is as new as this has come."""
+
+        async def seen() -> bool:
+            return any(one >= seq for _, one in (await self.told(job_id))["seqs"])
+
+        await eventually(seen, f"the page has seen {seq}")
+
+    async def until_connection(self, job_id: str, *names: str) -> None:
+        """Wait until the connection is one of these."""
+
+        async def so() -> bool:
+            return (await self.told(job_id))["connections"][-1:] in [[name] for name in names]
+
+        await eventually(so, f"the connection is {' or '.join(names)}")
+
+    async def until_right(self, job_id: str, bar: tuple[str, float | None] = SUCCEEDED) -> dict[str, Any]:
+        """Wait until the client is through and the bar shows this; return what the client was told."""
+
+        async def over() -> bool:
+            told = await self.told(job_id)
+            assert told["error"] is None, told
+            return bool(told["over"])
+
+        async def right() -> bool:
+            return await self.bar(job_id) == bar
+
+        await eventually(over, "the client is through")
+        await eventually(right, f"the bar shows {bar}")
+        return await self.told(job_id)
+
+
+def dense(told: dict[str, Any], last: int, *, snapshots: int = 1) -> None:
+    """Fail unless every event came once and in order, after the first snapshot, to the `last`.
+
+    `snapshots` is how many there may be: each later one is a place where the page went on without what it had missed.
+    """
+    kinds = [kind for kind, _ in told["seqs"]]
+    seqs: Sequence[int] = [seq for _, seq in told["seqs"]]
+    assert kinds[0] == "snapshot", told
+    assert kinds.count("snapshot") <= snapshots, told
+    assert list(seqs) == list(range(seqs[0], last + 1)), told
+
+
+async def last_seq(joblog: JobLog, job_id: str) -> int:
+    """Return the number of the newest event of a job."""
+    return (await joblog.read(job_id)).cursor.seq
+
+
+@asynccontextmanager
+async def profile(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser profile: its tabs share locks, channels and the six connections."""
+    context = await browser.new_context()
+    context.set_default_timeout(60_000)
+    try:
+        yield context
+    finally:
+        await context.close()
+
+
+async def open_tab(context: BrowserContext, box: Middlebox, base: str | None = None, **options: Any) -> ClientTab:
+    """Open a tab of the box's page with a client for the API behind the box, or behind another `base`."""
+    page = await context.new_page()
+    await page.goto(box.page)
+    tab = ClientTab(page.evaluate, page)
+    await tab.start(base or box.url, **options)
+    return tab
+
+
+def report(name: str, box: Middlebox, at_most: int) -> None:
+    """Print how many requests it took, and fail when that is a storm."""
+    print(f"{name}: {len(box.asked)} requests (at most {at_most}), of which {len(box.streams)} for streams")
+    assert len(box.asked) <= at_most, "\n".join(map(str, box.asked))
