@@ -10,9 +10,9 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -64,7 +64,6 @@ class _Link:
     near: asyncio.StreamWriter
     far: asyncio.StreamWriter | None = None
     is_dead: bool = False
-    done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def reset(self) -> None:
         for writer in (self.near, self.far):
@@ -166,7 +165,7 @@ class Middlebox:
         try:
             await self._answer(link, near)
         except (OSError, asyncio.IncompleteReadError):
-            link.reset()  # gone, on one side: gone on the other
+            link.reset()
         finally:
             del self._links[link]
             writer.close()
@@ -178,26 +177,27 @@ class Middlebox:
         if asked.path == PAGE or asked.path.startswith("/src/"):
             return await _send_file(link.near, asked.path)
         self.asked.append(asked)
+        body = await near.readexactly(int(asked.headers.get("content-length", 0)))
+        listening = asyncio.create_task(_until_gone(near))
+        working = asyncio.create_task(self._work(link, asked, head + body))
         try:
-            await self._flowing.wait()
-            if self._status is not None and self._only(asked):
-                await _refuse(link.near, asked, self._status)
-            else:
-                await self._relay(link, near, asked, head)
+            await asyncio.wait((listening, working), return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.over = True
+            for task in (listening, working):
+                task.cancel()
+            await asyncio.gather(listening, working, return_exceptions=True)
 
-    async def _relay(self, link: _Link, near: asyncio.StreamReader, asked: Asked, head: bytes) -> None:
-        reader, link.far = await asyncio.open_connection(*self._target)
-        link.far.write(head)
-        length = int(asked.headers.get("content-length", 0))
-        link.far.write(await near.readexactly(length))
-        listening = asyncio.create_task(self._until_gone(near, link))
+    async def _work(self, link: _Link, asked: Asked, request: bytes) -> None:
+        await self._flowing.wait()
+        if self._status is not None and self._only(asked):
+            return await _refuse(link.near, asked, self._status)
         try:
+            reader, link.far = await asyncio.open_connection(*self._target)
+            link.far.write(request)
             await self._replies(reader, link, asked)
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+        except OSError:
+            link.reset()  # gone, on one side: gone on the other
 
     async def _replies(self, reader: asyncio.StreamReader, link: _Link, asked: Asked) -> None:
         gathered = b""
@@ -214,16 +214,16 @@ class Middlebox:
             await link.near.drain()
         await self._flowing.wait()
         if link.is_dead:
-            await link.done.wait()
+            await asyncio.Event().wait()  # until the browser gives it up
         link.near.write(gathered)
         await link.near.drain()
 
-    async def _until_gone(self, near: asyncio.StreamReader, link: _Link) -> None:
+
+async def _until_gone(near: asyncio.StreamReader) -> None:
+    """Return when the browser has closed its connection."""
+    with suppress(OSError):
         while await near.read(_CHUNK_BYTES):
             pass
-        link.done.set()
-        assert link.far is not None
-        link.far.transport.abort()  # the browser has closed it
 
 
 async def _read(near: asyncio.StreamReader) -> tuple[Asked, bytes]:
@@ -238,9 +238,13 @@ async def _read(near: asyncio.StreamReader) -> tuple[Asked, bytes]:
 
 
 async def _send_file(near: asyncio.StreamWriter, path: str) -> None:
-    file: Path | None = None if path == PAGE else FRONTEND / path.lstrip("/")
-    body, kind = (_BLANK, "text/html") if file is None else (file.read_bytes(), _TYPES[file.suffix])
+    body, kind = (_BLANK, "text/html") if path == PAGE else _file(path)
     await _write(near, 200, body, kind)
+
+
+def _file(path: str) -> tuple[bytes, str]:
+    file = FRONTEND / path.lstrip("/")
+    return file.read_bytes(), _TYPES[file.suffix]
 
 
 async def _refuse(near: asyncio.StreamWriter, asked: Asked, status: int) -> None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from milepost.log import JobLog
 from tests.support.middlebox import Middlebox
 from tests.support.wait import eventually
 
@@ -16,21 +15,36 @@ if TYPE_CHECKING:
 SUCCEEDED = ("Succeeded", 100.0)
 """What the bar of a job shows that has succeeded."""
 
-QUICK = {"timings": {"silence": 3_000, "backoff": 200, "cap": 1_000}}
-"""Options of the client that make it as impatient as a test is."""
+YEAR_MS = 365 * 86_400_000
+HURRY = 5
+"""How many times as fast time goes by in these pages: what waits 45 s there takes 9 s here."""
 
 # `follow` puts a bar on the page and reads the job beside it, the two ways in which people use the client.
 SCRIPT = """
 window.told = {};
-window.tokens = 0;
-window.open_client = async (options) => {
-  const { Milepost = class { constructor({ baseUrl }) { return new Client({ base: baseUrl }) } }, Client } = await import("/src/index.js");
+window.hurry = (speed, shift) => {
+  const { Date, setTimeout, setInterval, performance } = window;
+  const [since, began, timeout] = [Date.now(), performance.now(), AbortSignal.timeout.bind(AbortSignal)];
+  const now = performance.now.bind(performance), today = Date.now;
+  window.setTimeout = (run, ms = 0, ...rest) => setTimeout(run, ms / speed, ...rest);
+  window.setInterval = (run, ms = 0, ...rest) => setInterval(run, ms / speed, ...rest);
+  AbortSignal.timeout = (ms) => timeout(ms / speed);
+  performance.now = () => began + (now() - began) * speed;
+  window.Date = class extends Date {
+    constructor(...given) { given.length ? super(...given) : super(window.Date.now()); }
+    static now() { return Math.round(since + (today() - since) * speed + shift); }
+  };
+};
+window.openClient = async ({ tokens, ...options }) => {
+  const { Milepost } = await import("/src/index.js");
   await import("/src/define.js");
-  const getToken = window.nextToken && (() => { tokens += 1; return nextToken(); });
+  window.given = 0; // how often a token was asked for
+  const getToken = tokens && (() => tokens[Math.min(given++, tokens.length - 1)]);
   window.client = new Milepost({ ...options, ...(getToken && { getToken }) });
 };
 window.follow = async (id, { bar = true } = {}) => {
-  const mine = told[id] = { seqs: [], types: [], connections: [], problems: [], jobs: 0, job: null, over: false, error: null };
+  const mine = { seqs: [], types: [], connections: [], problems: [], job: null, over: false, error: null };
+  told[id] = mine;
   if (bar) {
     const element = document.createElement("milepost-progress");
     element.client = client;
@@ -71,10 +85,11 @@ class ClientTab:
         assert self._page is not None
         return self._page
 
-    async def start(self, base: str, **options: Any) -> None:
-        """Make the one client of the page."""
+    async def start(self, base: str, *, hurry: float = HURRY, ahead_years: float = 0, **options: Any) -> None:
+        """Make the one client of the page. `tokens` is what its getToken gives, one after the other."""
         await self.evaluate(SCRIPT)
-        await self.evaluate("(options) => open_client(options)", {"baseUrl": f"{base}/", **QUICK, **options})
+        await self.evaluate("([speed, shift]) => hurry(speed, shift)", [hurry, ahead_years * YEAR_MS])
+        await self.evaluate("(options) => openClient(options)", {"baseUrl": f"{base}/", **options})
 
     async def follow(self, *ids: str, bar: bool = True) -> None:
         """Follow these jobs from now on, without waiting for anything."""
@@ -142,11 +157,6 @@ def dense(told: dict[str, Any], last: int, *, snapshots: int = 1) -> None:
     assert list(seqs) == list(range(seqs[0], last + 1)), told
 
 
-async def last_seq(joblog: JobLog, job_id: str) -> int:
-    """Return the number of the newest event of a job."""
-    return (await joblog.read(job_id)).cursor.seq
-
-
 @asynccontextmanager
 async def profile(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A browser profile: its tabs share locks, channels and the six connections."""
@@ -158,11 +168,13 @@ async def profile(browser: Browser) -> AsyncIterator[BrowserContext]:
         await context.close()
 
 
-async def open_tab(context: BrowserContext, box: Middlebox, base: str | None = None, **options: Any) -> ClientTab:
-    """Open a tab of the box's page with a client for the API behind the box, or behind another `base`."""
-    page = await context.new_page()
-    await page.goto(box.page)
-    tab = ClientTab(page.evaluate, page)
+async def open_tab(
+    context: BrowserContext, box: Middlebox, base: str | None = None, page: str | None = None, **options: Any
+) -> ClientTab:
+    """Open a tab of the box's `page` with a client for the API behind the box, or behind another `base`."""
+    opened = await context.new_page()
+    await opened.goto(page or box.page)
+    tab = ClientTab(opened.evaluate, opened)
     await tab.start(base or box.url, **options)
     return tab
 
