@@ -36,6 +36,7 @@ async def test_a_proxy_that_refuses_for_a_while_is_outlasted(
         tab = await open_tab(context, box)
         await tab.follow(job.id)
         await tab.until_told(job.id)
+        await tab.hurry()
         box.answers(status)
         box.cuts()
         await asyncio.sleep(OUTAGE_SECONDS)
@@ -58,6 +59,7 @@ async def test_a_proxy_that_gathers_whole_bodies_is_polled_through(
     box.gathers()
     async with profile(browser) as context:
         tab = await open_tab(context, box)
+        await tab.hurry()
         await tab.follow(job.id)
         await tab.until_told(job.id)
         for number in range(5):
@@ -79,6 +81,7 @@ async def test_a_proxy_that_begins_to_gather_is_polled_through(
         tab = await open_tab(context, box)
         await tab.follow(job.id)
         await tab.until_connection(job.id, "live")
+        await tab.hurry()
         box.gathers()
         box.cuts()
         await stage.says(job, "one", "two")
@@ -117,6 +120,7 @@ async def test_a_connection_that_is_dead_without_a_word_is_noticed(
         await tab.follow(job.id)
         await tab.until_connection(job.id, "live")
         before = len(box.streams)
+        await tab.hurry()
         box.deadens()
         await stage.says(job, "into", "the void")
         await tab.until_seq(job.id, await stage.last(job))
@@ -135,6 +139,8 @@ async def test_a_network_that_swallows_everything_is_outlasted(
         tab = await open_tab(context, box)
         await tab.follow(job.id)
         await tab.until_connection(job.id, "live")
+        await tab.hurry()
+        await stage.says(job, "now")  # what is heard starts the watchdog anew
         box.swallows()
         await stage.says(job, "into", "the void")
         await tab.until_connection(job.id, "reconnecting")
@@ -157,6 +163,7 @@ async def test_a_server_that_is_restarted_is_not_missed(
         tab = await open_tab(context, box)
         await tab.follow(job.id)
         await tab.until_connection(job.id, "live")
+        await tab.hurry()
         server = process.apis[0]
         assert await asyncio.to_thread(server.stop) == 0
         await stage.says(job, "nobody", "relays", "this")

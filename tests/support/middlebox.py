@@ -76,13 +76,13 @@ class _Link:
 class Middlebox:
     """An HTTP/1.1 proxy on a port of its own; `async with Middlebox(api_url) as box`. One request a connection."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, port: int = 0) -> None:
         parts = urlsplit(target)
         assert parts.hostname is not None
         assert parts.port is not None
         self._target = (parts.hostname, parts.port)
         self.asked: list[Asked] = []
-        self.port = 0
+        self.port = port
         self._status: int | None = None
         self._only: Callable[[Asked], bool] = _any
         self._gathers = False
@@ -92,7 +92,7 @@ class Middlebox:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -255,7 +255,7 @@ async def _refuse(near: asyncio.StreamWriter, asked: Asked, status: int) -> None
 async def _write(near: asyncio.StreamWriter, status: int, body: bytes, kind: str) -> None:
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {kind}\r\nConnection: close\r\n"
-        f"Content-Length: {len(body)}\r\nAccess-Control-Allow-Origin: *\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     )
     near.write(head.encode() + body)
     await near.drain()

@@ -17,7 +17,7 @@ SUCCEEDED = ("Succeeded", 100.0)
 
 YEAR_MS = 365 * 86_400_000
 HURRY = 5
-"""How many times as fast time goes by in these pages: what waits 45 s there takes 9 s here."""
+"""How many times as fast time goes by in a page that hurries: what waits 45 s in others takes 9 s in it."""
 
 # `follow` puts a bar on the page and reads the job beside it, the two ways in which people use the client.
 SCRIPT = """
@@ -85,11 +85,16 @@ class ClientTab:
         assert self._page is not None
         return self._page
 
-    async def start(self, base: str, *, hurry: float = HURRY, ahead_years: float = 0, **options: Any) -> None:
+    async def start(self, base: str, *, ahead_years: float = 0, **options: Any) -> None:
         """Make the one client of the page. `tokens` is what its getToken gives, one after the other."""
         await self.evaluate(SCRIPT)
-        await self.evaluate("([speed, shift]) => hurry(speed, shift)", [hurry, ahead_years * YEAR_MS])
+        if ahead_years:
+            await self.evaluate("(shift) => hurry(1, shift)", ahead_years * YEAR_MS)
         await self.evaluate("(options) => openClient(options)", {"baseUrl": f"{base}/", **options})
+
+    async def hurry(self) -> None:
+        """Let time go by faster in this page from now on; timers that run already keep theirs."""
+        await self.evaluate("(speed) => hurry(speed, 0)", HURRY)
 
     async def follow(self, *ids: str, bar: bool = True) -> None:
         """Follow these jobs from now on, without waiting for anything."""
