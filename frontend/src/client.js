@@ -72,7 +72,7 @@ import { Watch } from "./watch.js"
  * @typedef {{items: JobEvent[], next: string | null, more: boolean, gap: string | null, done: boolean}} EventPage
  */
 
-/** @typedef {Record<string, string | number | boolean | string[] | undefined>} Filter  as GET /v1/jobs takes it */
+/** @typedef {Record<string, string | number | boolean | string[] | null | undefined>} Filter  as GET /v1/jobs takes it */
 
 /**
  * What has come of an action on many jobs, all requests together: see POST /v1/jobs/cancel.

@@ -258,7 +258,7 @@ export class Hub {
     const lines = [...this.#lines]
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
-    if (line && place && !isBehind(at, place)) {
+    if (line && !(at && (!place || isBehind(at, place)))) {
       this.#say({ to: tab, keys: [key], ...line.status })
       for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
       return

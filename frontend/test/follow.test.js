@@ -191,6 +191,7 @@ test("several jobs share a stream, each goes on from its own cursor, and one tha
   assert.equal(decodeURIComponent(second.path), "/v1/status/stream?job=B@e-5&job=C")
   await second.stream(progress("B", 6), snapshot("C", 1))
   assert.deepEqual([b.seqs, c.seqs], [[5, 6], [1]])
+  assert.deepEqual([b, c].map(({ updates }) => updates.filter((one) => !one.event).map((one) => one.connection)), [["live"], ["live"]])
 })
 
 test("who comes to a job that is followed already is told how it stands, without a request", async (context) => {
@@ -249,6 +250,23 @@ test("a selection goes on after the id of its last event, and ends when the serv
   assert.equal(second.path, "/v1/status/stream?tag=x+y&last_event_id=b1-2")
   await second.stream({ type: "end", jobs: 1, by_status: { succeeded: 1 }, id: "b2-1" })
   assert.deepEqual(kept.types, ["selection", "snapshot", "job_end", "end"])
+  assert.ok(kept.over)
+})
+
+test("a selection of which no stream comes through is listed again and again, to its end", async (context) => {
+  const server = new Server(context)
+  const kept = heard(server.client().watchMany({ batch: "b" }))
+  await (await server.after(OPEN_MS)).stream()
+  const list = await server.after(8000)
+  assert.equal(list.path, "/v1/jobs?batch=b&limit=500")
+  await list.json({ items: [job("A", 3)], next_cursor: "c" })
+  const more = await server.after(0)
+  assert.equal(more.path, "/v1/jobs?batch=b&limit=500&cursor=c")
+  await more.json({ items: [job("B", 4, { done: true, status: "failed" })], next_cursor: null })
+  assert.deepEqual(kept.types, ["snapshot", "snapshot", "job_end"])
+  const again = await server.after(1500)
+  await again.json({ items: [job("A", 5, { done: true, status: "succeeded" }), job("B", 4, { done: true, status: "failed" })], next_cursor: null })
+  assert.deepEqual(kept.types.slice(3), ["snapshot", "job_end", "end"])
   assert.ok(kept.over)
 })
 

@@ -133,6 +133,17 @@ test("two tabs follow a job by one stream, and each sees all of it", async (cont
   assert.deepEqual([two.types[0], two.updates[0].connection, two.over], ["snapshot", "live", true])
 })
 
+test("a tab that comes before the first word does not make the stream begin again", async (context) => {
+  const browser = new Browser(context)
+  const one = heard(browser.tab().client.watch("J"))
+  const stream = await browser.found()
+  const two = heard(browser.tab().client.watch("J"))
+  await browser.found()
+  await stream.stream(snapshot("J", 1), end("J", 2))
+  assert.equal(browser.asked.length, 1)
+  assert.deepEqual([one.seqs, two.seqs], [[1, 2], [1, 2]])
+})
+
 test("what a second tab wants as well is fetched for it by the first", async (context) => {
   const browser = new Browser(context)
   heard(browser.tab().client.watch("A"))
