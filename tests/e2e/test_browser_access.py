@@ -142,16 +142,16 @@ async def test_tabs_with_other_tokens_share_nothing(locked: Stage, door: Middleb
         report("two tabs, two tokens", door, 10)
 
 
-async def test_a_job_that_does_not_exist_is_one_request(
+async def test_a_job_that_does_not_exist_is_not_asked_for_again(
     stage: Stage, box: Middlebox, browser: Browser
 ) -> None:
-    """404 is for good; the job beside it lives."""
+    """404 is for good, after a second look at most; the job beside it lives."""
     job, missing = await stage.job(), new_job_id()
     async with profile(browser) as context:
         tab = await open_tab(context, box)
         await tab.follow(missing)
         assert (await refused(tab, missing))["status"] == 404
-        report("a job that is not there", box, 1)
+        report("a job that is not there", box, 2)
         await tab.follow(job.id, f"{missing[:-1]}0")
         assert (await refused(tab, f"{missing[:-1]}0"))["status"] == 404
         last = await stage.ends(job)
