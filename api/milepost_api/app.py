@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from milepost.background import end
 from milepost.ids import new_job_id
@@ -31,6 +33,7 @@ from milepost_api.catalogue import Offers
 from milepost_api.crossing import cross_origin
 from milepost_api.descriptors import room_for_streams
 from milepost_api.desk import Desk
+from milepost_api.express import Express
 from milepost_api.hub import Times, open_hub
 from milepost_api.limits import BodyLimit
 from milepost_api.lookup import Lookup
@@ -63,9 +66,33 @@ from milepost_api.tokens import Seals
 from milepost_api.views import job_wire
 
 
+class Application(FastAPI):
+    """Answers requests without what FastAPI puts around all middlewares.
+
+    Its telemetry is not used, and `RequestId` has caught every error before `ServerErrorMiddleware` could; both cost
+    as much as opening a stream.
+    """
+
+    _requests: ASGIApp | None = None
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        self._requests = stack.app if isinstance(stack, ServerErrorMiddleware) else stack
+        return stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._requests is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        if self.root_path:
+            scope["root_path"] = self.root_path
+        await self._requests(scope, receive, send)
+
+
 def create_app(settings: ApiSettings) -> FastAPI:
     """Return the ASGI application; its lifespan opens and closes everything it uses."""
-    app = FastAPI(
+    app = Application(
         title="Milepost",
         summary="Live progress for background jobs.",
         version=openapi.VERSION,
@@ -85,6 +112,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes)
+    app.add_middleware(Express, limit_bytes=settings.body_limit_bytes)
     app.add_middleware(Shortcut)
     app.add_middleware(
         Auth,

@@ -18,8 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
 from milepost.tenants import DEFAULT_TENANT
-from milepost_api.crossing import comes_from_elsewhere
+from milepost_api.crossing import SAFE, comes_from_elsewhere
 from milepost_api.problems import Problem, answer_to
+from milepost_api.requests import header
 from milepost_api.streaming import NDJSON, SSE, accepts, come_back_later
 from milepost_api.tokens import BadToken, Grant, Seals
 from milepost_api.tokens.doors import AGAIN, INVALID, check_time, pass_through, take_token
@@ -91,7 +92,7 @@ class Auth:
 
         Raises `Problem`, and `JobNotFound` and `StoreUnavailable` where a token asks for one job.
         """
-        given, token = given_key(Headers(scope=scope)), take_token(scope)
+        given, token = given_key(scope), take_token(scope)
         key = given if self._keys else None
         if key is not None and (tenant := self._keys.tenant(key)):
             scope[TENANT], scope[SEAL] = tenant, self._seals.of(key)
@@ -103,7 +104,7 @@ class Auth:
             await self._let_in_by_token(scope, token)
         elif self._keys:
             raise Problem("unauthorized", HOW)
-        elif comes_from_elsewhere(scope["method"], Headers(scope=scope), self._origins):
+        elif scope["method"] not in SAFE and comes_from_elsewhere(Headers(scope=scope), self._origins):
             raise Problem("forbidden", ELSEWHERE)
         else:
             scope[TENANT], scope[SEAL] = DEFAULT_TENANT, self._seals.of(None)
@@ -147,18 +148,18 @@ def _refusal(error: MilepostError, scope: Scope) -> Response:
     """Answer what a route would have answered."""
     if not isinstance(error, StoreUnavailable):
         return answer_to(error)
-    accept = Headers(scope=scope).get("accept", "")
-    if scope["path"].endswith("/status/stream") and accepts(accept, (SSE, NDJSON), SSE) != NDJSON:
+    sse = accepts(header(scope, b"accept"), (SSE, NDJSON), SSE) != NDJSON
+    if scope["path"].endswith("/status/stream") and sse:
         return come_back_later()
     return answer_to(error)
 
 
-def given_key(headers: Headers) -> bytes | None:
+def given_key(scope: Scope) -> bytes | None:
     """Return the key of `Authorization: Bearer KEY` or `X-API-Key: KEY`, None if there is neither."""
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    scheme, _, credentials = header(scope, b"authorization").partition(" ")
     if scheme.lower() == "bearer" and credentials.strip():
         return credentials.strip().encode("latin-1")
-    key = headers.get("x-api-key", "").strip()
+    key = header(scope, b"x-api-key").strip()
     return key.encode("latin-1") if key else None
 
 

@@ -39,15 +39,15 @@ def origins(text: str) -> Iterable[str]:
         yield one
 
 
-def comes_from_elsewhere(method: str, headers: Mapping[str, str], allowed: Collection[str]) -> bool:
-    """Whether a page of an origin that is not allowed wants to change something. Programs are no pages.
+def comes_from_elsewhere(headers: Mapping[str, str], allowed: Collection[str]) -> bool:
+    """Whether a request that is not `SAFE` is that of a page of an origin that is not allowed. Programs are no pages.
 
     A browser sends a POST without a body for every page, and only keeps the answer from it. Where no key is needed
     that would be enough to delete all jobs. `Sec-Fetch-Site` cannot be set by a page (Fetch Metadata, §2.3); browsers
     that do not send it say the origin, which is compared with the host that was asked.
     """
     origin = headers.get("origin", "")
-    if method in SAFE or origin in allowed:
+    if origin in allowed:
         return False
     if site := headers.get("sec-fetch-site", ""):
         return site not in ("same-origin", "none")

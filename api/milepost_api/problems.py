@@ -73,9 +73,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     for kind in PROBLEM_OF:
         app.add_exception_handler(kind, _ours)
-    for kind in _AWAY:
-        app.add_exception_handler(kind, _redis_away)
-    app.add_exception_handler(ResponseError, _redis_refuses)
+    for kind in (*_AWAY, ResponseError):
+        app.add_exception_handler(kind, _redis)
 
 
 def describe(*names: str) -> dict[int | str, dict[str, Any]]:
@@ -103,19 +102,22 @@ def answer_to(error: MilepostError) -> ProblemResponse:
     raise error
 
 
+def answer_to_any(error: Exception) -> ProblemResponse:
+    """Return the answer to whatever a route may raise, as `install` has it. Raises what is a bug of the server."""
+    if isinstance(error, MilepostError):
+        return answer_to(error)
+    if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and is_transient(error)):
+        return ProblemResponse("unavailable", "Redis cannot be reached at the moment; try again shortly.")
+    raise error
+
+
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, MilepostError)
     return answer_to(error)
 
 
-async def _redis_refuses(request: Request, error: Exception) -> Response:
-    if not is_transient(error):
-        raise error
-    return await _redis_away(request, error)  # it is cut off from its replicas, or cannot write to its disk
-
-
-async def _redis_away(request: Request, error: Exception) -> Response:
-    return ProblemResponse("unavailable", "Redis cannot be reached at the moment; try again shortly.")
+async def _redis(request: Request, error: Exception) -> Response:
+    return answer_to_any(error)  # away, cut off from its replicas, not able to write to its disk
 
 
 _OF_STATUS = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.types import Message, Scope
@@ -43,6 +44,34 @@ class StreamingProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.loan is not None:
             self.loan.lost()
+
+
+@contextmanager
+def corked(scope: Scope) -> Iterator[None]:
+    """Within, what is said to a request is gathered: head and beginning of an answer go out in one system call."""
+    cycle = scope["extensions"][_EXTENSION]["cycle"]
+    transport = cycle.transport
+    cycle.transport = cork = _Cork(transport)
+    try:
+        yield
+    finally:
+        cycle.transport = transport
+        if cork.held and not transport.is_closing():
+            transport.write(b"".join(cork.held))
+
+
+class _Cork:
+    """Stands in for a transport."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.held.append(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Loan:
@@ -117,6 +146,11 @@ class Loan:
 def framed(body: bytes) -> bytes:
     """Return `body` as one chunk of a chunked body (RFC 9112 §7.1)."""
     return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def is_clogged(scope: Scope) -> bool:
+    """Whether the reader of a request's connection has yet to take what was written before."""
+    return bool(scope["extensions"][_EXTENSION]["protocol"].flow.write_paused)
 
 
 def is_lendable(scope: Scope) -> bool:

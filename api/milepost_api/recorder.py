@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
+from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from milepost.codec import Cursor
+from milepost.errors import StoreUnavailable
 from milepost.events import Ended, StatusChanged
 from milepost.log import JobLog
 from milepost.log.housekeeping import settle
-from milepost.log.lifecycle import Lifecycle, LifecycleEntry, Outcome
+from milepost.log.lifecycle import PAGE_ENTRIES, Lifecycle, LifecycleEntry, Outcome
 from milepost.log.many import forget
+from milepost.redis import UNREACHABLE
 from milepost.times import rfc3339
 from milepost_api.portions import portions
 from milepost_api.records import JobRecord, JobStore, Standing, job_of
@@ -26,6 +31,10 @@ BATCH = 1000
 RESULT_BYTES = 16 * 1024 * 1024
 """Large results fetched at once: a batch whose results are longer is committed in portions."""
 WAIT_MS = 2000
+GATHER_SECONDS = 0.05
+"""The first event after quiet waits so long for those that follow it. A short job is one transaction then instead of
+three, and none of them is in the way of the request that has just submitted it, or of the stream that is being opened.
+"""
 DEAD_MS = 30_000  # a batch takes milliseconds; a recorder that holds one for so long is gone
 LOOK_SECONDS = 10.0  # how often to look for what the dead have left
 log = structlog.get_logger()
@@ -42,9 +51,10 @@ class Recorder:
         *,
         dead_ms: int = DEAD_MS,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._lifecycle, self._store, self._log = lifecycle, store, joblog
-        self._dead_ms, self._clock = dead_ms, clock
+        self._dead_ms, self._clock, self._sleep = dead_ms, clock, sleep
 
     async def run(self) -> None:
         """Record for ever. Raises what Redis or the database raise when they are away; begin again then."""
@@ -56,7 +66,20 @@ class Recorder:
             if self._clock() >= look_at:
                 await self.take_over()
                 look_at = self._clock() + LOOK_SECONDS
-            await self.record(await self._lifecycle.fresh(BATCH, wait_ms=WAIT_MS))
+            if entries := await self._lifecycle.fresh(BATCH, wait_ms=WAIT_MS):
+                await self.record(entries + await self._followers(entries))
+
+    async def _followers(self, entries: Sequence[LifecycleEntry]) -> list[LifecycleEntry]:
+        """Return what comes within a moment of these. Whoever ends this meanwhile waits until these are recorded."""
+        if len(entries) >= PAGE_ENTRIES:
+            return []  # there is more to do than to wait
+        try:
+            await self._sleep(GATHER_SECONDS)
+        except asyncio.CancelledError:
+            with suppress(StoreUnavailable, RedisError, *UNREACHABLE):  # another recorder takes them over
+                await self.record(entries)
+            raise
+        return await self._lifecycle.fresh(BATCH, wait_ms=None)
 
     async def take_over(self) -> None:
         """Record what dead recorders have left."""

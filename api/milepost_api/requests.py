@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
+import secrets
+from itertools import count
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from milepost.ids import new_job_id
 from milepost_api.problems import ProblemResponse
 
+_HEADER = b"x-request-id"
 _SAFE = re.compile(r"[0-9A-Za-z._-]{1,64}", re.ASCII)
 log = structlog.get_logger()
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """Return a header of a request, the first of that name (in lower case); "" if there is none.
+
+    What every request is asked for is asked for in this way: `Headers` encodes and compares name by name.
+    """
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return ""
 
 
 class RequestId:
@@ -20,35 +33,35 @@ class RequestId:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        # Of this process, then of the request: as telling as random ones, and a reconnect storm asks for many.
+        self._process, self._numbers = secrets.token_hex(6), count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
+        given = header(scope, _HEADER)
+        request_id = given if _SAFE.fullmatch(given) else f"{self._process}-{next(self._numbers):x}"
         started = False
 
         async def tagged(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message.get("headers", ()), (_HEADER, request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, tagged)
-            except Exception:
-                # The path without its query: tokens travel there.
-                log.exception("request failed", method=scope["method"], path=scope["path"])
-                if started:
-                    raise  # the answer cannot be taken back; the server closes the connection
-                await _failed(request_id)(scope, receive, tagged)
-
-
-def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id", "")
-    return given if _SAFE.fullmatch(given) else new_job_id()
+        bound = bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, tagged)
+        except Exception:
+            # The path without its query: tokens travel there.
+            log.exception("request failed", method=scope["method"], path=scope["path"])
+            if started:
+                raise  # the answer cannot be taken back; the server closes the connection
+            await _failed(request_id)(scope, receive, tagged)
+        finally:
+            reset_contextvars(**bound)
 
 
 def _failed(request_id: str) -> ProblemResponse:

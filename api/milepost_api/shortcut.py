@@ -9,12 +9,12 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from milepost.errors import MilepostError
 from milepost.ids import is_job_id
 from milepost_api.problems import answer_to
+from milepost_api.requests import header
 from milepost_api.routes.streams import open_stream
 
 _PATH = re.compile(r"/v1/jobs/([^/]+)/status/stream")
@@ -57,10 +57,10 @@ def asked_for(scope: Scope) -> Asked | None:
     found = _PATH.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
     if found is None or not is_job_id(found[1]):
         return None
-    given = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    query = scope["query_string"]
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
     interval = given.get("min_interval_ms", "0")
     if not given.keys() <= _KNOWN or not _INTERVAL.fullmatch(interval):
         return None
-    headers = Headers(scope=scope)
-    cursor = headers.get("last-event-id") or given.get("last_event_id")
-    return Asked(found[1], headers.get("accept", ""), cursor, given.get("events"), int(interval))
+    cursor = header(scope, b"last-event-id") or given.get("last_event_id")
+    return Asked(found[1], header(scope, b"accept"), cursor, given.get("events"), int(interval))

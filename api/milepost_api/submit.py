@@ -25,7 +25,7 @@ from milepost.ids import new_job_id
 from milepost.job import Status
 from milepost_api.catalogue import Offer
 from milepost_api.problems import Problem
-from milepost_api.records import JobRecord
+from milepost_api.records import JobRecord, fresh_record
 
 DAY = 86_400
 FAR_DAYS = 60  # a delivery waits 90 days in the queue at most; this leaves room for retries
@@ -132,7 +132,7 @@ def new_record(submission: Submission, offer: Offer, now: datetime) -> JobRecord
     run_at = _run_at(submission, now)
     task = offer.task
     start_timeout = submission.start_timeout_seconds or task.start_timeout_seconds
-    return JobRecord(
+    return fresh_record(
         id=new_job_id(),
         task=task.name,
         params=dumps(submission.params),
@@ -155,7 +155,7 @@ def repeated(earlier: JobRecord, offer: Offer, now: datetime) -> JobRecord:
     """Return the record of a job that does `earlier` again, at once. Raises `Problem` (`invalid-params`)."""
     offer.params(json.loads(earlier.params))
     start_timeout = earlier.start_timeout_seconds
-    return JobRecord(
+    return fresh_record(
         id=new_job_id(),
         created_at=now,
         start_by=None if start_timeout is None else now + timedelta(seconds=start_timeout),

@@ -31,6 +31,8 @@ _DENIED = b""
 _DENIED_SECONDS = 5
 _LOOKS_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.8)
 """A process that is asked writes within milliseconds, unless its loop is held up."""
+_ONCE_MORE = (0.0,)
+"""A process that does not listen has written all it knew, perhaps since the first look, or is dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,9 @@ class Bookmarks:
         A process that has not noticed yet that its reader is gone is asked for what it knows.
         """
         kept = await self._get(name)
-        if kept is None and await self._redis.publish(bookmarks_channel(process), name):
-            for seconds in _LOOKS_SECONDS:
+        if kept is None:
+            heard = await self._redis.publish(bookmarks_channel(process), name)
+            for seconds in _LOOKS_SECONDS if heard else _ONCE_MORE:
                 await asyncio.sleep(seconds)
                 if (kept := await self._get(name)) is not None:
                     break

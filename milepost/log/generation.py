@@ -10,6 +10,10 @@ scripts names the generation. Whoever meets a memory of unknown past gets NOSCRI
 a server that was the master before, since the one in between was used (workers ask it for jobs all the time). Who
 finds that the memory names a generation whose scripts it does not know begins the next one, named after the last and
 the server process: all who do so at the same time begin the same.
+
+When that was is written down beside the name: before, for a time that nobody knows, no lease could be renewed, and
+every worker has a whole lease from then on to be heard (see `lapse.lua`). A client that repeats its commands until
+Redis is back does not notice a restart; its scripts do.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from collections.abc import Generator
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from milepost.log.keys import GENERATION
+from milepost.log.keys import GENERATION, GENERATION_SINCE
 from milepost.log.scripts import SCRIPTS, Loaded, Script
 
 Commands = tuple[tuple[str | int, ...], ...]
@@ -32,7 +36,13 @@ MARK = Script("mark", "return 1\n")
 """Loaded after all the others: where it is known, they are, whatever version of Milepost has loaded them."""
 
 _SWAP_SOURCE = """\
-if redis.call('GET', KEYS[1]) == (ARGV[1] ~= '' and ARGV[1]) then redis.call('SET', KEYS[1], ARGV[2]) end
+if redis.call('GET', KEYS[1]) == (ARGV[1] ~= '' and ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[2])
+  if ARGV[1] ~= '' then -- in an empty memory nobody has a lease
+    local clock = redis.call('TIME')
+    redis.call('SET', KEYS[2], string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000)))
+  end
+end
 return redis.call('GET', KEYS[1])
 """
 _SWAP = Loaded(_SWAP_SOURCE, hashlib.sha1(_SWAP_SOURCE.encode(), usedforsecurity=False).hexdigest())
@@ -62,8 +72,8 @@ def find(known: str) -> Generator[Commands, list[Any], str]:
             return current
     following = _after(current, str(server["run_id"]))
     # Named last: whoever reads the name finds the scripts. Nothing comes between, not even SCRIPT FLUSH.
-    naming = ("SCRIPT LOAD", _SWAP.source), ("EVALSHA", _SWAP.sha, 1, GENERATION, current, following)
-    *_, agreed = yield (*_loading(following), *naming)
+    swap = ("EVALSHA", _SWAP.sha, 2, GENERATION, GENERATION_SINCE, current, following)
+    *_, agreed = yield (*_loading(following), ("SCRIPT LOAD", _SWAP.source), swap)
     return str(agreed.decode())
 
 

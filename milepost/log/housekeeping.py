@@ -125,8 +125,3 @@ class Keepsake:
             except WatchError:
                 return False
         return True
-
-
-async def uptime_seconds(redis: Redis) -> float:
-    """Return how long this Redis has been up."""
-    return float((await redis.info("server"))["uptime_in_seconds"])

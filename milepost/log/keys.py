@@ -17,6 +17,9 @@ KEEPSAKE = "mp:keepsake"
 GENERATION = "mp:generation"
 """Names the present generation of this memory (see `generation.py`)."""
 
+GENERATION_SINCE = "mp:generation:since"
+"""When it followed another one, in ms since 1970 by Redis's clock. There is none while the first one lasts."""
+
 TASKS = "mp:tasks"
 """Hash: task name → its catalogue entry as JSON."""
 

@@ -72,8 +72,8 @@ class Lifecycle:
             page = await self._read(page[-1].id, min(most - len(found), PAGE_ENTRIES), None)
         return found
 
-    async def fresh(self, most: int, *, wait_ms: int) -> list[LifecycleEntry]:
-        """Return what nobody was given yet; waits for it for `wait_ms`."""
+    async def fresh(self, most: int, *, wait_ms: int | None) -> list[LifecycleEntry]:
+        """Return what nobody was given yet; waits for it for `wait_ms`, with None not at all."""
         found = page = await self._read(">", min(most, PAGE_ENTRIES), wait_ms)
         while page and not _is_enough(found, page, most):
             page = await self._read(">", min(most - len(found), PAGE_ENTRIES), None)

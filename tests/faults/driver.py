@@ -49,8 +49,7 @@ class Report:
         tally.outcomes.update(_outcome(story) for story in verdict.stories)
         if verdict.breaches:
             tally.broken += 1
-            told = [f"{job}: {breach}" for job, found in verdict.breaches.items() for breach in found]
-            self.breaches[f"{verdict.scenario}:{verdict.number}"] = told
+            self.breaches[f"{verdict.scenario}:{verdict.number}"] = _told(verdict)
 
     def table(self) -> str:
         """Return the count of every outcome, a line for each scenario."""
@@ -69,6 +68,10 @@ class Report:
             f"seed {self.seed}, {self.seconds:.0f} s"
         )
         return "\n".join(lines)
+
+
+def _told(verdict: Verdict) -> list[str]:
+    return [f"{job}: {breach}" for job, found in verdict.breaches.items() for breach in found]
 
 
 def _outcome(story: object) -> str:
@@ -145,6 +148,8 @@ class Driver:
                 if not (verdict.breaches and verdict.disturbed):
                     break
                 self.report.tallies.setdefault(name, Tally()).repeated += 1
+                told = f"{name}:{number} is played again: the machine stood still for {verdict.lag_seconds:.1f} s"
+                print(f"\n{told}, and it broke a law:", *_told(verdict), sep="\n  ", file=sys.stderr)
                 verdict = await self._judged(house, name, number)
         except Exception:  # noqa: BLE001 - whatever it is, it is told, and the other rounds go on
             self._take(house, Verdict(name, number, breaches={"house": [traceback.format_exc()]}))

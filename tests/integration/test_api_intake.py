@@ -32,7 +32,8 @@ def record(job_id: str, **fields: Any) -> JobRecord:
 async def test_who_comes_during_a_commit_shares_the_next(store: JobStore, engines: Engines) -> None:
     """Fifty at once are two transactions: one of the first, one of all others. Each is there with its tags."""
     commits = list[object]()
-    event.listen(engines.swift or engines.writer.sync_engine, "commit", commits.append)
+    writer = engines.swift.engine if engines.swift else engines.writer.sync_engine
+    event.listen(writer, "commit", commits.append)
     await asyncio.gather(*(store.insert(record(f"job{n}", tags=[f"t{n}"])) for n in range(50)))
     assert len(commits) <= 2
     for n in range(50):

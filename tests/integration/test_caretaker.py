@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from milepost.background import end
 from milepost.log import Catalogue, JobLog, NewJob
 from milepost.log.housekeeping import Turn
+from milepost.log.keys import GENERATION_SINCE
 from milepost.times import utc_now
 from tests.support.api import COUNT, Hand
 from tests.support.redis import RedisServer
@@ -206,20 +207,50 @@ async def test_a_pause_of_redis_costs_no_attempt(
         assert ((await status(joblog, "a"))[0] == "running") == (elapsed < LEASE)
 
 
-async def test_a_redis_that_has_just_started_is_given_a_lease(
-    joblog: JobLog, redis: Redis, leases: Leases, patience: Patience, clock: Clock
+async def test_a_restart_of_redis_that_nobody_noticed_costs_no_attempt(
+    joblog: JobLog, redis: Redis, redis_server: RedisServer, leases: Leases
 ) -> None:
-    """A restart of everything: workers need a moment to be heard again."""
-    await running(joblog, "a", max_attempts=1, left_ms=-1000, redis=redis)
-    patience.began(uptime_seconds=2)
+    """The caretaker's client has repeated its command until Redis was back, and looks before any worker does."""
+    hand = await running(joblog, "heard", max_attempts=1, left_ms=-1000, redis=redis)
+    await running(joblog, "lost", max_attempts=1, left_ms=-1000, redis=redis)
+    redis_server.restart()
 
-    for _ in range(10):
-        patience.heard()
+    await leases.round()
+    assert await status(joblog, "heard") == await status(joblog, "lost") == ("running", False)
+
+    assert await hand.renew(lease_seconds=2 * LEASE)  # what its courier does as soon as it finds Redis again
+    await back_since(redis, LEASE)
+    await leases.round()
+    assert await status(joblog, "heard") == ("running", False)
+    assert await status(joblog, "lost") == ("failed", False)
+
+
+async def test_every_worker_has_a_whole_lease_after_a_restart(
+    joblog: JobLog, redis: Redis, redis_server: RedisServer, leases: Leases
+) -> None:
+    """From the moment on from which Redis takes commands: reading its data may have taken it longer than that."""
+    await running(joblog, "a", max_attempts=1, left_ms=-1000, redis=redis)
+    redis_server.restart()
+    await joblog.read("a")  # somebody has used it since
+    for seconds, state in ((LEASE - 1, "running"), (-60, "failed")):
+        await back_since(redis, seconds)
         await leases.round()
-        assert (await status(joblog, "a"))[0] == "running"
-        clock.now += 1
+        assert (await status(joblog, "a"))[0] == state, "a moment to come is of a clock that was set back"
+
+
+async def test_an_empty_redis_needs_no_patience(joblog: JobLog, redis: Redis, leases: Leases) -> None:
+    """Whoever begins the first generation of a memory finds nobody's lease there."""
+    await redis.flushall()
+    await redis.script_flush()
+    await running(joblog, "a", max_attempts=1, left_ms=-1000, redis=redis)
     await leases.round()
     assert (await status(joblog, "a"))[0] == "failed"
+
+
+async def back_since(redis: Redis, seconds: float) -> None:
+    """Let so much time have passed since Redis came back: the moment is moved, not the clock."""
+    now, _ = await redis.time()
+    assert await redis.set(GENERATION_SINCE, round((now - seconds) * 1000), xx=True)
 
 
 @pytest.fixture

@@ -122,6 +122,45 @@ async def test_a_report_that_cannot_be_made_costs_no_other_job_its_heartbeat(
     assert await kinds(redis, "healthy") == ["status", "status", "progress"]
 
 
+async def test_a_job_with_a_backlog_keeps_its_lease_until_its_end_is_sent(
+    courier: Courier, attempt: Open, redis: Redis, clock: Clock
+) -> None:
+    """The task has ended and its worker lives: however long its last words take, nobody else gets the job."""
+    box = await attempt("wordy")
+    for _ in range(40):
+        box.log("info", "x" * (BATCH_BYTES // 10), None)
+    answers, rounds = ended(box), 0
+    while not answers:
+        before = await lease_ends(redis, "wordy")
+        clock.now += 3
+        await asyncio.sleep(0.005)  # a lease is told by Redis's clock, in milliseconds
+        courier._round()
+        rounds += 1
+        assert answers or await lease_ends(redis, "wordy") > before
+    assert (answers, rounds > 2) == (["ok"], True)
+    clock.now += 3
+    courier._round()  # an end needs no heartbeat, which would be refused
+    assert await lease_ends(redis, "wordy") == 0
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "expected"),
+    [(3.0, [0.05, 0.1, 0.2, 0.5, 1.0, 1.0]), (0.25, [0.05, 0.1, 0.2, 0.25, 0.25, 0.25])],
+)
+def test_no_wait_for_redis_is_longer_than_the_rhythm_of_the_heartbeats(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, heartbeat: float, expected: list[float]
+) -> None:
+    """With short leases it tries more often: when Redis is back, each worker has one lease to be heard in."""
+    courier = Courier(
+        connect_sync(redis_server.url), lease_seconds=4 * heartbeat, heartbeat_seconds=heartbeat
+    )
+    waits: list[float] = []
+    monkeypatch.setattr(courier, "_wait", waits.append)
+    for _ in range(6):
+        courier._trouble(ConnectionError())
+    assert waits == expected
+
+
 async def test_a_lost_job_is_told_once_and_its_reports_are_dropped(
     courier: Courier, attempt: Open, redis: Redis, clock: Clock
 ) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from milepost_api.many import Filter, Wanted
 from milepost_api.records import JobFilter, JobRecord
 from redis.asyncio import Redis
 
 from milepost.ids import new_job_id
 from milepost.log import JOBS_CHANNEL, JobLog
+from milepost.log.bookmarks import NEW
+from milepost.tenants import DEFAULT_TENANT
 from milepost.times import utc_now
 from tests.support.api import Api, Hand, announce, serving, settings
 from tests.support.jobs import PlayedJob
@@ -148,6 +153,23 @@ async def test_five_hundred_jobs_on_one_connection(api: Api, joblog: JobLog, red
     assert told.events[-1]["by_status"] == {"succeeded": 500}
     assert_exact(told, {job.id: 4 for job in jobs})
     await nothing_is_left(api, redis)
+
+
+async def test_a_reader_is_not_slow_for_what_happened_while_it_was_told_the_beginning(
+    api: Api, joblog: JobLog
+) -> None:
+    """Only what finds no room in one message makes progress give way to later progress."""
+    jobs = [await PlayedJob.running(joblog) for _ in range(3)]
+    wanted = Wanted(filter=Filter(DEFAULT_TENANT), named={job.id: NEW for job in jobs})
+    with closing(await api.services.many.open(wanted)) as stream:
+        await eventually(lambda: len(stream._members) == 3, "all jobs are open")
+        for job in jobs:
+            for n in range(3):
+                await job.progress(n)
+        topics = [topic for one in stream._members.values() if (topic := one.subscription.topic)]
+        await eventually(lambda: [topic.last for topic in topics] == [5, 5, 5], "all of it is heard")
+        frames = await stream.next(0) + await stream.next(0)
+    assert Counter(frame.kind for frame in frames) == {"selection": 1, "snapshot": 3, "progress": 9}
 
 
 # --- filters ---------------------------------------------------------------------------------------

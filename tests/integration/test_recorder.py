@@ -15,6 +15,7 @@ from milepost_api.recorder import Recorder
 from milepost_api.records import JobRecord, JobStore, job_of, new_job
 from redis.asyncio import Redis
 
+from milepost.background import end
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import ErrorCode, JobError
 from milepost.log import JobLog
@@ -131,6 +132,54 @@ async def test_a_recorder_that_begins_again_records_what_it_owed(
         await eventually(partial(_is_done, store, "a"), "what was owed is recorded")
     finally:
         running.cancel()
+
+
+async def test_what_follows_within_a_moment_is_part_of_the_same_transaction(
+    store: JobStore, joblog: JobLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole life of a short job is recorded at once."""
+    changes = list[list[str]]()
+    change = JobStore.change
+
+    async def counted(self: JobStore, job_ids: Sequence[str], apply: Any) -> None:
+        changes.append(list(job_ids))
+        await change(self, job_ids, apply)
+
+    async def meanwhile(_: float) -> None:
+        await Hand(joblog).run("a")
+
+    monkeypatch.setattr(JobStore, "change", counted)
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    running = asyncio.create_task(Recorder(lifecycle, store, joblog, sleep=meanwhile).run())
+    try:
+        await accepted(store, joblog, "a")
+        await eventually(partial(_is_done, store, "a"), "the job is recorded")
+    finally:
+        await end(running)
+    assert changes == [["a", "a", "a"]]
+
+
+async def test_a_recorder_that_is_ended_while_it_gathers_records_what_it_has(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Its events need not wait until another one takes them for dead."""
+    gathering = asyncio.Event()
+
+    async def for_ever(_: float) -> None:
+        gathering.set()
+        await asyncio.Event().wait()
+
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    running = asyncio.create_task(Recorder(lifecycle, store, joblog, sleep=for_ever).run())
+    await accepted(store, joblog, "a")
+    async with asyncio.timeout(20):
+        await gathering.wait()
+    await end(running)
+
+    assert (await get(store, "a")).dispatched_at is not None
+    assert await redis.xlen("mp:lifecycle") == 0
 
 
 async def test_nothing_is_acknowledged_that_is_not_committed(

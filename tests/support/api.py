@@ -123,6 +123,11 @@ class Hand:
         self._reports = self.log.reports(claim)
         return claim
 
+    async def renew(self, *, lease_seconds: float) -> bool:
+        """A heartbeat; says whether the job is still ours."""
+        reply = await self.log.call(self._known.renew(round(lease_seconds * 1000)))
+        return bool(reply == b"ok")
+
     async def say(self, level: str, message: str) -> None:
         await self._call(self._known.log(level, message, None))
 

@@ -21,14 +21,14 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_regular_answers_need_no_patience(clock: Clock) -> None:
-    """A Redis that has been up for long and answers every second gives silence no excuse."""
-    patience = Patience(12, clock)
-    patience.began(uptime_seconds=3600)
+@pytest.mark.parametrize("lease", [1.0, 2.0, 12.0, 600.0])
+def test_regular_answers_need_no_patience(clock: Clock, lease: float) -> None:
+    """While it is heard as often as it looks, silence has no excuse, however short a lease is."""
+    patience = Patience(lease, clock)
     for _ in range(5):
         assert patience.is_over
+        clock.now += patience.look_seconds
         patience.heard()
-        clock.now += 1
 
 
 def test_patience_lasts_one_lease_after_a_lull(clock: Clock) -> None:
@@ -42,10 +42,19 @@ def test_patience_lasts_one_lease_after_a_lull(clock: Clock) -> None:
         assert patience.is_over == over
 
 
-def test_a_fresh_redis_is_given_the_rest_of_a_lease(clock: Clock) -> None:
-    """Its workers have had as long to be heard as it has been up."""
+@pytest.mark.parametrize("lease", [1.0, 2.0, 5.0, 12.0])
+def test_no_gap_that_can_cost_a_lease_passes_for_the_rhythm(clock: Clock, lease: float) -> None:
+    """A heartbeat that is a quarter of a lease old, and all of the gap: what is left must be some time to be heard."""
+    patience = Patience(lease, clock)
+    gap = 3 / 4 * lease - 0.05
+    clock.now += gap
+    patience.heard()
+    assert not patience.is_over
+
+
+def test_a_first_answer_that_was_long_in_coming_is_a_lull(clock: Clock) -> None:
+    """A process that was started while Redis was frozen knows no more of its workers than any other."""
     patience = Patience(12, clock)
-    patience.began(uptime_seconds=5)
-    for passed, over in ((6.9, False), (0.2, True)):
-        clock.now += passed
-        assert patience.is_over == over
+    clock.now += LULL_SECONDS + 0.1
+    patience.heard()
+    assert not patience.is_over

@@ -109,7 +109,12 @@ class Courier(threading.Thread):
     def _round(self) -> None:
         now = self._clock()
         boxes = list(self._open)
-        beats = [outbox for outbox in boxes if outbox.next_heartbeat <= now and not outbox.closed]
+        # Also of those that are closed and have not been heard out: a backlog may take longer than a lease.
+        beats = [
+            outbox
+            for outbox in boxes
+            if outbox.next_heartbeat <= now and not (outbox.closed and outbox.due is None)
+        ]
         sent = self._collect([(outbox, self._batch(outbox, now)) for outbox in boxes])
         calls = [outbox.calls.renew(self._lease_ms) for outbox in beats]
         cover = self._covering(now)
@@ -221,7 +226,8 @@ class Courier(threading.Thread):
 
     def _trouble(self, error: Exception) -> None:
         self._metrics.failed()
-        wait = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        # Not longer than the rhythm of the heartbeats: when Redis is back there is one lease to be heard in.
+        wait = min(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)], self._heartbeat_seconds)
         if self._failures in (0, 20) or self._failures % 100 == 0:
             log.warning("courier.redis_trouble", error=str(error), failures=self._failures + 1)
         self._failures += 1

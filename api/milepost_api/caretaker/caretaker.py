@@ -13,12 +13,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from milepost.background import end
-from milepost.log.housekeeping import Turn, uptime_seconds
+from milepost.log.housekeeping import Turn
 from milepost.redis import UNREACHABLE
 from milepost.upkeep import kept_running
 from milepost_api.caretaker.patience import Patience
 
-EVERY_SECONDS = 1.0
 TURN_SECONDS = 5.0  # a dead caretaker is replaced after so long
 GOODBYE_SECONDS = 1.0
 log = structlog.get_logger()
@@ -59,12 +58,11 @@ class Caretaker:
         return bool(self._working)
 
     async def run(self) -> None:
-        """Look every second, for ever. Raises what Redis raises when it is away; begin again then."""
-        self._patience.began(await uptime_seconds(self._redis))
+        """Look every second or so, for ever. Raises what Redis raises when it is away; begin again then."""
         try:
             while True:
                 await self.look()
-                await self._sleep(EVERY_SECONDS)
+                await self._sleep(self._patience.look_seconds)
         except asyncio.CancelledError:
             await self._rest()  # first: who has no turn does no chores
             await self._goodbye()

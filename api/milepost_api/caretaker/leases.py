@@ -38,6 +38,8 @@ class Leases:
             if not self._patience.is_over:
                 return False  # the answer was long in coming: nobody else was heard meanwhile either
             outcome = await self._log.lapse(job_id, **times)
+            if outcome == "early":
+                return False  # Redis was restarted: for all of them
             if outcome in ("retrying", "failed", "cancelled"):
                 log.warning("a worker was lost", job_id=job_id, outcome=outcome)
             changed = changed or outcome not in ("alive", "stalled")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import structlog
@@ -60,6 +62,9 @@ class Reader:
         self._asked: dict[bytes, int] = {}
         """How many SUBSCRIBEs of a channel are sent and not answered: only the answer to the last one counts."""
         self._feed: Feed | None = None
+        self._to_say: list[tuple[str, str]] = []
+        """Commands and their channels, in the order in which they were asked for."""
+        self._saying: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
         self._was_connected = False
 
@@ -84,7 +89,7 @@ class Reader:
             acknowledged = self._channels[name] = asyncio.get_running_loop().create_future()
             if self._feed:  # else it is said when the connection is up again
                 self._asked[name] = self._asked.get(name, 0) + 1
-                await self._feed.say("SUBSCRIBE", channel)
+                self._say("SUBSCRIBE", channel)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await asyncio.shield(acknowledged)
@@ -95,19 +100,39 @@ class Reader:
 
     async def unsubscribe(self, channel: str) -> None:
         if self._channels.pop(channel.encode(), None) is not None and self._feed:
-            await self._feed.say("UNSUBSCRIBE", channel)
+            self._say("UNSUBSCRIBE", channel)
+
+    def _say(self, command: str, channel: str) -> None:
+        """Send soon. What is asked for in the same moment is one command: to send one costs more than to obey it."""
+        self._to_say.append((command, channel))
+        if self._saying is None:
+            self._saying = asyncio.create_task(self._say_all())
+
+    async def _say_all(self) -> None:
+        try:
+            while self._to_say:
+                said, self._to_say, feed = self._to_say, [], self._feed
+                for command, group in groupby(said, key=itemgetter(0)):
+                    if feed is not None:  # else all channels are asked for when the connection is up again
+                        await feed.say(command, *(channel for _, channel in group))
+        finally:
+            self._saying = None
 
     async def run(self) -> None:
         """Listen for ever."""
         failures = 0
-        while True:
-            try:
-                await self._listen()
-            except (RedisError, *UNREACHABLE) as error:
-                failures = 1 if self._was_connected else failures + 1
-                if failures == 1 or failures % 60 == 0:
-                    log.warning("reader.redis_trouble", error=str(error), failures=failures)
-                await asyncio.sleep(min(2.0, 0.05 * 2 ** min(failures - 1, 6)))
+        try:
+            while True:
+                try:
+                    await self._listen()
+                except (RedisError, *UNREACHABLE) as error:
+                    failures = 1 if self._was_connected else failures + 1
+                    if failures == 1 or failures % 60 == 0:
+                        log.warning("reader.redis_trouble", error=str(error), failures=failures)
+                    await asyncio.sleep(min(2.0, 0.05 * 2 ** min(failures - 1, 6)))
+        finally:
+            if self._saying is not None:
+                await end(self._saying)
 
     async def _listen(self) -> None:
         probing: asyncio.Task[None] | None = None
@@ -176,6 +201,7 @@ class Reader:
 
     def _disconnected(self) -> None:
         self._feed = None
+        self._to_say.clear()
         self._listening.clear()
         loop = asyncio.get_running_loop()
         for name, acknowledged in self._channels.items():

@@ -232,7 +232,8 @@ class ManyStream:
             frames += told
             size += sum(len(frame.sse) for frame in told)
         if due:
-            self._crowded = bool(self._ready)
+            # Only for want of room: a job whose snapshot is told is ready again, and its reader is not slow.
+            self._crowded = size >= BODY_BYTES and bool(self._ready)
             if frames:
                 self._due = now + self.wanted.min_interval_seconds
             elif self._ready:

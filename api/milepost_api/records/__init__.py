@@ -8,7 +8,7 @@ from milepost_api.records.listing import COUNTED_MOST, JobCounts, JobFilter
 from milepost_api.records.queues import QueueCounts
 from milepost_api.records.standing import Standing
 from milepost_api.records.store import JobStore, Outline
-from milepost_api.records.table import JobRecord
+from milepost_api.records.table import JobRecord, fresh_record
 
 __all__ = [
     "COUNTED_MOST",
@@ -23,6 +23,7 @@ __all__ = [
     "Outline",
     "QueueCounts",
     "Standing",
+    "fresh_record",
     "job_of",
     "new_job",
     "open_engines",

@@ -33,7 +33,7 @@ class Engines:
 
     reader: AsyncEngine
     writer: AsyncEngine
-    swift: Engine | None = None
+    swift: Swift | None = None
     """SQLite alone: writes in a thread of its own without going back and forth for every step."""
     thread: ThreadPoolExecutor | None = None
 
@@ -44,20 +44,46 @@ class Engines:
                 async with connection.begin():
                     await connection.run_sync(work)
             else:
-                await asyncio.get_running_loop().run_in_executor(self.thread, _transaction, self.swift, work)
+                await asyncio.get_running_loop().run_in_executor(self.thread, self.swift.transaction, work)
 
     async def dispose(self) -> None:
         """Close all connections."""
         await self.reader.dispose()
         await self.writer.dispose()
         if self.swift is not None and self.thread is not None:
-            await asyncio.get_running_loop().run_in_executor(self.thread, self.swift.dispose)
+            await asyncio.get_running_loop().run_in_executor(self.thread, self.swift.close)
             self.thread.shutdown()
 
 
-def _transaction(engine: Engine, work: Callable[[Connection], None]) -> None:
-    with engine.begin() as connection:
-        work(connection)
+class Swift:
+    """One connection that is kept for one transaction after the other, all in one thread.
+
+    To take it from a pool and to give it back takes as long as the transaction itself.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._connection: Connection | None = None
+
+    def transaction(self, work: Callable[[Connection], None]) -> None:
+        """Do `work` in one transaction."""
+        connection = self._connection = self._connection or self.engine.connect()
+        try:
+            with connection.begin():
+                work(connection)
+        except BaseException:
+            self._forget()  # whatever was the matter with it, the next transaction has another one
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._forget()
+        self.engine.dispose()
+
+    def _forget(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 @asynccontextmanager
@@ -164,11 +190,11 @@ def _sqlite(url: str, begin: str, **pool: Any) -> AsyncEngine:
     return engine
 
 
-def _swift_sqlite(url: str, begin: str, **pool: Any) -> Engine:
+def _swift_sqlite(url: str, begin: str, **pool: Any) -> Swift:
     plain = make_url(url).set(drivername="sqlite+pysqlite")
     engine = create_engine(plain, poolclass=QueuePool, **_SQLITE, **pool)
     _prepare(engine, url, begin)
-    return engine
+    return Swift(engine)
 
 
 _SQLITE: Mapping[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": SQLITE_BUSY_SECONDS}}

@@ -20,6 +20,7 @@ from milepost_api.records.table import JobRecord, Row, TagRecord, rows_of
 
 _jobs: Any = JobRecord.__table__  # type: ignore[attr-defined]
 _tags: Any = TagRecord.__table__  # type: ignore[attr-defined]
+_INSERT_JOBS, _INSERT_TAGS = insert(_jobs), insert(_tags)
 
 TOGETHER = 100
 """Records that one transaction holds at most: it keeps SQLite's only writer for a few milliseconds."""
@@ -100,9 +101,9 @@ class Intake:
 
 def insert_rows(connection: Connection, rows: Sequence[tuple[Row, Sequence[Row]]]) -> None:
     """Write jobs with their tags; whoever calls commits."""
-    connection.execute(insert(_jobs), [job for job, _ in rows])
+    connection.execute(_INSERT_JOBS, [job for job, _ in rows])
     if tags := [tag for _, tags in rows for tag in tags]:  # they refer to their jobs
-        connection.execute(insert(_tags), tags)
+        connection.execute(_INSERT_TAGS, tags)
 
 
 def _done(committed: asyncio.Future[None]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, UniqueConstraint, inspect, text
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import Field, SQLModel
 
 from milepost.job import Status
@@ -100,6 +101,19 @@ class TagRecord(SQLModel, table=True):
     sort_key: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
+def fresh_record(**given: Any) -> JobRecord:
+    """Return `JobRecord(**given)`, a hundred times as fast.
+
+    SQLModel's constructor sets each of forty attributes through the machinery that tells a session what has changed.
+    A record that is only to be inserted has no session, so it is filled as SQLAlchemy fills what it has read.
+    """
+    record: JobRecord = _manager.new_instance()
+    record.__dict__.update(_DEFAULTS)
+    record.__dict__.update((name, make()) for name, make in _MADE.items())
+    record.__dict__.update(given)
+    return record
+
+
 Row = dict[str, Any]
 
 
@@ -122,6 +136,11 @@ def rows_of(record: JobRecord) -> tuple[Row, list[Row]]:
     return row, [{"job_id": record.id, "tag": tag, **copied} for tag in dict.fromkeys(record.tags)]
 
 
+configure_mappers()  # the first constructor would have done it
+_manager: Any = inspect(JobRecord).class_manager
+_fields = JobRecord.model_fields.items()
+_DEFAULTS = {name: field.default for name, field in _fields if not field.is_required()}
+_MADE: dict[str, Any] = {name: field.default_factory for name, field in _fields if field.default_factory}
 _ATTRIBUTES = {"metadata": "meta"}
 _jobs = SQLModel.metadata.tables["jobs"].c
 _tags = SQLModel.metadata.tables["job_tags"].c

@@ -13,7 +13,7 @@ from milepost.times import utc_now
 from milepost_api import actions
 from milepost_api.problems import describe
 from milepost_api.responses import JsonResponse
-from milepost_api.routes.submit import ACCEPTED, REFUSED, IdempotencyKey, Prefer, answer
+from milepost_api.routes.submit import ACCEPTED, REFUSED, Accept, IdempotencyKey, Prefer, answer
 from milepost_api.services import JobId, RootPath, ServicesDep, TenantDep
 from milepost_api.views import JobResource, job_wire, retry_after_seconds
 
@@ -92,6 +92,7 @@ async def retry_job(
     how: Retry | None = None,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
+    accept: Accept = "",
 ) -> Response:
     """Submit what a finished job did as a new job, to be run at once; `retry_of` says which job it does again.
 
@@ -105,7 +106,7 @@ async def retry_job(
         key=idempotency_key,
         unknown_allowed=how is not None and how.allow_unknown_task,
     )
-    return await answer(services, root_path, accepted, prefer)
+    return await answer(services, root_path, accepted, prefer, accept)
 
 
 @router.delete(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Annotated
 
@@ -96,6 +96,13 @@ async def streamed(
         if kind == NDJSON:
             raise StoreUnavailable(str(error)) from error
         return come_back_later()
+    return response_of(services, source, kind)
+
+
+def response_of(
+    services: Services, source: Source, kind: str, headers: Mapping[str, str] | None = None
+) -> StreamResponse:
+    """Return the answer that sends what a source says, as `kind`: SSE or NDJSON."""
     return StreamResponse(
         source,
         ndjson=kind == NDJSON,
@@ -103,6 +110,7 @@ async def streamed(
         stalled_seconds=services.settings.stalled_reader_seconds,
         grace_seconds=services.settings.shutdown_grace_seconds,
         lanes=services.lanes,
+        headers=headers,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import structlog
@@ -10,16 +11,20 @@ from fastapi import APIRouter, Depends, Header
 from redis.exceptions import RedisError
 from starlette.responses import Response
 
-from milepost.errors import StoreUnavailable
+from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.ids import JOB_ID, is_job_id
+from milepost.redis import UNREACHABLE
 from milepost.times import utc_now
 from milepost_api.desk import Accepted
+from milepost_api.hub import Crowded, subscribe
 from milepost_api.lookup import Found
 from milepost_api.prefer import wait_seconds
 from milepost_api.problems import Problem, describe
 from milepost_api.records import JobRecord
 from milepost_api.responses import JsonResponse
+from milepost_api.routes.streams import response_of
 from milepost_api.services import RootPath, Services, ServicesDep, TenantDep
+from milepost_api.streaming import NDJSON, SSE, accepts
 from milepost_api.submit import Submission
 from milepost_api.views import RESERVED_IDS, JobResource, job_wire, retry_after_seconds, urls_of
 from milepost_api.waiting import wait_for_change
@@ -30,6 +35,10 @@ IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Plain ASCII.")
 ]
 Prefer = Annotated[list[str] | None, Header(description="`wait=N`: answer when done, for N seconds.")]
+Accept = Annotated[
+    str, Header(description=f"`{SSE}` or `{NDJSON}`: answer with the stream of the job, at once.")
+]
+JSON = JsonResponse.media_type
 
 
 def chosen_id(job_id: str) -> str:
@@ -48,7 +57,11 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
         "model": JobResource,
         "description": "Accepted and committed: the job reaches an end, whatever dies.",
     },
-    200: {"model": JobResource, "description": "Done already, within the time of `Prefer: wait=N`."},
+    200: {
+        "model": JobResource,
+        "description": "Done already, within the time of `Prefer: wait=N`; or the stream that `Accept` asks for.",
+        "content": {SSE: {}, NDJSON: {}},
+    },
 }
 REFUSED = (
     *("bad-request", "too-large", "unsupported-media-type"),
@@ -70,14 +83,28 @@ async def submit_job(
     root_path: RootPath,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
+    accept: Accept = "",
 ) -> Response:
     """Commit a job and hand it to the workers.
 
     With an `Idempotency-Key` the same submission may be sent again: it answers with the job of the first,
     and `Idempotency-Replayed: true`.
     """
-    accepted = await services.desk.accept(submission, utc_now(), tenant=tenant, key=idempotency_key)
-    return await answer(services, root_path, accepted, prefer)
+    return await take(services, tenant, root_path, submission, idempotency_key, prefer, accept)
+
+
+async def take(
+    services: Services,
+    tenant: str,
+    root_path: str,
+    submission: Submission,
+    key: str | None,
+    prefer: list[str] | None,
+    accept: str,
+) -> Response:
+    """Return the answer to a submission. Raises `Problem`, `MilepostError`."""
+    accepted = await services.desk.accept(submission, utc_now(), tenant=tenant, key=key)
+    return await answer(services, root_path, accepted, prefer, accept)
 
 
 @router.put(
@@ -94,6 +121,7 @@ async def put_job(
     tenant: TenantDep,
     root_path: RootPath,
     prefer: Prefer = None,
+    accept: Accept = "",
 ) -> Response:
     """Commit a job under this id and hand it to the workers; the same may be sent again.
 
@@ -101,18 +129,21 @@ async def put_job(
     is not looked at.
     """
     accepted = await services.desk.accept(submission, utc_now(), tenant=tenant, job_id=job_id)
-    return await answer(services, root_path, accepted, prefer)
+    return await answer(services, root_path, accepted, prefer, accept)
 
 
 async def answer(
-    services: Services, root_path: str, accepted: Accepted, prefer: list[str] | None
-) -> JsonResponse:
-    """Answer with an accepted job, at once or when it is done."""
+    services: Services, root_path: str, accepted: Accepted, prefer: list[str] | None, accept: str
+) -> Response:
+    """Answer with an accepted job, at once or when it is done, or with its stream."""
     record, replayed = accepted.record, accepted.replayed
     seconds = wait_seconds(prefer or (), services.settings.long_poll_seconds_max)
     headers = {"Location": urls_of(root_path, record.id)["self"]}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
+    kind = accepts(accept, (JSON, SSE, NDJSON), JSON)
+    if kind in (SSE, NDJSON) and (stream := await _stream(services, record, kind, headers)):
+        return stream
     if seconds is not None:
         headers["Preference-Applied"] = f"wait={seconds:g}"
     seen = await _seen(services, accepted, seconds)
@@ -120,6 +151,18 @@ async def answer(
         return JsonResponse(job_wire(root_path, seen.job), 200, headers)
     headers["Retry-After"] = str(retry_after_seconds(seen.job, utc_now()))
     return JsonResponse(job_wire(root_path, seen.job), 202, headers)
+
+
+async def _stream(
+    services: Services, record: JobRecord, kind: str, headers: Mapping[str, str]
+) -> Response | None:
+    """Return the stream of an accepted job; None where none can be had, and the answer is that it is accepted."""
+    try:
+        source = await subscribe(services.hub, record.id, None, tenant=record.tenant)
+    except (Crowded, JobNotFound, StoreUnavailable, *UNREACHABLE) as error:
+        log.warning("accepted, and cannot be streamed", job_id=record.id, reason=str(error))
+        return None
+    return response_of(services, source, kind, headers)
 
 
 async def _seen(services: Services, accepted: Accepted, seconds: float | None) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import anyio
 import structlog
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from milepost import times
 from milepost.codec import encode_retry
 from milepost_api.hub import ping, reconnect
-from milepost_api.protocol import borrow, is_lendable, transport_of
+from milepost_api.protocol import borrow, corked, is_clogged, is_lendable, transport_of
 from milepost_api.streaming.lanes import Lanes, encoded
 from milepost_api.streaming.lent import LentStream, Source
 
@@ -41,7 +41,11 @@ def _raw(media_type: str) -> list[tuple[bytes, bytes]]:
         # Caddy 2.6 (Debian 12 and 13) does not know no-transform: its `encode` would compress text/* and keep the first
         # events back until it has more. RFC 9110 §8.4 would rather not see it named; readers ignore it.
         told["Content-Encoding"] = "identity"
-    return [(name.lower().encode(), value.encode()) for name, value in told.items()]
+    return _raw_of(told)
+
+
+def _raw_of(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 _HEAD = {SSE: _raw(SSE), NDJSON: _raw(NDJSON)}
@@ -63,9 +67,10 @@ class StreamResponse(Response):
         stalled_seconds: float,
         grace_seconds: float,
         lanes: Lanes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status_code, self.background = 200, None
-        self.raw_headers = list(_HEAD[NDJSON if ndjson else SSE])
+        self.raw_headers = [*_HEAD[NDJSON if ndjson else SSE], *_raw_of(headers or {})]
         self._source, self._ndjson, self._lanes = source, ndjson, lanes
         self._ping_seconds, self._stalled_seconds, self._grace_seconds = (
             ping_seconds,
@@ -99,19 +104,25 @@ class StreamResponse(Response):
         """
         first = self._opening() + encoded(await self._source.next(0), ndjson=self._ndjson)
         stalled = self._stalled_seconds
-        try:
-            async with asyncio.timeout(stalled):  # what this connection was sent before may lie unread
-                await send(
-                    {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-                )
-                await send({"type": "http.response.body", "body": first, "more_body": True})
-        except TimeoutError:
-            raise SendTimeoutError from None
+        if is_clogged(scope):  # what this connection was sent before lies unread
+            try:
+                async with asyncio.timeout(stalled):
+                    await self._begin(scope, send, first)
+            except TimeoutError:
+                raise SendTimeoutError from None
+        else:
+            await self._begin(scope, send, first)
         loan = borrow(scope)
         if loan is None:
             return False
         LentStream(lanes, loan, self._source, ndjson=self._ndjson, stalled_seconds=stalled).begin()
         return True
+
+    async def _begin(self, scope: Scope, send: Send, first: bytes) -> None:
+        with corked(scope):
+            head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await send(head)
+            await send({"type": "http.response.body", "body": first, "more_body": True})
 
     def _plain(self) -> EventSourceResponse:
         response = EventSourceResponse(

@@ -10,6 +10,10 @@ if status ~= 'running' then
 end
 local lease, silence, history_limit, retention = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 expires = tonumber(expires)
+-- While Redis was away nobody could renew a lease; each worker has a whole one to be heard again before any is lost. A
+-- moment that is still to come was written by a clock that has been set back since.
+local back = tonumber(redis.call('GET', 'mp:generation:since') or 0)
+if back <= NOW and NOW < back + lease then return 'early' end
 if expires > NOW then
   if stalled ~= '1' and NOW - (expires - lease) >= silence then
     append('stalled', '"attempt":' .. attempt .. ',"heartbeat_at":' .. text(heartbeat) .. ',"recovered":false',

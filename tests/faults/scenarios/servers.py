@@ -21,7 +21,7 @@ async def redis_restart(r: Round) -> None:
 
 
 async def redis_kill(r: Round) -> None:
-    """`kill -9`, with `appendfsync everysec`: what the kernel had is there again, and that is all of it."""
+    """`kill -9`: what the kernel had is there again, and that is all of it."""
     await r.mixed(5, *LOAD, spared=True)
     await r.moment()
     await r.house.stop_redis(signal.SIGKILL)
