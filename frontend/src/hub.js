@@ -29,6 +29,7 @@ import { canShare, join } from "./share.js"
  * @property {Map<string, Known>} jobs
  * @property {string} at
  * @property {string[]} over  ids of jobs that have ended
+ * @property {boolean} level  whether who leads has begun where this tab was: what it says before may leave a hole
  * @property {{connection: Connection, problem: string | null}} status
  */
 
@@ -109,6 +110,7 @@ export class Hub {
       at: "",
       over: [],
       status: { connection: "connecting", problem: null },
+      level: false,
     }
     this.#topics.set(key, topic)
     return topic
@@ -181,6 +183,7 @@ export class Hub {
     this.#link?.leave()
     this.#link = null
     this.#mine()
+    this.#unlevel()
   }
 
   /** @param {string} why */
@@ -213,10 +216,15 @@ export class Hub {
     if (wants || this.#leads) return
     this.#listen()
     if (hello) {
+      this.#unlevel()
       // Whoever leads from now on may not know what is known here, and has to tell it to those who come later.
       const known = new Map([...this.#topics].map(([key, { jobs }]) => [key, jobs]))
       this.#link?.post({ from: this.#tab, wants: this.#mine(), known })
     } else if (to === this.#tab) this.#hear(said)
+  }
+
+  #unlevel() {
+    for (const topic of this.#topics.values()) topic.level = false
   }
 
   /**
@@ -259,14 +267,16 @@ export class Hub {
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
     if (line && !(at && (!place || isBehind(at, place)))) {
-      this.#say({ to: tab, keys: [key], ...line.status })
+      this.#say({ to: tab, keys: [key], level: true, ...line.status })
       for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
       return
     }
     line ??= isSelection(key) ? undefined : lines.find(hasRoom)
     if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
     line.at.set(key, at)
-    if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event })
+    this.#say({ to: tab, keys: [key], level: true, ...line.status })
+    // For those who know nothing yet: who knows something may be behind this, and hears what lies between.
+    if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event, spare: true })
     return line
   }
 
@@ -277,10 +287,12 @@ export class Hub {
   }
 
   /** @param {Word} word */
-  #hear({ keys, event, at, connection, problem = null, refusal }) {
+  #hear({ keys, event, at, connection, problem = null, refusal, level, spare }) {
     for (const key of keys) {
       const topic = this.#topics.get(key)
       if (!topic) continue
+      topic.level ||= level || this.#leads
+      if (!topic.level || (spare && topic.jobs.has(event?.job_id ?? ""))) continue
       if (connection) topic.status = { connection, problem }
       if (at && !isBehind(at, topic.at)) topic.at = at
       const id = event?.job_id
