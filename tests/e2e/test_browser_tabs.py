@@ -105,7 +105,7 @@ async def test_tabs_that_follow_jobs_of_their_own_share_the_connection(
         for tab, jobs in zip(tabs, own, strict=True):
             for job in (common, *jobs):
                 await tab.until_connection(job.id, "live")
-        await eventually(lambda: stage.open_streams == 1, "one stream is left of those that were changed")
+        await eventually(lambda: box.open_streams == 1, "one stream is left of those that were changed")
         for jobs in own:
             for job in jobs:
                 await stage.says(job, "one", "two")
