@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.support.middlebox import Middlebox
 from tests.support.page_client import dense, open_tab, profile, report
 from tests.support.stack import Stack

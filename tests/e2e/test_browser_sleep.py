@@ -1,6 +1,6 @@
 """Pages that are hidden, frozen, put away or in the wrong year: each is right when somebody looks again.
 
-The tabs are real ones in the background (`tests.support.page_loose`): minimized, throttled and frozen by Chromium itself.
+The tabs are real ones in the background (`tests.support.page_loose`): minimized, throttled and frozen by Chromium.
 Its headless shell has no back/forward cache (`BackForwardCacheDisabledForDelegate`), so what a page sees of one is
 put together: it is frozen and thawed as such a page is, between the events that such a page gets.
 """
@@ -86,7 +86,7 @@ async def test_a_page_that_sleeps_again_and_again_misses_nothing(
 async def test_a_page_out_of_the_back_forward_cache_goes_on(
     stage: Stage, box: Middlebox, tabs: LooseProfile
 ) -> None:
-    """`pagehide` lets go of everything (a lock or a connection would keep it out of the cache), `pageshow` comes back."""
+    """`pagehide` lets go of everything (a lock would keep it out of the cache), and `pageshow` comes back."""
     job = await stage.job()
     loose, tab = await following(tabs, box, job.id)
     await tab.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")

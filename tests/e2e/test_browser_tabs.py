@@ -195,20 +195,20 @@ async def test_a_tab_that_leaves_is_forgotten(stage: Stage, box: Middlebox, brow
 async def test_without_locks_each_tab_has_its_own(stage: Stage, box: Middlebox) -> None:
     """Plain HTTP on another host than this one is no secure context: there are no locks, and it works."""
     job = await stage.job()
-    async with loose_chromium("--host-resolver-rules=MAP app.test 127.0.0.1", without=()) as browser:
-        async with profile(browser) as context:
-            insecure = f"http://app.test:{box.port}"
-            tabs = [await open_tab(context, box, insecure, page=f"{insecure}/app") for _ in range(2)]
-            assert await tabs[0].evaluate("navigator.locks === undefined")
-            for tab in tabs:
-                await tab.follow(job.id)
-                await tab.until_connection(job.id, "live")
-            box.cuts()
-            await stage.says(job, "one")
-            last = await stage.ends(job)
-            for tab in tabs:
-                dense(await tab.until_right(job.id), last)
-            report("without locks", box, 8)
+    rule = "--host-resolver-rules=MAP app.test 127.0.0.1"
+    async with loose_chromium(rule, without=()) as browser, profile(browser) as context:
+        insecure = f"http://app.test:{box.port}"
+        tabs = [await open_tab(context, box, insecure, page=f"{insecure}/app") for _ in range(2)]
+        assert await tabs[0].evaluate("navigator.locks === undefined")
+        for tab in tabs:
+            await tab.follow(job.id)
+            await tab.until_connection(job.id, "live")
+        box.cuts()
+        await stage.says(job, "one")
+        last = await stage.ends(job)
+        for tab in tabs:
+            dense(await tab.until_right(job.id), last)
+        report("without locks", box, 8)
 
 
 async def test_a_frozen_leader_does_not_hold_up_the_others(stage: Stage, box: Middlebox) -> None:
@@ -231,4 +231,3 @@ async def test_a_frozen_leader_does_not_hold_up_the_others(stage: Stage, box: Mi
             dense(await tab.until_right(job.id), last)
         await eventually(lambda: stage.open_streams == 0, "no stream is left")
         report("a frozen leader", box, 12)
-
