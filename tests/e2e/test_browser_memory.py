@@ -26,7 +26,7 @@ AT_ONCE = 200
 """So many are followed at a time, 20 of them by bars as well."""
 
 MOST_BYTES = 1_000_000
-"""May be added by all but the first crowds. A job is more than 1 kB: to keep them by watch would be 9 MB, by id 1.6 MB."""
+"""May be added by all but the first crowds. A job is 1 kB and more: kept by watch that would be 9 MB, by id 1.6 MB."""
 
 # One signal for all, as a page has that ends everything when it is left; bars come and go with their jobs.
 _WATCH = """async (ids) => {
