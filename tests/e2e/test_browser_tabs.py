@@ -75,6 +75,11 @@ async def talking(job: PlayedJob) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def connects_after(box: Middlebox, streams: int) -> None:
+    """Wait until there were more streams than so many."""
+    await eventually(lambda: len(box.streams) > streams, "another tab connects")
+
+
 async def test_eight_tabs_live_on_one_connection(stage: Stage, box: Middlebox, browser: Browser) -> None:
     """All see every event, and the page of a ninth still loads: five connections are free for other things."""
     async with profile(browser) as context, tabs_on(stage, box, context) as (tabs, job):
@@ -132,7 +137,7 @@ async def test_the_tab_that_holds_the_connection_is_closed(
                 streams = len(box.streams)
                 await leader.page.close()
                 tabs.remove(leader)
-                await eventually(lambda before=streams: len(box.streams) > before, "another tab connects")
+                await connects_after(box, streams)
                 seen = await stage.last(job)
                 for tab in tabs:
                     await tab.until_seq(job.id, seen)
@@ -157,7 +162,7 @@ async def test_all_tabs_see_the_same_though_the_leader_goes(
                 else:
                     await crash(leader)
                 tabs.remove(leader)
-                await eventually(lambda before=streams: len(box.streams) > before, "another tab connects")
+                await connects_after(box, streams)
                 seen = await stage.last(job)
                 for tab in tabs:
                     await tab.until_seq(job.id, seen)
