@@ -369,5 +369,5 @@ function added(sum, more) {
 
 /** A key nobody has used before. (`crypto.randomUUID` is missing on pages served over plain HTTP.) */
 function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("")
+  return crypto.getRandomValues(new Uint32Array(4)).join("-")
 }

@@ -46,28 +46,32 @@ const ANSWER_MS = 20_000
  * @returns {Sender}
  */
 export function sender(secret, getToken) {
-  /** @type {Promise<string> | undefined} */
+  /** @type {Promise<string | undefined> | undefined} */
   let token
+  const ask = async () => {
+    try {
+      return getToken ? await getToken() : secret
+    } catch (cause) {
+      throw cause instanceof Problem ? cause : new Problem(`No token: ${cause}`, { cause })
+    }
+  }
+  const forget = () => (token = undefined)
   /** @param {URL} url @param {RequestInit} [init] */
   const send = async (url, init = {}) => {
     for (let first = true; ; first = false) {
-      const mine = getToken && (token ??= (async () => getToken())())
-      try {
-        const bearer = mine ? await mine : secret
-        const headers = new Headers(init.headers)
-        if (bearer) headers.set("Authorization", `Bearer ${bearer}`)
-        const response = await fetch(url, { ...init, headers })
-        if (response.status !== 401 || !mine || !first) return response
-        await response.body?.cancel()
-      } catch (cause) {
-        if (token === mine) token = undefined
-        if (init.signal?.aborted || cause instanceof Problem) throw cause
-        throw new Problem(`The server at ${url.host} cannot be reached.`, { cause })
-      }
-      if (token === mine) token = undefined
+      const mine = (token ??= ask())
+      mine.catch(forget)
+      const bearer = await mine
+      const headers = new Headers(init.headers)
+      if (bearer) headers.set("Authorization", `Bearer ${bearer}`)
+      const response = await fetch(url, { ...init, headers }).catch((cause) => {
+        throw init.signal?.aborted ? cause : new Problem(`The server at ${url.host} cannot be reached.`, { cause })
+      })
+      if (response.status !== 401 || !getToken || !first) return response
+      if (token === mine) forget()
     }
   }
-  return Object.assign(send, { forget: () => (token = undefined) })
+  return Object.assign(send, { forget })
 }
 
 /**

@@ -29,8 +29,8 @@ import { canShare, join } from "./share.js"
  * @property {Map<string, Known>} jobs
  * @property {string} at
  * @property {string[]} over  ids of jobs that have ended
- * @property {boolean} level  whether who leads has begun where this tab was: what it says before may leave a hole
  * @property {{connection: Connection, problem: string | null}} status
+ * @property {boolean} ready  what is said to all goes on from where this tab is
  */
 
 /** Elements come and go in crowds. */
@@ -110,7 +110,7 @@ export class Hub {
       at: "",
       over: [],
       status: { connection: "connecting", problem: null },
-      level: false,
+      ready: false,
     }
     this.#topics.set(key, topic)
     return topic
@@ -171,6 +171,7 @@ export class Hub {
   /** Close what is open; others may go on. */
   #rest() {
     this.#leads = false
+    this.#begun(this.#topics.keys(), false)
     this.#wants.clear()
     this.#fresh = []
     for (const line of this.#lines) end(line)
@@ -183,16 +184,17 @@ export class Hub {
     this.#link?.leave()
     this.#link = null
     this.#mine()
-    this.#unlevel()
   }
 
   /** @param {string} why */
   #awake(why) {
-    if (why === "pageshow" || why === "resume") this.#away = false
+    if (why === "pageshow" || why === "resume") {
+      this.#away = false
+      this.#changed()
+    }
     if (document.hidden) return
     for (const line of this.#lines) line.wake()
     if (this.#link && !this.#leads && Date.now() - this.#heard > SILENCE_MS) this.#link.steal()
-    this.#changed()
   }
 
   /** A tab that has the connection and says nothing for too long sleeps with the lock in its hand. */
@@ -202,9 +204,22 @@ export class Hub {
     this.#watchdog = setTimeout(() => document.hidden || this.#link?.steal(), SILENCE_MS * 1.5)
   }
 
+  /**
+   * What is said to all is for those who are level with the one who says it: who comes behind has to wait for its turn,
+   * or it would hear the latest first and take what it lacks for what it knows.
+   * @param {Iterable<string>} keys
+   * @param {boolean} ready
+   */
+  #begun(keys, ready) {
+    for (const key of keys) {
+      const topic = this.#topics.get(key)
+      if (topic) topic.ready = ready
+    }
+  }
+
   /** @param {any} said  by another tab */
   #overhear(said) {
-    const { from, wants, known, hello, to = this.#tab } = said
+    const { from, wants, known, hello, to } = said
     if (wants && this.#leads) {
       for (const [key, jobs] of known ?? []) {
         const topic = this.#topic(key)
@@ -216,15 +231,14 @@ export class Hub {
     if (wants || this.#leads) return
     this.#listen()
     if (hello) {
-      this.#unlevel()
+      this.#begun(this.#topics.keys(), false)
       // Whoever leads from now on may not know what is known here, and has to tell it to those who come later.
       const known = new Map([...this.#topics].map(([key, { jobs }]) => [key, jobs]))
       this.#link?.post({ from: this.#tab, wants: this.#mine(), known })
-    } else if (to === this.#tab) this.#hear(said)
-  }
-
-  #unlevel() {
-    for (const topic of this.#topics.values()) topic.level = false
+    } else if (!to || to === this.#tab) {
+      if (to) this.#begun(said.keys, true)
+      this.#hear(said)
+    }
   }
 
   /**
@@ -266,15 +280,15 @@ export class Hub {
     const lines = [...this.#lines]
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
-    if (line && !(at && (!place || isBehind(at, place)))) {
-      this.#say({ to: tab, keys: [key], level: true, ...line.status })
+    const level = line && !(at && (!place || isBehind(at, place)))
+    line ??= isSelection(key) ? undefined : lines.find(hasRoom)
+    if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
+    this.#say({ to: tab, keys: [key], ...line.status }) // this begins it: see #begun
+    if (level) {
       for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
       return
     }
-    line ??= isSelection(key) ? undefined : lines.find(hasRoom)
-    if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
     line.at.set(key, at)
-    this.#say({ to: tab, keys: [key], level: true, ...line.status })
     // For those who know nothing yet: who knows something may be behind this, and hears what lies between.
     if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event, spare: true })
     return line
@@ -287,12 +301,11 @@ export class Hub {
   }
 
   /** @param {Word} word */
-  #hear({ keys, event, at, connection, problem = null, refusal, level, spare }) {
+  #hear({ keys, event, at, connection, problem = null, refusal, spare }) {
     for (const key of keys) {
       const topic = this.#topics.get(key)
-      if (!topic) continue
-      topic.level ||= level || this.#leads
-      if (!topic.level || (spare && topic.jobs.has(event?.job_id ?? ""))) continue
+      if (!topic || !(topic.ready || this.#leads)) continue
+      if (spare && topic.jobs.has(event?.job_id ?? "")) continue
       if (connection) topic.status = { connection, problem }
       if (at && !isBehind(at, topic.at)) topic.at = at
       const id = event?.job_id

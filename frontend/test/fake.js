@@ -16,6 +16,9 @@ export const snapshot = (id, seq) => event(id, seq, "snapshot", { job: job(id, s
 /** @param {string} id @param {number} seq */
 export const progress = (id, seq) => event(id, seq, "progress", { attempt: 1, progress: { current: seq } })
 
+/** @param {string} id @param {number} seq */
+export const log = (id, seq) => event(id, seq, "log", { attempt: 1, level: "info", message: `line ${seq}` })
+
 /** @param {string} id @param {number} seq @param {string} [type] */
 export const end = (id, seq, type = "end") => event(id, seq, type, { status: "succeeded", attempt: 1, progress: {} })
 

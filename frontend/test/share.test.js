@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict"
 import test from "node:test"
-import { end, heard, progress, Server, settled, snapshot } from "./fake.js"
+import { end, heard, log, progress, Server, settled, snapshot } from "./fake.js"
 
 /** Web Locks as far as they are needed (https://w3c.github.io/web-locks/): one holder, a queue, `signal` and `steal`. */
 class Locks {
@@ -91,6 +91,8 @@ class Browser extends Server {
       context.after(() => (before ? Object.defineProperty(globalThis, name, before) : Reflect.deleteProperty(globalThis, name)))
     }
     context.mock.method(Math, "random", () => (this.#tab += 0.001))
+    // The real one works on another thread, in its own time.
+    context.mock.method(crypto.subtle, "digest", async (/** @type {string} */ _, /** @type {Uint8Array} */ text) => text)
   }
 
   #tab = 0.1
@@ -109,12 +111,7 @@ class Browser extends Server {
 
   /** Long enough to find each other. */
   async found() {
-    // Naming what is shared takes a digest, which is made on another thread.
-    for (let turn = 0; turn < 4; turn++) {
-      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
-      await crypto.subtle.digest("SHA-256", new Uint8Array(1))
-      await this.after(25)
-    }
+    for (let turn = 0; turn < 4; turn++) await this.after(25)
     return /** @type {import("./fake.js").Asked} */ (this.asked.at(-1))
   }
 }
@@ -171,6 +168,7 @@ for (const leaving of ["pagehide", "freeze"]) {
     assert.equal(browser.asked.length, 2)
     assert.equal(next.path, "/v1/jobs/J/status/stream?last_event_id=e-2")
     await next.stream(progress("J", 3))
+    browser.hidden = leaving === "freeze" // a page may wake without being seen
     await first.happen(leaving === "freeze" ? "resume" : "pageshow")
     const again = await browser.found()
     if (again !== next) await again.stream(progress("J", 3)) // the one that was away has to hear what it missed
@@ -178,6 +176,25 @@ for (const leaving of ["pagehide", "freeze"]) {
     assert.deepEqual([one.seqs, two.seqs, three.seqs], [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]])
   })
 }
+
+test("a tab that comes back behind the others hears what it missed before what is new", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  const one = heard(first.client.watch("J"))
+  await (await browser.found()).stream(snapshot("J", 1))
+  const two = heard(browser.tab().client.watch("J"))
+  await browser.found()
+  await first.happen("freeze")
+  const stream = await browser.found()
+  await stream.stream(log("J", 2), log("J", 3))
+  await first.happen("resume")
+  await browser.after(25)
+  await stream.say(log("J", 4)) // before anybody had the time to look where it is
+  const again = await browser.found()
+  assert.equal(again.path, "/v1/jobs/J/status/stream?last_event_id=e-1")
+  await again.stream(log("J", 2), log("J", 3), log("J", 4), end("J", 5))
+  assert.deepEqual([one.seqs, two.seqs], [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
+})
 
 test("a tab that leads without following a job itself can still tell it to those who come later", async (context) => {
   const browser = new Browser(context)
@@ -232,4 +249,58 @@ test("when nobody follows anything, no lock is held and no channel is open", asy
   await browser.found()
   const { locks } = /** @type {any} */ (navigator)
   assert.deepEqual([locks.held.size, Channel.all.size], [0, 0])
+})
+
+test("a page that wakes after long drops what it had open, and one that wakes at once keeps it", async (context) => {
+  const browser = new Browser(context)
+  let now = 1e12
+  context.mock.method(Date, "now", () => now)
+  const tab = browser.tab()
+  heard(tab.client.watch("J"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1))
+  now += 44_000
+  await tab.happen("visibilitychange")
+  assert.ok(!stream.aborted)
+  now += 2000
+  await tab.happen("visibilitychange")
+  assert.ok(stream.aborted)
+  assert.equal(browser.asked.at(-1)?.path, "/v1/jobs/J/status/stream?last_event_id=e-1")
+})
+
+test("a clock that is set back or ahead is no reason for anything", async (context) => {
+  const browser = new Browser(context)
+  let now = 1e12
+  context.mock.method(Date, "now", () => now)
+  const tab = browser.tab()
+  const kept = heard(tab.client.watch("J"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1))
+  now -= 1e10
+  await tab.happen("visibilitychange")
+  await stream.say(progress("J", 2))
+  now += 3e10
+  await stream.say(progress("J", 3))
+  await tab.happen("visibilitychange")
+  await stream.say(end("J", 4))
+  assert.deepEqual(kept.seqs, [1, 2, 3, 4])
+  assert.equal(browser.asked.length, 1)
+})
+
+test("when the network is back, or the page is seen again, nobody waits on", async (context) => {
+  const browser = new Browser(context)
+  const tab = browser.tab()
+  const kept = heard(tab.client.watch("J"))
+  const first = await browser.found()
+  Object.assign(navigator, { onLine: false })
+  first.fail(new TypeError("Failed to fetch"))
+  await settled()
+  assert.deepEqual([kept.updates.at(-1).connection, kept.updates.at(-1).problem], ["reconnecting", "This device is offline."])
+  Object.assign(navigator, { onLine: true })
+  await tab.happen("online")
+  assert.equal(browser.asked.length, 2)
+  browser.asked[1].json({ detail: "Come back in an hour." }, 503, { "Retry-After": "3600" })
+  await settled()
+  await tab.happen("visibilitychange")
+  assert.equal(browser.asked.length, 3)
 })
