@@ -1,4 +1,7 @@
-"""Who may come in, and for which tenant. Closed by default: with keys set, every address but health needs one."""
+"""Who may come in, and for which tenant. Closed by default: with keys set, every address needs one but health and
+
+the files of the page, which hold nothing that is not public.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
 from milepost.tenants import DEFAULT_TENANT
 from milepost_api.crossing import comes_from_elsewhere
+from milepost_api.pages import is_page
 from milepost_api.problems import Problem, answer_to
 from milepost_api.streaming import NDJSON, SSE, accepts, come_back_later
 from milepost_api.tokens import BadToken, Grant, Seals
@@ -57,6 +61,11 @@ class KeyRing:
         return owners[0] if owners else None
 
 
+def _is_open(scope: Scope) -> bool:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path in OPEN_PATHS or is_page(scope["method"], path)
+
+
 class Auth:
     """Pure ASGI: a stream must not pass through anything that buffers.
 
@@ -78,7 +87,7 @@ class Auth:
         self._grace, self._clock, self._origins = grace_seconds, clock, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and not _is_open(scope):
             try:
                 await self._let_in(scope)
             except (Problem, JobNotFound, StoreUnavailable) as error:

@@ -31,6 +31,16 @@ def pages_folder() -> Path | None:
     return next((folder for folder in candidates if (folder / "index.html").is_file()), None)
 
 
+def is_page(method: str, path: str) -> bool:
+    """Whether this asks for the page or a part of it: files that everybody may download anyway, and no data.
+
+    With API keys set these are what a browser gets without one; the page then asks for a key.
+    """
+    if method not in ("GET", "HEAD") or path.startswith("/v1/"):
+        return False
+    return path == "/" or PurePosixPath(path).suffix in SERVED
+
+
 class Pages:
     """ASGI: GET and HEAD of a file, 404 for everything else."""
 
