@@ -60,7 +60,7 @@ export class Lines {
     if (Number(seq) <= 1) return
     const after = `${epoch}-${Math.max(0, Number(seq) - KEPT)}`
     const none = { items: /** @type {JobEvent[]} */ ([]) }
-    const { items } = await this.#patiently(() => this.client.events(this.id, { after, limit: KEPT }), none)
+    const { items } = (await this.#patiently(() => this.client.events(this.id, { after, limit: KEPT }), none)) ?? none
     for (const event of items) if (event.type !== "snapshot") this.take(event)
   }
 

@@ -4,15 +4,17 @@
  */
 
 import { Backoff } from "./backoff.js"
-import { Problem, request } from "./http.js"
+import { Problem, request, sender } from "./http.js"
+import { Hub } from "./hub.js"
 import { readJob } from "./job.js"
-import { Slots } from "./slots.js"
-import { Lane } from "./wait.js"
-import { watch } from "./watch.js"
+import { streamAddress } from "./plan.js"
+import { Watch } from "./watch.js"
 
 /** @typedef {import("./job.js").Job} Job */
 /** @typedef {import("./fold.js").JobEvent} JobEvent */
 /** @typedef {import("./watch.js").Update} Update */
+/** @typedef {import("./watch.js").ManyUpdate} ManyUpdate */
+/** @typedef {Milepost} Client */
 
 /**
  * What a worker offers; the schemas are JSON Schema 2020-12. `workers` is how many of those who are there offer it.
@@ -48,37 +50,77 @@ import { watch } from "./watch.js"
  */
 
 /**
+ * A queue that is used, over all tenants; see GET /v1/queues.
+ * @typedef {object} QueueInfo
+ * @property {string} name
+ * @property {number} waiting
+ * @property {number} scheduled
+ * @property {number} running
+ * @property {number | null} oldest_waiting_seconds
+ * @property {number} workers
+ */
+
+/**
  * Options of a submission beside task and params, as POST /v1/jobs takes them.
  * @typedef {{queue?: string, priority?: number, delay_seconds?: number, run_at?: string, timeout_seconds?: number,
  *   start_timeout_seconds?: number, max_attempts?: number, tags?: string[], metadata?: Record<string, unknown>,
  *   batch_id?: string, allow_unknown_task?: boolean}} JobOptions
  */
 
-/** @typedef {{items: JobEvent[], next: string | null, more: boolean, gap: string | null,
- *   done: boolean}} EventPage */
+/**
+ * `next` is the `after` of the next page; `more`: there is one already; `done`: the `end` is on this one.
+ * @typedef {{items: JobEvent[], next: string | null, more: boolean, gap: string | null, done: boolean}} EventPage
+ */
+
+/** @typedef {Record<string, string | number | boolean | string[] | undefined>} Filter  as GET /v1/jobs takes it */
+
+/**
+ * What has come of an action on many jobs, all requests together: see POST /v1/jobs/cancel.
+ * @typedef {{dry_run: boolean, matched: number, by_status: Record<string, number>, capped: string[], changed: number,
+ *   skipped: number, refusals: {id: string, type: string, detail: string}[], next_cursor: null}} Outcome
+ */
+
+/**
+ * `baseUrl`: where the API is, the page's own folder by default. Who asks is said by a stream token (`token`), by what
+ * gives one whenever it is needed (`getToken`), or by an API key, which no page should have. Tabs share a connection
+ * where they have the same base and the same token; with `getToken` under the name `share`, which says for whom it is
+ * ("" for nobody).
+ * @typedef {{baseUrl?: string | URL, token?: string, getToken?: () => string | Promise<string>, apiKey?: string,
+ *   share?: string}} Options
+ */
 
 const SUBMIT_TRIES = 3
 
-export class Client {
-  #lane = new Lane()
-  #slots
+export class Milepost {
+  #send
+  #hub
 
-  /**
-   * @param {{base?: string | URL, slots?: Slots}} [options]  `base`: where the API is, the page's own folder by default
-   */
-  constructor({ base = globalThis.document?.baseURI, slots = new Slots() } = {}) {
-    this.base = new URL(base)
-    this.#slots = slots
+  /** @param {Options} [options] */
+  constructor({ baseUrl, token, apiKey, getToken, share } = {}) {
+    const page = globalThis.document?.baseURI
+    this.base = baseUrl === undefined ? new URL(page) : new URL(`${baseUrl}`.replace(/\/?$/, "/"), page)
+    const secret = token ?? apiKey
+    this.#send = sender(secret, getToken)
+    this.#hub = new Hub(this, this.#send, async () => {
+      const who = share ?? (getToken ? "" : `${secret} `)
+      const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(this.base + who))
+      return who && `milepost ${new Uint8Array(digest)}`
+    })
   }
 
   /** @returns {Promise<TaskInfo[]>} */
   async tasks() {
-    return (await this.#get("v1/tasks")).items
+    return (await this.#json("v1/tasks")).items
   }
 
   /** @returns {Promise<WorkerInfo[]>} */
   async workers() {
-    return (await this.#get("v1/workers")).items
+    return (await this.#json("v1/workers")).items
+  }
+
+  /** @returns {Promise<QueueInfo[]>} */
+  async queues() {
+    return (await this.#json("v1/queues")).items
   }
 
   /**
@@ -89,19 +131,52 @@ export class Client {
    * @returns {Promise<Job>}
    * @throws {Problem}
    */
-  async submit(task, params = {}, { idempotencyKey = newKey(), ...options } = {}) {
-    const body = { task, params, ...options }
-    const headers = { "Idempotency-Key": idempotencyKey }
-    const backoff = new Backoff({ base: 400, cap: 2000 })
-    while (true) {
-      try {
-        return readJob(await request(this.url("v1/jobs"), { method: "POST", body, headers }))
-      } catch (error) {
-        if (!(error instanceof Problem && error.temporary) || backoff.tries >= SUBMIT_TRIES - 1) throw error
-        const milliseconds = error.retryAfter === null ? backoff.next() : (backoff.next(), error.retryAfter * 1000)
-        await new Promise((resolve) => setTimeout(resolve, milliseconds))
-      }
-    }
+  async submit(task, params = {}, { idempotencyKey, ...options } = {}) {
+    return readJob(await this.#post("v1/jobs", { body: { task, params, ...options }, key: idempotencyKey }))
+  }
+
+  /**
+   * Do a job again that has ended.
+   * @param {string} id
+   * @param {{idempotencyKey?: string}} [options]
+   * @returns {Promise<Job>} the new job
+   * @throws {Problem} 409 when it has not ended
+   */
+  async retry(id, { idempotencyKey } = {}) {
+    return readJob(await this.#post(path(id, "/retry"), { key: idempotencyKey }))
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<"cancelled" | "requested" | "already_done">}
+   */
+  async cancel(id) {
+    return (await this.#post(path(id, "/cancel"))).outcome
+  }
+
+  /**
+   * Forget a job that has ended.
+   * @param {string} id
+   * @returns {Promise<void>}
+   * @throws {Problem} 409 when it has not ended
+   */
+  delete(id) {
+    return this.#json(path(id), {}, { method: "DELETE" })
+  }
+
+  /** @param {Filter} filter @param {{dryRun?: boolean}} [options] */
+  cancelAll(filter, options) {
+    return this.#all("cancel", filter, options)
+  }
+
+  /** @param {Filter} filter @param {{dryRun?: boolean}} [options] */
+  retryAll(filter, options) {
+    return this.#all("retry", filter, options)
+  }
+
+  /** @param {Filter} filter @param {{dryRun?: boolean}} [options] */
+  deleteAll(filter, options) {
+    return this.#all("delete", filter, options)
   }
 
   /**
@@ -110,34 +185,36 @@ export class Client {
    * @throws {Problem} 404 when there is no such job
    */
   async get(id) {
-    return readJob(await this.#get(path(id)))
+    return readJob(await this.#json(path(id)))
   }
 
   /**
-   * @param {Record<string, string | number | string[]>} [filter]  status, task, limit, cursor and the like
+   * @param {Filter} [filter]  status, task, tag, q, limit, cursor and the like
+   * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<{items: Job[], next_cursor: string | null}>}  newest first
    */
-  async list(filter = {}) {
-    const page = await this.#get("v1/jobs", filter)
+  async list(filter = {}, options) {
+    const page = await this.#json("v1/jobs", filter, options)
     return { ...page, items: page.items.map(readJob) }
   }
 
   /**
-   * @param {string} id
-   * @returns {Promise<"cancelled" | "requested" | "already_done">}
+   * @param {Filter} [filter]  as of `list`
+   * @returns {Promise<{by_status: Record<string, number>, total: number, capped: string[]}>}
    */
-  async cancel(id) {
-    return (await request(this.url(path(id, "/cancel")), { method: "POST" })).outcome
+  counts(filter) {
+    return this.#json("v1/jobs/counts", filter)
   }
 
   /**
-   * A piece of the history.
+   * A piece of the history, from the beginning without `after`; with `wait` a long-poll: how it stands, then what comes.
    * @param {string} id
-   * @param {{after?: string, limit?: number}} [options]  from the beginning without `after`
-   * @returns {Promise<EventPage>}
+   * @param {{after?: string, limit?: number, wait?: number, signal?: AbortSignal}} [options]  `wait` in seconds
+   * @returns {Promise<EventPage | null>}  null: after the end there is nothing
    */
-  events(id, { after = "", limit = 500 } = {}) {
-    return this.#get(path(id, "/events"), after ? { after, limit } : { limit })
+  events(id, { after, limit = 500, wait, signal } = {}) {
+    const ms = 20_000 + (wait ?? 0) * 1000
+    return this.#json(path(id, "/events"), { after: after || undefined, limit, wait }, { signal, ms })
   }
 
   /**
@@ -145,20 +222,20 @@ export class Client {
    * @returns {Promise<{cursor: string | null} & Record<string, any>>}  the few fields that a poller needs
    */
   status(id) {
-    return this.#get(path(id, "/status"))
+    return this.#json(path(id, "/status"))
   }
 
   /**
    * @param {string} id
-   * @param {string} [cursor]  go on after this event
-   * @returns {URL}
+   * @returns {Promise<unknown>} what the task returned, of any size
+   * @throws {Problem} 409 when there is none, 410 when it is no longer kept
    */
-  streamUrl(id, cursor = "") {
-    return this.url(path(id, "/status/stream"), cursor ? { last_event_id: cursor } : {})
+  result(id) {
+    return this.#json(path(id, "/result"))
   }
 
   /**
-   * Where to fetch the result of a job that is too large for its events.
+   * Where the result is, for a link; who is asked for a token has to fetch it by `result`.
    * @param {string} id
    * @returns {URL}
    */
@@ -167,51 +244,106 @@ export class Client {
   }
 
   /**
+   * @param {string} id
+   * @param {string} [cursor]  go on after this event
+   * @returns {URL}
+   */
+  streamUrl(id, cursor = "") {
+    return this.url(...streamAddress(new Map([[id, cursor]])))
+  }
+
+  /**
    * Follow a job to its end, whatever happens to the connection.
    * @param {string} id
    * @param {{signal?: AbortSignal}} [options]
-   * @returns {AsyncGenerator<Update, void, void>}
-   * @throws {Problem} when there is no such job, or no longer
+   * @returns {Watch<Update>}
    */
-  watch(id, { signal = new AbortController().signal } = {}) {
-    return watch(this, this.#slots, id, signal)
+  watch(id, { signal } = {}) {
+    return new Watch(this.#hub, [id], false, signal)
+  }
+
+  /**
+   * Follow many jobs: those that are named, those that carry a tag, are of a batch or both, or all there are.
+   * @param {{ids?: string[], tag?: string, batch?: string, all?: true}} which
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Watch<ManyUpdate>}
+   */
+  watchMany({ ids, tag, batch, all }, { signal } = {}) {
+    if (!ids && !tag && !batch && !all) throw new TypeError("Say which jobs: ids, tag, batch, or all: true.")
+    const { search } = this.url("", { tag, batch })
+    return new Watch(this.#hub, ids ? [...new Set(ids)] : [search || "?"], true, signal)
   }
 
   /**
    * @param {string} place  below the base
-   * @param {Record<string, string | number | string[]>} [query]
+   * @param {Filter} [query]
    * @returns {URL}
    */
   url(place, query = {}) {
     const url = new URL(place, this.base)
     for (const [name, value] of Object.entries(query)) {
-      for (const one of [value].flat()) url.searchParams.append(name, String(one))
+      for (const one of [value ?? []].flat()) url.searchParams.append(name, String(one))
     }
     return url
   }
 
   /**
-   * Reading goes one request at a time: with four streams open, one connection is left for it and one to submit.
    * @param {string} place
-   * @param {Record<string, string | number | string[]>} [query]
+   * @param {Filter} [query]
+   * @param {Parameters<typeof request>[2]} [options]
    */
-  #get(place, query) {
-    return this.#lane.run(() => request(this.url(place, query)))
+  #json(place, query, options) {
+    return request(this.#send, this.url(place, query), options)
+  }
+
+  /**
+   * Ask again where the answer got lost: under its key nothing is done twice.
+   * @param {string} place
+   * @param {{body?: unknown, key?: string, query?: Filter}} [what]
+   */
+  async #post(place, { body, key = newKey(), query } = {}) {
+    const backoff = new Backoff({ base: 400, cap: 2000 })
+    while (true) {
+      try {
+        return await this.#json(place, query, { method: "POST", body, headers: { "Idempotency-Key": key } })
+      } catch (error) {
+        if (!(error instanceof Problem && error.temporary) || backoff.tries >= SUBMIT_TRIES - 1) throw error
+        const milliseconds = backoff.next() + (error.retryAfter ?? 0) * 1000
+        await new Promise((resolve) => setTimeout(resolve, milliseconds))
+      }
+    }
+  }
+
+  /**
+   * A request works for some seconds, then says where to go on.
+   * @param {string} action
+   * @param {Filter} filter
+   * @param {{dryRun?: boolean}} [options]
+   * @returns {Promise<Outcome>}
+   */
+  async #all(action, filter, { dryRun } = {}) {
+    const key = newKey()
+    /** @type {any} */
+    let sum
+    for (let cursor; cursor !== null; cursor = sum.next_cursor) {
+      const query = { ...filter, dry_run: dryRun, cursor }
+      sum = added(sum, await this.#post(`v1/jobs/${action}`, { key, query }))
+    }
+    return sum
   }
 }
 
-/** @type {Map<string, Client>} */
+/** @type {Map<string, Milepost>} */
 const shared = new Map()
 
 /**
- * The one client of this page for that API: all elements share its connections.
+ * The one client of this page for that API: all elements share it.
  * @param {string | URL} [base]
- * @returns {Client}
+ * @returns {Milepost}
  */
-export function sharedClient(base = document.baseURI) {
-  const { href } = new URL(base, document.baseURI)
-  const client = shared.get(href) ?? new Client({ base: href })
-  shared.set(href, client)
+export function sharedClient(base) {
+  const client = shared.get(`${base}`) ?? new Milepost({ baseUrl: base })
+  shared.set(`${base}`, client)
   return client
 }
 
@@ -221,6 +353,18 @@ export function sharedClient(base = document.baseURI) {
  */
 function path(id, rest = "") {
   return `v1/jobs/${encodeURIComponent(id)}${rest}`
+}
+
+/**
+ * @param {any} sum
+ * @param {any} more
+ * @returns {any} numbers added, lists in a row, everything else as it is now
+ */
+function added(sum, more) {
+  if (typeof more === "number") return (sum ?? 0) + more
+  if (Array.isArray(more)) return [...(sum ?? []), ...more]
+  if (more === null || typeof more !== "object") return more
+  return { ...sum, ...Object.fromEntries(Object.entries(more).map(([name, one]) => [name, added(sum?.[name], one)])) }
 }
 
 /** A key nobody has used before. (`crypto.randomUUID` is missing on pages served over plain HTTP.) */

@@ -48,6 +48,7 @@ const APPLY = /** @type {Record<string, (job: Job, event: JobEvent) => Partial<J
   progress: (job, event) => (event.attempt >= job.attempt ? { progress: readProgress(event.progress) } : {}),
   stalled: (_job, event) => ({ stalled: !event.recovered }),
   end: (_job, event) => ended(event),
+  job_end: (_job, event) => ended(event),
   log: () => ({}),
   output: () => ({}),
 })

@@ -1,5 +1,5 @@
 /**
- * One request and its answer: JSON, or a problem told as a sentence (RFC 9457).
+ * Requests and answers: who asks is said in a header, a refusal is told as a sentence (RFC 9457).
  * @module
  */
 
@@ -7,6 +7,9 @@
  * One thing that is wrong with a request: `path` is its place in the body (`$.params.steps`), `detail` the sentence.
  * @typedef {{in: string, path: string, detail: string}} ProblemItem
  */
+
+/** @typedef {(url: URL, init?: RequestInit) => Promise<Response>} Send */
+/** @typedef {Send & {forget: () => void}} Sender  `forget`: the token is known to be over */
 
 /** The server said no, or nothing at all (`status` 0). The message is a sentence for people. */
 export class Problem extends Error {
@@ -26,90 +29,88 @@ export class Problem extends Error {
 
   /** Whether the same request may well succeed later: the server is away, busy or restarting. */
   get temporary() {
-    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500
+    return !this.status || this.status === 408 || this.status === 425 || this.status === 429 || this.status >= 500
   }
 }
 
 const ANSWER_MS = 20_000
 
 /**
- * Send a request and return the JSON of its answer.
- * @param {URL | string} url
- * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal | null}} [options]
+ * Return a `fetch` that says who asks. What `getToken` gives is kept until the server answers 401; then it is asked
+ * once more, and the request is sent once more.
+ * @param {string | undefined} secret  a stream token or an API key
+ * @param {(() => string | Promise<string>) | undefined} getToken
+ * @returns {Sender}
+ */
+export function sender(secret, getToken) {
+  /** @type {Promise<string> | undefined} */
+  let token
+  /** @param {URL} url @param {RequestInit} [init] */
+  const send = async (url, init = {}) => {
+    for (let first = true; ; first = false) {
+      const mine = getToken && (token ??= (async () => getToken())())
+      try {
+        const bearer = mine ? await mine : secret
+        const headers = new Headers(init.headers)
+        if (bearer) headers.set("Authorization", `Bearer ${bearer}`)
+        const response = await fetch(url, { ...init, headers })
+        if (response.status !== 401 || !mine || !first) return response
+        await response.body?.cancel()
+      } catch (cause) {
+        if (token === mine) token = undefined
+        if (init.signal?.aborted || cause instanceof Problem) throw cause
+        throw new Problem(`The server at ${url.host} cannot be reached.`, { cause })
+      }
+      if (token === mine) token = undefined
+    }
+  }
+  return Object.assign(send, { forget: () => (token = undefined) })
+}
+
+/**
+ * Send a request and return the JSON of its answer; null where there is none to give (204).
+ * @param {Send} send
+ * @param {URL} url
+ * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal | null, ms?: number}} [options]
+ *   `ms`: how long the answer may take
  * @returns {Promise<any>}
  * @throws {Problem}
  */
-export async function request(url, { method = "GET", body, headers = {}, signal = null } = {}) {
-  const sent = new Headers({ Accept: "application/json", ...headers })
-  if (body !== undefined) sent.set("Content-Type", "application/json")
-  const text = body === undefined ? undefined : JSON.stringify(body)
-  const patience = AbortSignal.timeout(ANSWER_MS)
-  const either = signal ? AbortSignal.any([signal, patience]) : patience
-  const response = await reach(url, { method, headers: sent, body: text, signal: either }, signal)
-  const answer = await read(response, signal)
-  if (!response.ok) throw problemOf(response, answer)
-  if (answer === undefined) throw new Problem(`The answer of ${place(url)} is not JSON.`, { status: response.status })
-  return answer
-}
-
-/**
- * @param {URL | string} url
- * @param {RequestInit} init
- * @param {AbortSignal | null} signal  the caller's own
- */
-async function reach(url, init, signal) {
+export async function request(send, url, { method, body, headers, signal, ms = ANSWER_MS } = {}) {
+  const patience = AbortSignal.timeout(ms)
+  const response = await send(url, {
+    method,
+    headers: { Accept: "application/json", ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
+    body: body ? JSON.stringify(body) : undefined,
+    signal: signal ? AbortSignal.any([signal, patience]) : patience,
+  }).catch((cause) => {
+    if (!patience.aborted) throw cause
+    throw new Problem(`The server at ${url.host} did not answer.`, { cause })
+  })
+  if (!response.ok) throw await problemOf(response)
+  if (response.status === 204) return null
   try {
-    return await fetch(url, init)
+    return await response.json()
   } catch (cause) {
     if (signal?.aborted) throw cause
-    throw unreachable(url, cause)
+    // Cut in the middle, or something on the way answered in the server's place.
+    throw new Problem(`The answer of ${url.pathname} is not JSON.`, { cause })
   }
 }
 
 /**
  * @param {Response} response
- * @param {AbortSignal | null} signal
- * @returns {Promise<any>} undefined when it is not JSON
+ * @returns {Promise<Problem>}
  */
-async function read(response, signal) {
-  let text
-  try {
-    text = await response.text()
-  } catch (cause) {
-    if (signal?.aborted) throw cause
-    throw unreachable(response.url, cause)
-  }
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined // a proxy's HTML page, say: the status line is all there is to go by
-  }
-}
-
-/**
- * @param {URL | string} url
- * @param {unknown} cause
- */
-function unreachable(url, cause) {
-  return new Problem(`The server at ${new URL(url).host} cannot be reached.`, { cause })
-}
-
-/**
- * @param {Response} response
- * @param {any} answer
- */
-function problemOf(response, answer) {
-  const message = answer?.detail ?? answer?.title ?? `The server answered ${response.status} ${response.statusText}.`
-  const wait = Number(response.headers.get("Retry-After") ?? NaN)
-  return new Problem(String(message), {
-    status: response.status,
+export async function problemOf(response) {
+  const { status, headers } = response
+  // A proxy's HTML page, say: then the status is all there is to go by.
+  const answer = await response.json().catch(() => ({}))
+  const seconds = Number(headers.get("Retry-After") ?? NaN) // a date is of the server's clock, which is not ours
+  return new Problem(String(answer?.detail ?? answer?.title ?? `The server answered ${status}.`), {
+    status,
     type: String(answer?.type ?? ""),
     items: Array.isArray(answer?.errors) ? answer.errors : [],
-    retryAfter: Number.isFinite(wait) ? wait : null,
+    retryAfter: seconds >= 0 ? seconds : null,
   })
-}
-
-/** @param {URL | string} url */
-function place(url) {
-  return new URL(url).pathname
 }

@@ -1,8 +1,6 @@
-/** What a page imports. `define.js` registers the element; importing this registers nothing. */
+/** The client: what a page imports to submit, look and watch. Registers nothing. */
 
-export { Client, sharedClient } from "./client.js"
-export { ProgressElement } from "./element.js"
+export { Milepost, sharedClient } from "./client.js"
 export { fold } from "./fold.js"
 export { Problem } from "./http.js"
 export { readJob, TERMINAL } from "./job.js"
-export { SseDecoder } from "./sse.js"

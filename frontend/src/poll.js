@@ -1,61 +1,36 @@
 /**
- * The same events as the stream, asked for: one round of it.
+ * What a stream would say, asked for: one round of it.
  * @module
  */
 
-import { WAITING } from "./job.js"
+import { Problem } from "./http.js"
+import { isSelection, told } from "./plan.js"
 
-/** @typedef {import("./client.js").Client} Client */
-/** @typedef {import("./job.js").Job} Job */
-/** @typedef {import("./stream.js").Signal} Signal */
+/** @typedef {import("./client.js").Milepost} Milepost */
+/** @typedef {import("./fold.js").JobEvent} JobEvent */
 
 /**
- * Yield what has happened to a job after `cursor`; a snapshot first without one.
- * @param {Client} client
- * @param {string} id
- * @param {string} cursor
- * @param {Job | null} job  as it was when last asked
- * @returns {AsyncGenerator<Signal, void, void>}
+ * @param {Milepost} client
+ * @param {string} key  of what is followed
+ * @param {string} after  where the reader is
+ * @param {number} wait  seconds, for news of a job
+ * @param {AbortSignal} signal
+ * @returns {Promise<{items: JobEvent[], next?: string | null}>} what has happened since, and where that leaves the reader
+ * @throws {Problem}
  */
-export async function* poll(client, id, cursor, job) {
-  if (!cursor) {
-    // The place first, then the state: what happens in between comes again, and changes nothing.
-    const { cursor: place } = await client.status(id)
-    const job = await client.get(id)
-    const event = { type: "snapshot", job_id: id, seq: job.version, job, ...(place && { cursor: place }) }
-    yield { kind: "event", event }
-    return
+export async function poll(client, key, after, wait, signal) {
+  if (isSelection(key)) {
+    const { items, next_cursor } = await client.list(Object.fromEntries(new URLSearchParams(key)), { signal })
+    /** @type {JobEvent[]} */
+    const events = items.flatMap(told)
+    const over = key !== "?" && !next_cursor && items.every(({ done }) => done)
+    return { items: over ? [...events, { type: "end" }] : events }
   }
-  if (job !== null && WAITING.has(job.status)) {
-    // Its place in the queue is no history; while it waits, this says all there is to say.
-    const status = await client.status(id)
-    yield { kind: "open" }
-    if (status.cursor === cursor) {
-      if (standsElsewhere(job, status)) yield { kind: "event", event: waitingEvent(id, status) }
-      return
-    }
+  try {
+    return (await client.events(key, { after, wait, signal })) ?? { items: told(await client.get(key)) }
+  } catch (error) {
+    if (!(error instanceof Problem) || error.temporary || error.status === 401) throw error
+    const { message: detail, status } = error
+    return { items: [{ type: "job_missing", job_id: key, reason: "unknown", detail, status }] }
   }
-  let page
-  do {
-    page = await client.events(id, { after: cursor })
-    yield { kind: "open" }
-    for (const event of page.items) yield { kind: "event", event }
-    cursor = page.next ?? cursor
-  } while (page.more)
-}
-
-/**
- * @param {Job} job
- * @param {Record<string, any>} status
- */
-function standsElsewhere(job, status) {
-  return job.queue_position !== (status.queue_position ?? null) || job.waiting?.message !== status.waiting?.message
-}
-
-/**
- * @param {string} id
- * @param {Record<string, any>} status
- */
-function waitingEvent(id, { queue_position, waiting }) {
-  return { type: "waiting", job_id: id, queue_position, waiting }
 }

@@ -1,27 +1,19 @@
 /**
- * Following one job to its end: by a stream where a connection may be held, by asking where not; through restarts of
- * the server, refusals of the browser and sleep of the machine. What the connection does and what the job does are
+ * Following jobs to their end: as an async iterator, or by events. What the connection does and what the job does are
  * told apart.
  * @module
  */
 
-import { Backoff } from "./backoff.js"
-import { fold } from "./fold.js"
 import { Problem } from "./http.js"
-import { poll } from "./poll.js"
-import { StreamEnded, stream } from "./stream.js"
-import { wait } from "./wait.js"
+import { isEnd } from "./plan.js"
 
-/** @typedef {import("./client.js").Client} Client */
 /** @typedef {import("./fold.js").JobEvent} JobEvent */
 /** @typedef {import("./job.js").Job} Job */
-/** @typedef {import("./slots.js").Slots} Slots */
-/** @typedef {import("./stream.js").Signal} Signal */
 
 /**
- * `connecting` at first; `live` while a stream is up; `polling` while asked again and again, for want of a free
- * connection; `reconnecting` when it broke; `ended` when the job has ended and nothing is open any more; `refused` when
- * there is no such job (`watch` throws then, an element shows it so).
+ * `connecting` at first; `live` while a stream is up; `polling` while asked again and again, where streams do not come
+ * through; `reconnecting` when it broke; `ended` when all is told and nothing is open any more; `refused` when it
+ * cannot be had (an iterator throws then).
  * @typedef {"connecting" | "live" | "polling" | "reconnecting" | "ended" | "refused"} Connection
  */
 
@@ -31,121 +23,151 @@ import { wait } from "./wait.js"
  * @typedef {{job: Job | null, event: JobEvent | null, connection: Connection, problem: string | null}} Update
  */
 
-const POLL_MS = 1000
-/** Trying again at once when the network is back beats waiting on. */
-const WAKING = ["online", "pageshow"]
+/**
+ * The same for one of many: `id` is of the job, null where it is about none.
+ * @typedef {Update & {id: string | null}} ManyUpdate
+ */
+
+/** @typedef {import("./hub.js").Hub} Hub */
+/** @typedef {import("./hub.js").Told} Told */
+
+/** More than that wait for nobody: who iterates and is so far behind is told of the ends, and how things stand then. */
+const LIMIT = 5000
 
 /**
- * @param {Client} client
- * @param {Slots} slots
- * @param {string} id
- * @param {AbortSignal} signal
- * @returns {AsyncGenerator<Update, void, void>}
- * @throws {Problem}
+ * Ends by itself. Events: `update` for everything, `connection` when that has changed, and each event of a job under
+ * its own type; `detail` is the update.
+ * @template {Update} U
  */
-export async function* watch(client, slots, id, signal) {
-  const view = new View()
-  const backoff = new Backoff({ base: 1000 })
-  while (!signal.aborted) {
-    const release = await slots.take()
-    let pause = POLL_MS
+export class Watch extends EventTarget {
+  /** @type {U[] | null} null: nobody iterates */
+  #queue = []
+  #wake = () => {}
+  #over = false
+  /** @type {Problem | null} */
+  #refused = null
+  #leave
+  /** @type {Set<string> | null} the jobs that have not ended, of many; null: it is about one job */
+  #left
+  /** @type {Record<string, number>} */
+  #endings = {}
+  /** @type {Update} */
+  #last = { job: null, event: null, connection: "connecting", problem: null }
+
+  /**
+   * @param {Hub} hub
+   * @param {string[]} keys
+   * @param {boolean} many
+   * @param {AbortSignal} [signal]
+   */
+  constructor(hub, keys, many, signal) {
+    super()
+    this.#left = many ? new Set(keys) : null
+    this.#leave = hub.follow(keys, (told) => this.#take(told))
+    if (many && !keys.length) queueMicrotask(() => this.#end())
+    if (signal?.aborted) this.close()
+    signal?.addEventListener("abort", () => this.close())
+  }
+
+  /** Stop; the job goes on. */
+  close() {
+    this.#over = true
+    this.#leave()
+    this.#wake()
+  }
+
+  /** @param {Parameters<EventTarget["addEventListener"]>} given */
+  addEventListener(...given) {
+    this.#queue = null
+    super.addEventListener(...given)
+  }
+
+  /**
+   * @returns {AsyncGenerator<U, void, void>}
+   * @throws {Problem} when it is refused
+   */
+  async *[Symbol.asyncIterator]() {
+    this.#queue ??= []
     try {
-      const source = release ? stream(client.streamUrl(id, view.cursor), { signal }) : poll(client, id, view.cursor, view.job)
-      for await (const item of source) {
-        if (signal.aborted) return
-        if (item.kind === "event") backoff.reset()
-        yield view.take(item, release ? "live" : "polling")
-        if (view.done) return
+      while (true) {
+        const update = this.#queue.shift()
+        if (update) yield update
+        else if (this.#refused) throw this.#refused
+        else if (this.#over) return
+        else await new Promise((resolve) => (this.#wake = () => resolve(undefined)))
       }
-    } catch (error) {
-      if (signal.aborted) return
-      pause = pauseAfter(error, backoff)
-      yield await truth(client, id, view, error)
-      if (view.done) return
     } finally {
-      release?.()
+      this.close()
     }
-    await wait(pause, signal, WAKING)
   }
-}
 
-/**
- * @param {unknown} error
- * @param {Backoff} backoff
- * @returns {number} milliseconds until the next try
- * @throws what was not the connection's fault
- */
-function pauseAfter(error, backoff) {
-  if (error instanceof StreamEnded) return error.retryMs ?? backoff.next()
-  if (error instanceof Problem) return Math.max(backoff.next(), (error.retryAfter ?? 0) * 1000)
-  throw error
-}
-
-/**
- * EventSource does not say why it was refused: a plain GET does. It throws when there is nothing to come back for.
- * @param {Client} client
- * @param {string} id
- * @param {View} view
- * @param {unknown} error
- * @returns {Promise<Update>}
- */
-async function truth(client, id, view, error) {
-  try {
-    if (error instanceof StreamEnded && error.retryMs !== null) return view.lost(null)
-    return view.found(await client.get(id))
-  } catch (problem) {
-    if (!(problem instanceof Problem && problem.temporary)) throw problem
-    return view.lost(problem.message)
+  /** @param {Told} told */
+  #take({ job, event: said, connection, problem, refusal }) {
+    if (this.#over) return
+    /** @type {JobEvent | null} */
+    let event = said ?? null
+    const left = this.#left
+    const id = event?.job_id
+    if (!left) job ??= this.#last.job
+    if (event && isEnd(event)) {
+      if (left && id) {
+        const { status = "missing" } = event
+        this.#endings[status] = (this.#endings[status] ?? 0) + 1
+        left.delete(id)
+        if (event.type === "end") event = { ...event, type: "job_end" }
+      } else if (event.type === "job_missing") {
+        problem = event.detail ?? "There is no job with this id."
+        refusal = { status: event.status ?? 404, type: "urn:milepost:problem:job-not-found" }
+      } else {
+        connection = "ended"
+        event = { ...event, type: "end" }
+      }
+    }
+    if (refusal) {
+      connection = "refused"
+      this.#refused = new Problem(String(problem), refusal)
+    } else if (!event && connection === this.#last.connection && problem === this.#last.problem) return
+    this.#put({ job, event, connection, problem }, id)
+    if (left?.size === 0 && !this.#over) this.#end()
   }
-}
 
-/** The job as far as it is known, and where to go on. */
-class View {
-  /** @type {Job | null} */
-  job = null
-  cursor = ""
-
-  get done() {
-    return this.job?.done ?? false
+  /** All jobs of many have ended, which a stream says of all its jobs only. */
+  #end() {
+    const by_status = this.#endings
+    const jobs = Object.values(by_status).reduce((sum, one) => sum + one, 0)
+    this.#put({ job: null, event: { type: "end", jobs, by_status }, connection: "ended", problem: null })
   }
 
   /**
-   * @param {Signal} item
-   * @param {Connection} connection  what it is while all is well
-   * @returns {Update}
+   * @param {Update} update
+   * @param {string} [id]
    */
-  take(item, connection) {
-    if (item.kind === "trouble") return this.lost(null)
-    if (item.kind === "open") return this.#update(null, connection)
-    this.cursor = item.event.cursor ?? this.cursor
-    this.job = fold(this.job, item.event)
-    return this.#update(item.event, connection)
+  #put(update, id) {
+    const detail = /** @type {any} */ (this.#left ? { id: id ?? null, ...update } : update)
+    const { event, connection } = update
+    const changed = connection !== this.#last.connection
+    this.#last = update
+    this.#store(detail, event)
+    for (const name of ["update", changed && "connection", event?.type]) {
+      if (name) this.dispatchEvent(new CustomEvent(name, { detail }))
+    }
+    if (connection === "ended" || connection === "refused") this.close()
   }
 
   /**
-   * @param {Job} job  as a GET found it, which is never behind what was seen
-   * @returns {Update}
-   */
-  found(job) {
-    this.job = job
-    return this.#update(null, "reconnecting")
-  }
-
-  /**
-   * @param {string | null} problem
-   * @returns {Update}
-   */
-  lost(problem) {
-    return this.#update(null, "reconnecting", problem)
-  }
-
-  /**
+   * @param {U} update
    * @param {JobEvent | null} event
-   * @param {Connection} connection
-   * @param {string | null} [problem]
-   * @returns {Update}
    */
-  #update(event, connection, problem = null) {
-    return { job: this.job, event, connection: this.done ? "ended" : connection, problem }
+  #store(update, event) {
+    const queue = this.#queue
+    if (!queue || this.#over) return
+    const last = queue.at(-1)?.event
+    // Each report of progress is whole: of several in a row the latest is enough.
+    if (event?.type === "progress" && last?.type === "progress" && last.job_id === event.job_id) queue.pop()
+    if (queue.push(update) > LIMIT) {
+      const gap = { ...update, event: { type: "gap", reason: "slow" } }
+      this.#queue = [gap, ...queue.filter((one) => one === update || (one.event && isEnd(one.event)))]
+    }
+    this.#wake()
   }
 }

@@ -1,0 +1,332 @@
+/**
+ * What a page follows, over one connection: its own, or that of another tab.
+ *
+ * Every tab knows what it wants and how far it is. One of them leads: it hears from all what they want, has the
+ * connections, and says what they say. If it goes away another leads, and all go on from where each of them was.
+ * @module
+ */
+
+import { Line, SILENCE_MS } from "./line.js"
+import { advance, isBehind, isEnd, isSelection, JOBS_MOST, told } from "./plan.js"
+import { canShare, join } from "./share.js"
+
+/** @typedef {import("./client.js").Milepost} Milepost */
+/** @typedef {import("./http.js").Sender} Sender */
+/** @typedef {import("./job.js").Job} Job */
+/** @typedef {import("./line.js").Word} Word */
+/** @typedef {import("./plan.js").Known} Known */
+/** @typedef {import("./watch.js").Connection} Connection */
+
+/**
+ * What one who follows is told.
+ * @typedef {Omit<Word, "keys"> & {job: Job | null, connection: Connection, problem: string | null}} Told
+ */
+/** @typedef {(told: Told) => void} Take */
+
+/**
+ * @typedef {object} Topic
+ * @property {Set<Take>} takers
+ * @property {Map<string, Known>} jobs
+ * @property {string} at
+ * @property {string[]} over  ids of jobs that have ended
+ * @property {{connection: Connection, problem: string | null}} status
+ */
+
+/** Elements come and go in crowds. */
+const SETTLE_MS = 25
+/** Jobs of a selection that have ended, kept for those who begin to follow it later. */
+const OVER_KEPT = 500
+
+export class Hub {
+  /** @type {Map<string, Topic>} */
+  #topics = new Map()
+  /** @type {Set<Line>} */
+  #lines = new Set()
+  /** By tab: what it wants, and where it is with that. @type {Map<string, Map<string, string>>} */
+  #wants = new Map()
+  /** Who wants what since the lines were last looked at. @type {[string, string, string][]} */
+  #fresh = []
+  #tab = Math.random().toString(36).slice(2)
+  #leads = false
+  /** @type {import("./share.js").Link | null} */
+  #link = null
+  #joining = false
+  #away = false
+  #heard = 0
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #watchdog
+
+  #client
+  #send
+  #share
+
+  /**
+   * @param {Milepost} client
+   * @param {Sender} send
+   * @param {() => Promise<string>} share  the name of what is shared with other tabs; "" for nothing
+   */
+  constructor(client, send, share) {
+    this.#client = client
+    this.#send = send
+    this.#share = share
+    // `freeze` and `resume` happen to the document, and do not bubble.
+    for (const name of ["pageshow", "resume", "online", "visibilitychange"]) {
+      globalThis.addEventListener?.(name, () => this.#awake(name), true)
+    }
+    for (const name of ["pagehide", "freeze"]) {
+      globalThis.addEventListener?.(name, () => ((this.#away = true), this.#leave()), true)
+    }
+  }
+
+  /**
+   * @param {string[]} keys
+   * @param {Take} take
+   * @returns {() => void} ends it
+   */
+  follow(keys, take) {
+    for (const key of keys) {
+      const topic = this.#topic(key)
+      topic.takers.add(take)
+      queueMicrotask(() => {
+        for (const event of retold(topic)) take({ event, job: event.job, ...topic.status })
+      })
+    }
+    this.#changed()
+    return () => {
+      for (const key of keys) this.#topics.get(key)?.takers.delete(take)
+      this.#changed()
+    }
+  }
+
+  /** @param {string} key */
+  #topic(key) {
+    /** @type {Topic} */
+    const topic = this.#topics.get(key) ?? {
+      takers: new Set(),
+      jobs: new Map(),
+      at: "",
+      over: [],
+      status: { connection: "connecting", problem: null },
+    }
+    this.#topics.set(key, topic)
+    return topic
+  }
+
+  #changed() {
+    this.#timer ??= setTimeout(() => this.#settle(), SETTLE_MS)
+  }
+
+  /** Make what is done fit what is wanted. */
+  #settle() {
+    this.#timer = undefined
+    if (this.#away) return
+    const mine = this.#mine()
+    if (!mine.size) this.#leave()
+    else if (this.#leads) {
+      this.#want(this.#tab, mine)
+      this.#plan()
+    } else if (this.#link) this.#link.post({ from: this.#tab, wants: mine })
+    else this.#join()
+  }
+
+  /** What is followed on this page, and how far it is; what is not is forgotten, unless others need it. */
+  #mine() {
+    const mine = new Map()
+    for (const [key, { takers, at }] of this.#topics) {
+      if (takers.size) mine.set(key, at)
+      else if (!this.#leads) this.#topics.delete(key)
+    }
+    return mine
+  }
+
+  async #join() {
+    if (this.#joining) return
+    this.#joining = true
+    const name = canShare() && (await this.#share())
+    this.#joining = false
+    if (this.#away) return
+    if (name) {
+      this.#link = join(name, this.#tab, {
+        hear: (said) => this.#overhear(said),
+        lead: () => this.#lead(),
+        lost: () => (this.#rest(), this.#changed()),
+        gone: (tab) => (this.#wants.delete(tab), this.#changed()),
+      })
+      this.#listen()
+    } else this.#leads = true
+    this.#changed()
+  }
+
+  #lead() {
+    this.#leads = true
+    clearTimeout(this.#watchdog)
+    this.#link?.post({ hello: true })
+    this.#changed()
+  }
+
+  /** Close what is open; others may go on. */
+  #rest() {
+    this.#leads = false
+    this.#wants.clear()
+    this.#fresh = []
+    for (const line of this.#lines) end(line)
+    this.#lines.clear()
+  }
+
+  #leave() {
+    this.#rest()
+    clearTimeout(this.#watchdog)
+    this.#link?.leave()
+    this.#link = null
+    this.#mine()
+  }
+
+  /** @param {string} why */
+  #awake(why) {
+    if (why === "pageshow" || why === "resume") this.#away = false
+    if (document.hidden) return
+    for (const line of this.#lines) line.wake()
+    if (this.#link && !this.#leads && Date.now() - this.#heard > SILENCE_MS) this.#link.steal()
+    this.#changed()
+  }
+
+  /** A tab that has the connection and says nothing for too long sleeps with the lock in its hand. */
+  #listen() {
+    clearTimeout(this.#watchdog)
+    this.#heard = Date.now()
+    this.#watchdog = setTimeout(() => document.hidden || this.#link?.steal(), SILENCE_MS * 1.5)
+  }
+
+  /** @param {any} said  by another tab */
+  #overhear(said) {
+    const { from, wants, known, hello, to = this.#tab } = said
+    if (wants && this.#leads) {
+      for (const [key, jobs] of known ?? []) {
+        const topic = this.#topic(key)
+        if (!topic.jobs.size) topic.jobs = jobs
+      }
+      this.#want(from, wants)
+      this.#changed()
+    }
+    if (wants || this.#leads) return
+    this.#listen()
+    if (hello) {
+      // Whoever leads from now on may not know what is known here, and has to tell it to those who come later.
+      const known = new Map([...this.#topics].map(([key, { jobs }]) => [key, jobs]))
+      this.#link?.post({ from: this.#tab, wants: this.#mine(), known })
+    } else if (to === this.#tab) this.#hear(said)
+  }
+
+  /**
+   * @param {string} tab
+   * @param {Map<string, string>} wants
+   */
+  #want(tab, wants) {
+    const before = this.#wants.get(tab)
+    if (!before && tab !== this.#tab) this.#link?.until(tab)
+    this.#wants.set(tab, wants)
+    for (const [key, at] of wants) if (!before?.has(key)) this.#fresh.push([tab, key, at])
+  }
+
+  /** Bring the lines to what all tabs want. */
+  #plan() {
+    const wanted = new Set([...this.#wants.values()].flatMap((wants) => [...wants.keys()]))
+    for (const key of this.#topics.keys()) if (!wanted.has(key)) this.#topics.delete(key)
+    /** @type {Set<Line>} */
+    const changed = new Set()
+    for (const line of this.#lines) {
+      for (const key of line.at.keys()) if (!wanted.has(key) && line.at.delete(key)) changed.add(line)
+    }
+    for (const [tab, key, at] of this.#fresh.splice(0)) {
+      const line = wanted.has(key) && this.#begin(tab, key, at)
+      if (line) changed.add(line)
+    }
+    for (const line of changed) line.change()
+    for (const line of this.#lines) if (!line.at.size) this.#lines.delete(line)
+  }
+
+  /**
+   * @param {string} tab
+   * @param {string} key
+   * @param {string} at
+   * @returns {Line | undefined} what has to go on from another place
+   */
+  #begin(tab, key, at) {
+    const topic = this.#topic(key)
+    const lines = [...this.#lines]
+    let line = lines.find((one) => one.at.has(key))
+    const place = line?.at.get(key)
+    if (line && place && !isBehind(at, place)) {
+      for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
+      this.#say({ to: tab, keys: [key], ...line.status })
+      return
+    }
+    line ??= isSelection(key) ? undefined : lines.find(hasRoom)
+    if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
+    line.at.set(key, at)
+    if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event })
+    return line
+  }
+
+  /** @param {Word & {to?: string}} word */
+  #say(word) {
+    if (word.to !== this.#tab && this.#wants.size > 1) this.#link?.post(word)
+    if (!word.to || word.to === this.#tab) this.#hear(word)
+  }
+
+  /** @param {Word} word */
+  #hear({ keys, event, at, connection, problem = null, refusal }) {
+    for (const key of keys) {
+      const topic = this.#topics.get(key)
+      if (!topic) continue
+      if (connection) topic.status = { connection, problem }
+      if (at && !isBehind(at, topic.at)) topic.at = at
+      const id = event?.job_id
+      const known = id && advance(topic.jobs.get(id), event)
+      if (known === null) continue
+      const job = known ? keep(topic, id, known) : null
+      if (refusal || (event && isEnd(event) && !(isSelection(key) && event.job_id))) {
+        this.#topics.delete(key)
+        for (const wants of this.#wants.values()) wants.delete(key)
+        this.#changed()
+      }
+      for (const take of topic.takers) take({ event, job, refusal, ...topic.status })
+    }
+  }
+}
+
+/** @param {Line} line */
+function hasRoom({ at }) {
+  const [first] = at.keys()
+  return at.size > 0 && at.size < JOBS_MOST && !isSelection(first)
+}
+
+/** @param {Line} line */
+function end(line) {
+  line.at.clear()
+  line.change()
+}
+
+/**
+ * @param {Topic} topic
+ * @param {string} id
+ * @param {Known} known
+ */
+function keep({ jobs, over }, id, known) {
+  jobs.set(id, known)
+  if (known.over && over.push(id) > OVER_KEPT) jobs.delete(String(over.shift()))
+  return known.job
+}
+
+/**
+ * What is known, for who comes later.
+ * @param {Topic} topic
+ */
+function* retold({ jobs }) {
+  for (const { job, seq, epoch, over } of jobs.values()) {
+    if (job && over) yield* told(job)
+    else if (job) yield { ...told(job)[0], seq, ...(epoch && { cursor: `${epoch}-${seq}` }) }
+  }
+}
