@@ -58,10 +58,11 @@ async def answer(http, method, path, headers):
 
 
 def refused(reply):
+    if reply.status_code != 401:
+        return False
     document = reply.json()
     return (
-        reply.status_code == 401
-        and reply.headers["content-type"] == "application/problem+json"
+        reply.headers["content-type"] == "application/problem+json"
         and reply.headers["www-authenticate"].startswith('Bearer realm="milepost"')
         and document["type"] == "urn:milepost:problem:unauthorized"
         and document["status"] == 401
