@@ -5,7 +5,7 @@ import { Problem } from "../src/http.js"
 import { confirmed } from "./confirm.js"
 import { WORDS } from "./counts.js"
 import { button, make } from "./dom.js"
-import { isEmpty, wire } from "./filters.js"
+import { isEmpty, matches, wire } from "./filters.js"
 
 /** @typedef {import("./actions.js").Action} Action */
 /** @typedef {import("./filters.js").Filter} Filter */
@@ -24,9 +24,11 @@ export class BulkMenu {
   /**
    * @param {import("./app.js").App} app
    * @param {() => Filter} filter
+   * @param {() => Promise<void>} changed  after something was done
    */
-  constructor(app, filter) {
+  constructor(app, filter, changed) {
     this.app = app
+    this.changed = changed
     this.filter = filter
     const kinds = /** @type {Action[]} */ (Object.keys(KINDS))
     const buttons = kinds.map((kind) => button(KINDS[kind].label, () => this.#run(kind), { class: "quiet edged", "data-bulk": kind }))
@@ -58,6 +60,8 @@ export class BulkMenu {
     const which = isEmpty(filter) ? "These are all jobs there are, not only those you see." : "These are all that the filters find, not only those you see."
     if (!(await confirmed({ title, says: [listed(there), which, says], yes: `${verb} ${counted(there)}`, harmful: kind !== "retry" }))) return
     const result = await this.app.client[method](asked)
+    if (kind === "delete") this.app.live.forgetAll((job) => matches(filter, job))
+    await this.changed()
     const skipped = result.skipped ? ` ${number(result.skipped)} were left as they are${result.refusals[0] ? `: ${result.refusals[0].detail}` : "."}` : ""
     this.app.say(`${number(result.changed)} ${result.changed === 1 ? "job" : "jobs"} ${done}.${skipped}`)
   }

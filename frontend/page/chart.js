@@ -2,8 +2,8 @@
 
 import { draw, make } from "./dom.js"
 
-const WIDTH = 600
-const HEIGHT = 160
+const WIDTH = 400
+const HEIGHT = 150
 const LEFT = 44
 const BOTTOM = 18
 
@@ -82,7 +82,7 @@ function line({ values, tone }, count, top) {
     }
     const point = `${pen}${xOf(place + 0.5, count).toFixed(1)} ${yOf(value, top).toFixed(1)}`
     pen = "L"
-    return values[place - 1] === null && values[place + 1] === null ? `${point}h3` : point // alone, it would not be seen
+    return (values[place - 1] ?? null) === null && (values[place + 1] ?? null) === null ? `${point}h4` : point // alone, it would not be seen
   })
   return draw("path", { d: path.join("") || "M0 0", "data-tone": tone, class: "line" })
 }

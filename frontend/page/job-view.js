@@ -84,8 +84,8 @@ export class JobView {
     }
     story.raw.addEventListener("toggle", () => this.#draw())
     const follow = make("pre", { tabindex: 0, "aria-label": "Command" }, make("code", {}, followCommand(this.app.client.streamUrl(this.id))))
-    const side = make("aside", { "aria-label": "About the job" }, section("About", this.#facts), section("Follow from a terminal", follow))
-    const main = make("div", { class: "column" }, panel, story.traceback, story.log, story.outputs, story.timeline, story.params, story.raw)
+    const side = make("aside", { "aria-label": "About the job" }, section("About", this.#facts), section("Follow from a terminal", follow), story.params)
+    const main = make("div", { class: "column" }, panel, story.traceback, story.timeline, story.log, story.outputs, story.raw)
     for (const one of [story.outputs, story.traceback, story.params]) one.hidden = true
     return { ...story, cancel, retry, change, remove, all: [head, make("div", { class: "columns" }, main, side)] }
   }

@@ -37,7 +37,7 @@ export class JobsView {
     this.#shelf = new Shelf(app, filterOf(route.query))
     this.bar = new FilterBar((typed, how) => app.go(href("jobs", "", queryOf({ ...this.#shelf.filter, ...typed })), how))
     this.rows = new Windowed(this.#list, () => new JobRow(app), { nearEnd: () => this.#fetch() })
-    const bulk = app.session.readOnly ? null : new BulkMenu(app, () => this.#shelf.filter).element
+    const bulk = app.session.readOnly ? null : new BulkMenu(app, () => this.#shelf.filter, () => this.#renew()).element
     const head = make("div", { class: "head" }, make("h1", { tabindex: -1 }, "Jobs"), bulk)
     this.element = make("section", { class: "jobs" }, head, this.#counts.element, this.bar.element, this.#told, this.#list, this.#empty, this.#more)
     this.unsubscribe = app.live.subscribe((change) => this.#changed(change))
@@ -47,9 +47,14 @@ export class JobsView {
   /** @param {import("./router.js").Route} route */
   async show(route) {
     const filter = filterOf(route.query)
-    this.#shelf = new Shelf(this.app, filter)
     this.bar.show(filter)
     this.#counts.point(filter)
+    await this.#renew(filter)
+  }
+
+  /** Begin anew: with another filter, or after many jobs were changed. */
+  async #renew(filter = this.#shelf.filter) {
+    this.#shelf = new Shelf(this.app, filter)
     this.#list.setAttribute("aria-busy", "true")
     this.#countedAt = -Infinity
     this.#draw()

@@ -56,7 +56,16 @@ export class Live {
   /** @param {string} id  of a job that was deleted */
   forget(id) {
     if (this.jobs.get(id)?.done) this.#done -= 1
-    if (this.jobs.delete(id)) this.#tell(id, true)
+    this.jobs.delete(id)
+    this.#tell(id, true)
+  }
+
+  /**
+   * Forget those that have ended and may have been deleted: whoever shows them asks for them anew.
+   * @param {(job: Job) => boolean} which
+   */
+  forgetAll(which) {
+    for (const job of [...this.jobs.values()]) if (job.done && which(job)) this.forget(job.id)
   }
 
   /** @param {import("../src/watch.js").ManyUpdate} update */

@@ -121,7 +121,7 @@ function throughput(buckets, width) {
     { name: "cancelled or expired", tone: "muted", values: buckets.map(({ other }) => other) },
   ]
   const per = total / ((width * buckets.length) / MINUTE)
-  const says = `${number(per)} a minute, ${total ? Math.round((failed / total) * 100) : 0}% failed`
+  const says = `${number(Number(per.toPrecision(2)))} a minute, ${total ? Math.round((failed / total) * 100) : 0}% failed`
   const drawn = chart({ kind: "bars", series, times, says: (value) => number(value), label: `Jobs ended per ${duration(width / 1000)}: ${says}` })
   return panel(`Jobs ended per ${duration(width / 1000)}`, says, drawn)
 }
