@@ -132,6 +132,7 @@ export class JobView {
     this.#timer = undefined
     const job = this.#job
     if (job === null) return
+    this.element.dataset.ready = "true"
     if (this.#heading.textContent !== job.task) this.app.entitle(job.task)
     write(this.#heading, job.task)
     this.#steps.replaceChildren(...steps(job))

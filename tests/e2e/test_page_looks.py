@@ -68,7 +68,10 @@ async def _views(page: WatchedPage, views: dict[str, str]) -> AsyncIterator[str]
         await page.show(address)
         await page.page.locator("main h1").wait_for()
         if name.startswith("job-") and name != "job-missing":
-            await page.page.locator(".attempts li").first.wait_for()
+            await page.page.locator(".attempts li").nth(0 if name == "job-waiting" else 1).wait_for()
+            await page.page.locator('[aria-label="Params"]').wait_for(
+                state="attached" if name != "job-waiting" else "detached"
+            )
         elif name.startswith("jobs") and name != "jobs-none":
             await page.page.locator("li.row").first.wait_for()
         elif name in ("tasks", "workers", "queues"):

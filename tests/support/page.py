@@ -146,7 +146,9 @@ class WatchedPage:
     async def shoot(self, name: str) -> None:
         """Keep a picture, for people to judge."""
         ARTIFACTS.mkdir(exist_ok=True)
-        await self.page.screenshot(path=ARTIFACTS / f"page-{name}.png", full_page=True)
+        # Of a list only what is on the screen is drawn: a picture of the whole page would show holes.
+        whole = not await self.page.locator("section.jobs").count()
+        await self.page.screenshot(path=ARTIFACTS / f"page-{name}.png", full_page=whole)
 
     async def check(self) -> None:
         """Fail if the browser had anything to complain about."""
