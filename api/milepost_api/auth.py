@@ -22,7 +22,7 @@ from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
 from milepost.tenants import DEFAULT_TENANT
 from milepost_api.crossing import comes_from_elsewhere
-from milepost_api.pages import is_page
+from milepost_api.pages import is_open
 from milepost_api.problems import Problem, answer_to
 from milepost_api.streaming import NDJSON, SSE, accepts, come_back_later
 from milepost_api.tokens import BadToken, Grant, Seals
@@ -63,7 +63,7 @@ class KeyRing:
 
 def _is_open(scope: Scope) -> bool:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path in OPEN_PATHS or is_page(scope["method"], path)
+    return path in OPEN_PATHS or (scope["method"] in ("GET", "HEAD") and is_open(path))
 
 
 class Auth:

@@ -72,7 +72,7 @@ import { Watch } from "./watch.js"
  * @typedef {{items: JobEvent[], next: string | null, more: boolean, gap: string | null, done: boolean}} EventPage
  */
 
-/** @typedef {Record<string, string | number | boolean | string[] | undefined>} Filter  as GET /v1/jobs takes it */
+/** @typedef {Record<string, string | number | boolean | string[] | null | undefined>} Filter  as GET /v1/jobs takes it */
 
 /**
  * What has come of an action on many jobs, all requests together: see POST /v1/jobs/cancel.
@@ -337,13 +337,15 @@ export class Milepost {
 const shared = new Map()
 
 /**
- * The one client of this page for that API: all elements share it.
- * @param {string | URL} [base]
+ * The one client of this page for that API and token: all elements share it.
+ * @param {string | URL} [base]  the API whose `/milepost.js` is on the page, or the page's own folder
+ * @param {string} [token]
  * @returns {Milepost}
  */
-export function sharedClient(base) {
-  const client = shared.get(`${base}`) ?? new Milepost({ baseUrl: base })
-  shared.set(`${base}`, client)
+export function sharedClient(base = /** @type {any} */ (globalThis)[Symbol.for("milepost.api")], token) {
+  const key = `${base} ${token}`
+  const client = shared.get(key) ?? new Milepost({ baseUrl: base, token })
+  shared.set(key, client)
   return client
 }
 

@@ -1,5 +1,8 @@
-/** Registers `<milepost-progress>`; import it once on a page. */
+/** Registers `<milepost-progress>` and `<milepost-job-list>`; import it once on a page. */
 
 import { ProgressElement } from "./element.js"
+import { JobListElement } from "./list.js"
 
-if (!customElements.get("milepost-progress")) customElements.define("milepost-progress", ProgressElement)
+for (const [name, element] of Object.entries({ "milepost-progress": ProgressElement, "milepost-job-list": JobListElement })) {
+  if (!customElements.get(name)) customElements.define(name, element)
+}

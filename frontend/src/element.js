@@ -1,95 +1,81 @@
 /**
- * `<milepost-progress job="…">`: one job, live, drawn. It only draws; the client follows.
+ * `<milepost-progress job="...">`: one job, live, drawn. It only draws; the client follows.
  * @module
  */
 
-import { sharedClient } from "./client.js"
 import { STYLE } from "./element.css.js"
+import { put, WatchingElement } from "./element-base.js"
 import { Problem } from "./http.js"
-import { Ticker } from "./ticker.js"
+import { moved, STILL } from "./motion.js"
+import { TICKER } from "./ticker.js"
 import { describe } from "./view.js"
 
-/** @typedef {import("./client.js").Client} Client */
+/** @typedef {import("./client.js").Milepost} Milepost */
 /** @typedef {import("./job.js").Job} Job */
 /** @typedef {import("./view.js").View} View */
 /** @typedef {import("./watch.js").Update} Update */
 
-const SKELETON = `
-  <div class="row head" part="head">
-    <span class="label" part="label" id="label"></span>
-    <span class="status" part="status"></span>
-    <span class="attempt" part="attempt"></span>
-    <button type="button" part="cancel" hidden>Cancel</button>
-    <slot name="actions"></slot>
-  </div>
-  <progress part="bar" max="100" aria-labelledby="label"></progress>
-  <div class="row facts" part="facts">
-    <span class="percent" part="percent"></span>
-    <span class="count" part="count"></span>
-    <span class="trouble" part="trouble"></span>
-    <span class="step" part="step"></span>
-    <span class="message" part="message"></span>
-    <span class="break"></span>
-    <span class="pace">
-      <span class="rate" part="rate"></span>
-      <span part="time-left"></span>
-    </span>
-  </div>
-  <div class="announcement" part="announcement" role="status"></div>
-`
+/** What was "Cancel" a moment ago is "Retry" now: the second half of a double click is not meant for it. */
+const DOUBLE_CLICK_MS = 500
+/** Who waited for the end shall see it soon. */
+const LAST_MS = 250
+const MOTIONLESS = globalThis.matchMedia?.("(prefers-reduced-motion)")
 
-const SHOWN = /** @type {const} */ (["status", "attempt", "percent", "count", "step", "message", "rate", "time-left"])
-const TICKER = new Ticker()
-/** @type {CSSStyleSheet | undefined} */
-let sheet
+const TREE = `:head track facts said
+head:label percent cancel=button retry=button actions=slot
+track:bar=progress fill
+facts:far time words rate
+far:status count
+words:attempt trouble step message`
 
-
-// In Node there is no HTMLElement: importing this file must not fail there (server-side rendering, tests).
-const Base = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (class {})
+/** @type {Update} */
+const NOTHING = { job: null, event: null, connection: "connecting", problem: null }
 
 /**
- * Shows a job and follows it to its end. Without JavaScript the text in the tag stays.
+ * Shows a job and follows it to its end. Without JavaScript what is in the tag stays.
  *
- * Attributes: `job` (the id), `src` (where the API is, if not where the page is), `label` (instead of the task's
- * name), `cancel` (offer a button). Events: `milepost-update` for every change, `milepost-end` once, after the end;
- * `detail` is `{job, event, connection, problem}`. Custom properties: `--milepost-accent`, `-good`, `-warning`, `-bad`,
- * `-muted`, `-ink`, `-line`, `-track`, `-bar-height`. Parts: see the skeleton above. Slot: `actions`.
+ * Attributes: `job` (the id), `src` (where the API is, if not where the page is), `token`, `label` (instead of the
+ * task's name), `cancel` and `retry` (offer a button), `quiet` (say nothing to readers of a screen). Properties: `client`,
+ * `value`. Events: `milepost-update` for every change, `milepost-end` once, `detail` is `{job, event, connection,
+ * problem}`; `milepost-retry` with the new job, which is followed unless the page prevents it. Custom properties:
+ * `--milepost-accent`, `-good`, `-warning`, `-bad`, `-muted`, `-track`, `-bar-height`. Parts: all in TREE. Slot: `actions`.
  */
-export class ProgressElement extends Base {
-  static observedAttributes = ["job", "src", "label", "cancel"]
+export class ProgressElement extends WatchingElement {
+  static observedAttributes = ["job", "src", "token", "label", "cancel", "retry"]
 
-  /** @type {Client | null} set it to share one, or to give it what attributes cannot say */
-  client = null
-
-  /** @type {AbortController | null} */
-  #watching = null
-  /** @type {Update} */
-  #update = { job: null, event: null, connection: "connecting", problem: null }
+  #update = NOTHING
   #progressAt = 0
   #lostAt = 0
+  #endedAt = -Infinity
+  #motion = STILL
+  /** @type {Animation | undefined} */
+  #flight
   #complaint = ""
-  #cancelling = false
-  /** @type {string | null} */
-  #state = null
-  #tick = () => this.#draw()
-  /** @type {HTMLProgressElement} */
-  #bar
-  /** @type {HTMLButtonElement} */
-  #button
-  /** @type {Record<string, HTMLElement>} */
-  #parts = {}
+  #busy = false
+  #state = ""
+  #tick = () => this.draw()
 
   constructor() {
-    super()
-    const root = this.attachShadow({ mode: "open" })
-    root.adoptedStyleSheets = [styleSheet()]
-    root.innerHTML = SKELETON
-    this.#bar = /** @type {HTMLProgressElement} */ (root.querySelector("progress"))
-    this.#button = /** @type {HTMLButtonElement} */ (root.querySelector("button"))
-    for (const part of ["label", "trouble", "announcement", ...SHOWN]) {
-      this.#parts[part] = /** @type {HTMLElement} */ (root.querySelector(`[part="${part}"]`))
-    }
-    this.#button.addEventListener("click", () => this.cancel())
+    super(STYLE, TREE)
+    const { bar, label, actions } = this.parts
+    put(bar, "max", 100)
+    put(bar, "aria-labelledby", "label")
+    put(label, "tabindex", -1)
+    put(actions, "name", "actions")
+    this.#button("cancel", "Cancel", () => this.cancel())
+    this.#button("retry", "Retry", () => performance.now() - this.#endedAt > DOUBLE_CLICK_MS && this.retry())
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} text
+   * @param {() => void} pressed
+   */
+  #button(name, text, pressed) {
+    const button = this.parts[name]
+    button.textContent = text
+    button.onclick = pressed
+    put(button, "aria-describedby", "label")
   }
 
   /** The job as far as it is known. Setting it shows it at once, before the first word from the server. */
@@ -97,146 +83,146 @@ export class ProgressElement extends Base {
     return this.#update.job
   }
 
-  /** @param {Job | null} job */
   set value(job) {
     this.#update = { ...this.#update, job, event: null }
-    this.#draw()
+    this.draw()
   }
 
-  connectedCallback() {
-    this.#draw()
-    this.#follow()
-  }
-
-  disconnectedCallback() {
-    this.#stop()
+  /** @protected */
+  get wanted() {
+    return this.getAttribute("job") ?? ""
   }
 
   /**
-   * @param {string} name
-   * @param {string | null} before
-   * @param {string | null} after
+   * @protected
+   * @param {Milepost} client
    */
-  attributeChangedCallback(name, before, after) {
-    if (!this.isConnected || before === after) return
-    if (name === "job" || name === "src") this.#restart()
-    this.#draw()
+  open(client) {
+    if (this.value?.id !== this.wanted) this.#update = NOTHING
+    return this.value?.done ? null : client.watch(this.wanted)
   }
 
   /** Ask for the job to be cancelled; what comes of it is seen in the job. */
-  async cancel() {
-    if (this.#button.ariaDisabled === "true") return
-    this.#cancelling = true
-    this.#draw()
+  cancel() {
+    return this.#ask("cancel", (id) => this.client.cancel(id))
+  }
+
+  /** Have the job done again, as a new one, and follow that. */
+  retry() {
+    return this.#ask("retry", async (id) => {
+      const job = await this.client.retry(id)
+      if (!this.tell("retry", { job, retry_of: id }, true)) return
+      this.value = job
+      this.setAttribute("job", job.id)
+    })
+  }
+
+  /**
+   * @param {"cancel" | "retry"} what
+   * @param {(id: string) => Promise<unknown>} request
+   */
+  async #ask(what, request) {
+    if (!this.value || this.parts[what].ariaDisabled === "true") return
+    this.#busy = true
+    this.#complaint = ""
+    this.draw()
     try {
-      await this.#client().cancel(this.getAttribute("job") ?? "")
-      this.#complaint = ""
+      await request(this.value.id)
     } catch (error) {
       if (!(error instanceof Problem)) throw error
-      this.#complaint = `Not cancelled: ${error.message}`
+      this.#complaint = `Could not ${what}: ${error.message}`
+      this.write("said", this.#complaint)
     } finally {
-      this.#cancelling = false
+      this.#busy = false
+      this.draw()
     }
-    this.#draw()
   }
 
-  #client() {
-    this.client ??= sharedClient(this.getAttribute("src") ?? undefined)
-    return this.client
-  }
-
-  #restart() {
-    this.#stop()
-    this.#update = { job: null, event: null, connection: "connecting", problem: null }
-    this.#follow()
-  }
-
-  #stop() {
-    this.#watching?.abort()
-    TICKER.remove(this.#tick)
-  }
-
-  async #follow() {
-    const job = this.getAttribute("job")
-    if (!job || this.value?.done) return
-    this.#watching = new AbortController()
-    const { signal } = this.#watching
-    TICKER.add(this.#tick)
-    try {
-      for await (const update of this.#client().watch(job, { signal })) this.#show(update)
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error
-      this.#show({ ...this.#update, event: null, connection: "refused", problem: error.message })
-    }
-    if (!signal.aborted) TICKER.remove(this.#tick)
-  }
-
-  /** @param {Update} update */
-  #show(update) {
-    if (update.job?.progress !== this.#update.job?.progress) this.#progressAt = performance.now()
-    if (this.#update.connection !== "reconnecting") this.#lostAt = performance.now()
+  /**
+   * Show what is known now. An element without `job` is fed so by whoever watches for it.
+   * @param {Update} update
+   */
+  show(update) {
+    const { job, connection } = this.#update
+    const now = performance.now()
+    if (update.job?.progress !== job?.progress) this.#progressAt = now
+    if (connection !== "reconnecting") this.#lostAt = now
+    const ends = update.job?.done && !job?.done
+    if (ends) this.#endedAt = now
     this.#update = update
-    const focused = this.shadowRoot?.activeElement === this.#button
-    this.#draw()
-    this.dispatchEvent(new CustomEvent("milepost-update", { detail: update, bubbles: true }))
-    if (update.job?.done) this.dispatchEvent(new CustomEvent("milepost-end", { detail: update, bubbles: true }))
-    if (focused && this.#button.hidden) this.#handOn()
+    this.draw()
+    this.tell("update", update)
+    if (ends) this.tell("end", update)
+  }
+
+  /** @protected */
+  draw() {
+    const now = performance.now()
+    const { job } = this.#update
+    const view = describe(this.#update, { age: (now - this.#progressAt) / 1000, lost: (now - this.#lostAt) / 1000 })
+    view.trouble ||= this.#complaint
+    put(this, "data-tone", view.tone)
+    this.write("label", this.getAttribute("label") ?? job?.task ?? "Job")
+    for (const [name, text] of Object.entries(view)) this.write(name, String(text))
+    this.parts.message.title = view.message
+    this.#move(view, now)
+    this.#offer("cancel", !!job && !job.done, job?.cancel_requested)
+    this.#offer("retry", !!job?.done && job.status !== "succeeded")
+    this.#announce(view)
+    TICKER.set(this.#tick, this.isConnected && !job?.done)
+  }
+
+  /**
+   * @param {View} view
+   * @param {number} now
+   */
+  #move({ value, valueText }, now) {
+    const { bar, fill } = this.parts
+    put(bar, "value", value)
+    put(bar, "aria-valuetext", valueText || null)
+    const motion = moved(this.#motion, value, now, MOTIONLESS?.matches ? 0 : this.value?.done ? LAST_MS : undefined)
+    if (motion === this.#motion) return
+    this.#motion = motion
+    this.#flight?.cancel() // else one that goes on would show more than is true after a step back
+    fill.style.translate = place(motion.to)
+    if (motion.ms) this.#flight = fill.animate({ translate: [place(motion.from), place(motion.to)] }, motion.ms)
+  }
+
+  /**
+   * @param {"cancel" | "retry"} name
+   * @param {boolean} possible
+   * @param {boolean} [asked]
+   */
+  #offer(name, possible, asked = false) {
+    const button = this.parts[name]
+    const focused = this.shadowRoot?.activeElement === button
+    button.hidden = !possible || !this.hasAttribute(name)
+    // Not `disabled`, which would throw the focus away.
+    put(button, "aria-disabled", `${this.#busy || asked}`)
+    if (focused && button.hidden) this.#handOn()
   }
 
   /** The button goes away with the focus on it: on to the next action, or who uses a keyboard starts from the top. */
   #handOn() {
-    const actions = /** @type {HTMLElement[]} */ (this.shadowRoot?.querySelector("slot")?.assignedElements() ?? [])
-    actions.find((action) => !action.hidden)?.focus()
-  }
-
-  #draw() {
-    const now = performance.now()
-    const view = describe(this.#update, {
-      age: (now - this.#progressAt) / 1000,
-      lost: (now - this.#lostAt) / 1000,
-    })
-    const { job } = this.#update
-    this.dataset.tone = view.tone
-    this.toggleAttribute("data-waiting", Boolean(job?.waiting))
-    this.#text("label", this.getAttribute("label") ?? job?.task ?? "Job")
-    for (const part of SHOWN) this.#text(part, part === "time-left" ? view.timeLeft : view[part])
-    this.#text("trouble", view.trouble || this.#complaint)
-    this.#parts.message.title = view.message
-    if (view.value === null) this.#bar.removeAttribute("value")
-    else this.#bar.value = view.value
-    this.#button.hidden = !this.hasAttribute("cancel") || job === null || job.done
-    // Not `disabled`, which would throw the focus away, nor hidden, which would also move its neighbours.
-    this.#button.setAttribute("aria-disabled", String(this.#cancelling || (job?.cancel_requested ?? false)))
-    this.#announce(view)
+    const action = /** @type {HTMLElement | null} */ (this.querySelector("[slot=actions]:not([hidden])"))
+    ;(action ?? this.parts.label).focus()
   }
 
   /**
    * Readers of a screen hear of changes of state, not of every percent, and not of what was so when the page came.
    * @param {View} view
    */
-  #announce(view) {
-    if (this.#update.job === null) return
-    if (this.#state !== null && this.#state !== view.state) {
-      this.#text("announcement", `${this.#parts.label.textContent}: ${view.state}`)
+  #announce({ state, attempt }) {
+    if (!this.value) return
+    const told = attempt ? `${state}, ${attempt}` : state
+    if (this.#state && this.#state !== told && !this.hasAttribute("quiet")) {
+      this.write("said", `${this.parts.label.textContent}: ${told}`)
     }
-    this.#state = view.state
-  }
-
-  /**
-   * @param {string} part
-   * @param {string} text
-   */
-  #text(part, text) {
-    // Only what differs: writing the same text anew would be announced again, and drawn again.
-    if (this.#parts[part].textContent !== text) this.#parts[part].textContent = text
+    this.#state = told
   }
 }
 
-/** One sheet for all elements. */
-function styleSheet() {
-  if (!sheet) {
-    sheet = new CSSStyleSheet()
-    sheet.replaceSync(STYLE)
-  }
-  return sheet
+/** @param {number | null} percent */
+function place(percent) {
+  return percent === null ? "" : `calc(var(--way)*${100 - percent}%)`
 }

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { NO_PROGRESS, readError, readJob, readProgress, readWaiting, WAITING } from "./job.js"
+import { known, readError, readJob, readProgress, readWaiting, WAITING } from "./job.js"
 
 /** @typedef {import("./job.js").Job} Job */
 
@@ -43,8 +43,13 @@ function waits(job, event) {
 
 /** What each kind of event changes. Those which change no state still move the version. */
 const APPLY = /** @type {Record<string, (job: Job, event: JobEvent) => Partial<Job>>} */ ({
-  status: (job, event) =>
-    event.status === "running" && event.attempt > job.attempt ? attempted(job, event) : moved(event),
+  status: (job, event) => ({
+    ...AT_REST,
+    ...known({ status: "", attempt: 0, cancel_requested: false }, event),
+    run_at: event.run_at ?? null,
+    error: readError(event.error),
+    ...(event.status === "running" && event.attempt > job.attempt && attempted(job, event)),
+  }),
   progress: (job, event) => (event.attempt >= job.attempt ? { progress: readProgress(event.progress) } : {}),
   stalled: (_job, event) => ({ stalled: !event.recovered }),
   end: (_job, event) => ended(event),
@@ -53,37 +58,17 @@ const APPLY = /** @type {Record<string, (job: Job, event: JobEvent) => Partial<J
   output: () => ({}),
 })
 
+/** Neither waiting nor silent. @type {Partial<Job>} */
+const AT_REST = { queue_position: null, waiting: null, run_at: null, stalled: false }
+
 /**
  * A new attempt begins at nothing: percent is monotonic within an attempt, not across them.
  * @param {Job} job
  * @param {JobEvent} event
  * @returns {Partial<Job>}
  */
-function attempted(job, event) {
-  return {
-    ...moved(event),
-    progress: { ...NO_PROGRESS, steps: [] },
-    started_at: job.started_at ?? event.at ?? null,
-    run_at: null,
-    error: null,
-  }
-}
-
-/**
- * @param {JobEvent} event
- * @returns {Partial<Job>}
- */
-function moved(event) {
-  return {
-    status: event.status,
-    attempt: event.attempt ?? 0,
-    queue_position: null,
-    waiting: null,
-    run_at: event.run_at ?? null,
-    error: readError(event.error),
-    stalled: false,
-    cancel_requested: event.cancel_requested ?? false,
-  }
+function attempted({ started_at }, { at }) {
+  return { progress: readProgress(null), started_at: started_at ?? at ?? null, run_at: null, error: null }
 }
 
 /**
@@ -92,17 +77,11 @@ function moved(event) {
  */
 function ended(event) {
   return {
-    status: event.status,
+    ...AT_REST,
+    ...known({ status: "", attempt: 0, result: null, result_omitted: false }, event),
     done: true,
-    attempt: event.attempt ?? 0,
     progress: readProgress(event.progress),
-    queue_position: null,
-    waiting: null,
-    result: event.result ?? null,
-    result_omitted: event.result_omitted ?? false,
     error: readError(event.error),
-    run_at: null,
-    stalled: false,
     finished_at: event.finished_at ?? event.at ?? null,
   }
 }

@@ -4,20 +4,17 @@
  * @module
  */
 
-const GROUPED = new Intl.NumberFormat("en", { maximumFractionDigits: 0 })
 const MINUTE = 60
 const HOUR = 60 * MINUTE
-const DAY = 24 * HOUR
-const BYTE_UNITS = ["B", "kB", "MB", "GB", "TB", "PB"]
+/** @type {[number, string][]} each divides the one before */
+const UNITS = [[24 * HOUR, "d"], [HOUR, "h"], [MINUTE, "min"], [1, "s"]]
 
 /**
  * @param {number} value
  * @returns {string} `1,234`, `12.3`, `0.042`: three figures, more only for whole numbers
  */
 export function number(value) {
-  if (!Number.isFinite(value)) return "–"
-  if (Number.isInteger(value) || Math.abs(value) >= 100) return GROUPED.format(value)
-  return String(Number(value.toPrecision(3)))
+  return `${Math.abs(value) < 100 ? Number(value.toPrecision(3)) : Math.round(value).toLocaleString("en")}`
 }
 
 /**
@@ -25,13 +22,9 @@ export function number(value) {
  * @returns {string} `512 B`, `1.5 kB`, `34.0 MB`: powers of 1000
  */
 export function bytes(value) {
-  if (!Number.isFinite(value)) return "–"
   let step = 0
-  while (Math.abs(value) >= 999.95 && step < BYTE_UNITS.length - 1) {
-    value /= 1000
-    step += 1
-  }
-  return `${step ? value.toFixed(1) : Math.round(value)} ${BYTE_UNITS[step]}`
+  for (; Math.abs(value) >= 999.95 && step < 5; step++) value /= 1000
+  return `${value.toFixed(step && 1)} ${" kMGTP"[step].trim()}B`
 }
 
 /**
@@ -49,7 +42,7 @@ export function isBytes(unit) {
  */
 export function amount(value, unit = null) {
   if (isBytes(unit)) return bytes(value)
-  return unit ? `${number(value)} ${unit}` : number(value)
+  return number(value) + (unit ? ` ${unit}` : "")
 }
 
 /**
@@ -62,8 +55,7 @@ export function amount(value, unit = null) {
 export function counted(current, total, unit) {
   if (current === null) return ""
   if (total === null) return amount(current, unit)
-  if (isBytes(unit)) return `${bytes(current)} of ${bytes(total)}`
-  return `${number(current)} of ${amount(total, unit)}`
+  return `${amount(current, isBytes(unit) ? unit : null)} of ${amount(total, unit)}`
 }
 
 /**
@@ -80,12 +72,11 @@ export function percentage(percent) {
  * @returns {string} `9.3 rows/s`, `1.5 MB/s`; what is slower than one a second is told per minute or hour
  */
 export function rate(perSecond, unit = null) {
-  if (perSecond === null || !Number.isFinite(perSecond) || perSecond <= 0) return ""
+  if (!perSecond || perSecond < 0 || perSecond === Infinity) return ""
+  const [seconds, per] = isBytes(unit) || perSecond >= 1 ? UNITS[3] : perSecond * MINUTE >= 1 ? UNITS[2] : UNITS[1]
   if (isBytes(unit)) return `${bytes(perSecond)}/s`
-  const [times, per] = perSecond >= 1 ? [1, "s"] : perSecond * MINUTE >= 1 ? [MINUTE, "min"] : [HOUR, "h"]
-  const shown = Number((perSecond * times).toPrecision(2))
-  const digits = shown < 10 ? shown.toFixed(1) : number(shown)
-  return unit ? `${digits} ${unit}/${per}` : `${digits}/${per}`
+  const shown = Number((perSecond * seconds).toPrecision(2))
+  return `${shown < 10 ? shown.toFixed(1) : number(shown)}${unit ? ` ${unit}` : ""}/${per}`
 }
 
 /**
@@ -93,21 +84,16 @@ export function rate(perSecond, unit = null) {
  * @returns {string} `1st`, `2nd`, `11th`, `1,003rd`
  */
 export function ordinal(place) {
-  const teens = [11, 12, 13].includes(place % 100)
-  return `${GROUPED.format(place)}${teens ? "th" : (["th", "st", "nd", "rd"][place % 10] ?? "th")}`
+  const teens = Math.floor((place % 100) / 10) === 1
+  return number(place) + ((!teens && ["", "st", "nd", "rd"][place % 10]) || "th")
 }
 
 /**
  * @param {number} seconds
- * @returns {string} `0.4 s`, `42 s`, `3 min 05 s`, `1 h 20 min`, `2 d 4 h`
+ * @returns {string} `0.4 s`, `42 s`, `3 min 5 s`, `1 h 20 min`, `2 d 4 h`
  */
 export function duration(seconds) {
-  if (!Number.isFinite(seconds)) return "–"
-  if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)} s`
-  const whole = Math.round(seconds)
-  if (whole < MINUTE) return `${whole} s`
-  if (whole < HOUR) return `${Math.floor(whole / MINUTE)} min ${String(whole % MINUTE).padStart(2, "0")} s`
-  return coarse(whole)
+  return seconds < 9.95 ? `${seconds.toFixed(1)} s` : coarse(Math.round(seconds))
 }
 
 /**
@@ -116,23 +102,21 @@ export function duration(seconds) {
  * @returns {string} `8 s left`, `2 min left`, `1 h 20 min left`
  */
 export function timeLeft(seconds) {
-  if (seconds === null || !Number.isFinite(seconds) || seconds < 0) return ""
-  if (seconds < 55) return `${Math.max(1, Math.ceil(seconds))} s left`
-  if (seconds < HOUR - MINUTE / 2) return `${Math.max(1, Math.round(seconds / MINUTE))} min left`
+  if (!seconds || seconds < 0) return ""
+  if (seconds < 55) return `${Math.ceil(seconds)} s left`
   return `${coarse(Math.round(seconds / MINUTE) * MINUTE)} left`
 }
 
 /**
- * @param {number} seconds  an hour or more
- * @returns {string}
+ * @param {number} seconds  a whole number from 1
+ * @returns {string} in its largest unit and the one below
  */
 function coarse(seconds) {
-  if (seconds < DAY) {
-    const minutes = Math.floor((seconds % HOUR) / MINUTE)
-    return `${Math.floor(seconds / HOUR)} h${minutes ? ` ${minutes} min` : ""}`
-  }
-  const hours = Math.floor((seconds % DAY) / HOUR)
-  return `${Math.floor(seconds / DAY)} d${hours ? ` ${hours} h` : ""}`
+  const largest = UNITS.findIndex(([size]) => seconds >= size)
+  const [size, unit] = UNITS[largest]
+  const [smaller, below] = UNITS[largest + 1] ?? [1]
+  const rest = Math.floor((seconds % size) / smaller)
+  return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${below}` : ""}`
 }
 
 /**
@@ -141,8 +125,6 @@ function coarse(seconds) {
  * @returns {number | null} seconds between the two
  */
 export function secondsBetween(from, to) {
-  if (from === null || to === null) return null
-  const end = typeof to === "number" ? to : Date.parse(to)
-  const seconds = (end - Date.parse(from)) / 1000
-  return Number.isFinite(seconds) ? Math.max(0, seconds) : null
+  const seconds = (Number(new Date(to ?? NaN)) - Date.parse(from ?? "")) / 1000
+  return Number.isNaN(seconds) ? null : Math.max(0, seconds)
 }

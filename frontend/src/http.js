@@ -13,23 +13,26 @@
 
 /** The server said no, or nothing at all (`status` 0). The message is a sentence for people. */
 export class Problem extends Error {
+  name = "Problem"
+  status = 0
+  type = ""
+  /** @type {ProblemItem[]} */
+  items = []
+  /** Seconds that the server asked to wait. @type {number | null} */
+  retryAfter = null
+
   /**
    * @param {string} message
    * @param {{status?: number, type?: string, items?: ProblemItem[], retryAfter?: number | null, cause?: unknown}} [about]
    */
-  constructor(message, { status = 0, type = "", items = [], retryAfter = null, cause } = {}) {
-    super(message, { cause })
-    this.name = "Problem"
-    this.status = status
-    this.type = type
-    this.items = items
-    /** Seconds that the server asked to wait. */
-    this.retryAfter = retryAfter
+  constructor(message, about = {}) {
+    super(message)
+    Object.assign(this, about)
   }
 
   /** Whether the same request may well succeed later: the server is away, busy or restarting. */
   get temporary() {
-    return !this.status || this.status === 408 || this.status === 425 || this.status === 429 || this.status >= 500
+    return /^(0|4(08|25|29)|5..)$/.test(`${this.status}`)
   }
 }
 

@@ -156,7 +156,7 @@ export class Hub {
       })
       this.#listen()
     } else this.#leads = true
-    this.#changed()
+    this.#settle()
   }
 
   #lead() {
@@ -258,9 +258,9 @@ export class Hub {
     const lines = [...this.#lines]
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
-    if (line && place && !isBehind(at, place)) {
-      for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
+    if (line && !(at && (!place || isBehind(at, place)))) {
       this.#say({ to: tab, keys: [key], ...line.status })
+      for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
       return
     }
     line ??= isSelection(key) ? undefined : lines.find(hasRoom)

@@ -84,7 +84,7 @@
  */
 
 /** @type {Readonly<Progress>} */
-export const NO_PROGRESS = Object.freeze({
+export const NO_PROGRESS = {
   current: null,
   total: null,
   unit: null,
@@ -95,10 +95,10 @@ export const NO_PROGRESS = Object.freeze({
   rate: null,
   eta_seconds: null,
   updated_at: null,
-})
+}
 
 /** @type {Readonly<Omit<Job, "id" | "task">>} */
-const DEFAULTS = Object.freeze({
+const DEFAULTS = {
   status: "queued",
   done: false,
   version: 0,
@@ -125,16 +125,13 @@ const DEFAULTS = Object.freeze({
   batch_id: null,
   parent_id: null,
   retry_of: null,
-})
-
-/** @type {Readonly<Omit<JobError, "code" | "message">>} */
-const ERROR_DEFAULTS = Object.freeze({ type: null, attempt: 0, retryable: false })
+}
 
 /** Nobody runs the job, and somebody shall. */
-export const WAITING = Object.freeze(new Set(["scheduled", "queued", "retrying"]))
+export const WAITING = new Set(["scheduled", "queued", "retrying"])
 
 /** Statuses after which nothing follows. A status that is not known here says so by `done` alone. */
-export const TERMINAL = Object.freeze(new Set(["succeeded", "failed", "cancelled", "expired"]))
+export const TERMINAL = new Set(["succeeded", "failed", "cancelled", "expired"])
 
 /**
  * Read a job as an older or newer server sends it: what is missing is filled in, what is unknown is dropped.
@@ -142,43 +139,46 @@ export const TERMINAL = Object.freeze(new Set(["succeeded", "failed", "cancelled
  * @returns {Job}
  */
 export function readJob(wire) {
-  const job = known({ id: wire.id, task: wire.task, ...DEFAULTS }, wire)
-  job.progress = readProgress(job.progress)
-  job.waiting = readWaiting(job.waiting)
-  job.error = readError(job.error)
-  job.tags = [...(job.tags ?? [])]
-  job.metadata = { ...job.metadata }
-  return job
+  const { id, task } = wire
+  const job = known({ id, task, ...DEFAULTS }, wire)
+  return {
+    ...job,
+    progress: readProgress(job.progress),
+    waiting: readWaiting(job.waiting),
+    error: readError(job.error),
+    tags: [...(job.tags ?? [])],
+    metadata: { ...job.metadata },
+  }
 }
+
+const STEP = { key: "", name: "" }
 
 /**
  * @param {Partial<Progress> | null | undefined} wire
  * @returns {Progress}
  */
 export function readProgress(wire) {
-  const progress = known({ ...NO_PROGRESS }, wire ?? {})
-  if (progress.step) progress.step = known({ key: "", name: "", index: 0, count: null }, progress.step)
-  progress.steps = (progress.steps ?? []).map((step) =>
-    known({ key: "", name: "", status: "", percent: null, weight: 1 }, step),
-  )
-  return progress
+  const progress = known(NO_PROGRESS, wire ?? {})
+  const { step, steps } = progress
+  return {
+    ...progress,
+    step: step && known({ ...STEP, index: 0, count: null }, step),
+    steps: (steps ?? []).map((one) => known({ ...STEP, status: "", percent: null, weight: 1 }, one)),
+  }
 }
 
 /**
  * @param {Partial<JobError> | null | undefined} wire
  * @returns {JobError | null}
  */
-export function readError(wire) {
-  return wire ? known({ code: "", message: "", ...ERROR_DEFAULTS }, wire) : null
-}
+export const readError = (wire) =>
+  wire ? known({ code: "", message: "", type: null, attempt: 0, retryable: false }, wire) : null
 
 /**
  * @param {Partial<Waiting> | null | undefined} wire
  * @returns {Waiting | null}
  */
-export function readWaiting(wire) {
-  return wire ? known({ reason: "", message: "" }, wire) : null
-}
+export const readWaiting = (wire) => (wire ? known({ reason: "", message: "" }, wire) : null)
 
 /**
  * Return `defaults` with the fields of `wire` that have the same names.
@@ -187,7 +187,9 @@ export function readWaiting(wire) {
  * @param {object} wire
  * @returns {T}
  */
-function known(defaults, wire) {
-  const names = Object.keys(defaults).filter((name) => Object.hasOwn(wire, name))
-  return Object.assign(defaults, Object.fromEntries(names.map((name) => [name, Reflect.get(wire, name)])))
+export function known(defaults, wire) {
+  /** @type {any} */
+  const found = { ...defaults }
+  for (const name in defaults) if (Object.hasOwn(wire, name)) found[name] = Reflect.get(wire, name)
+  return found
 }

@@ -58,6 +58,7 @@ export class Line {
 
   /** Go on at once, with what `at` says by now; to the end if that is nothing. */
   change() {
+    this.status = { connection: "connecting", problem: null } // so that those who are new hear of what comes
     this.#cut.abort()
     this.#wakeUp()
     if (!this.#running) this.#run()
@@ -89,6 +90,7 @@ export class Line {
         pause = signal.aborted ? 0 : this.#failed(error)
       }
       clearTimeout(watchdog)
+      this.#cut.abort() // whoever has told all need not hang up first
       if (pause) {
         await new Promise((resolve) => {
           this.#wakeUp = () => resolve(undefined)
@@ -164,6 +166,7 @@ export class Line {
       const at = selection ? id : event.cursor
       if (selection ? event.type === "end" : isEnd(event)) this.at.delete(key)
       else if (at) this.at.set(key, at)
+      if (event.type === "job_missing") this.#pollUntil = 0 // the others can be had by a stream
       this.#backoff.reset()
       this.#say({ keys: [key], event, at })
     }

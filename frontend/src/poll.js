@@ -4,10 +4,11 @@
  */
 
 import { Problem } from "./http.js"
-import { isSelection, told } from "./plan.js"
+import { isSelection, JOBS_MOST, told } from "./plan.js"
 
 /** @typedef {import("./client.js").Milepost} Milepost */
 /** @typedef {import("./fold.js").JobEvent} JobEvent */
+/** @typedef {import("./job.js").Job} Job */
 
 /**
  * @param {Milepost} client
@@ -19,13 +20,7 @@ import { isSelection, told } from "./plan.js"
  * @throws {Problem}
  */
 export async function poll(client, key, after, wait, signal) {
-  if (isSelection(key)) {
-    const { items, next_cursor } = await client.list(Object.fromEntries(new URLSearchParams(key)), { signal })
-    /** @type {JobEvent[]} */
-    const events = items.flatMap(told)
-    const over = key !== "?" && !next_cursor && items.every(({ done }) => done)
-    return { items: over ? [...events, { type: "end" }] : events }
-  }
+  if (isSelection(key)) return selected(client, key, signal)
   try {
     return (await client.events(key, { after, wait, signal })) ?? { items: told(await client.get(key)) }
   } catch (error) {
@@ -33,4 +28,27 @@ export async function poll(client, key, after, wait, signal) {
     const { message: detail, status } = error
     return { items: [{ type: "job_missing", job_id: key, reason: "unknown", detail, status }] }
   }
+}
+
+/**
+ * How the jobs of a selection stand; what is known of them already counts for nothing.
+ * @param {Milepost} client
+ * @param {string} key
+ * @param {AbortSignal} signal
+ * @returns {Promise<{items: JobEvent[]}>}
+ */
+async function selected(client, key, signal) {
+  const query = { ...Object.fromEntries(new URLSearchParams(key)), limit: JOBS_MOST }
+  /** @type {Job[]} */
+  const jobs = []
+  /** @type {string | null | undefined} */
+  let cursor
+  do {
+    const page = await client.list({ ...query, cursor }, { signal })
+    jobs.push(...page.items)
+    cursor = page.next_cursor
+  } while (cursor && jobs.length < JOBS_MOST)
+  const events = jobs.flatMap(told)
+  const over = key !== "?" && !cursor && jobs.every(({ done }) => done)
+  return { items: over ? [...events, { type: "end" }] : events }
 }

@@ -9,31 +9,6 @@
  * @typedef {{event: string, data: string, id: string}} Frame
  */
 
-/** Cut text into lines at CR, LF or CRLF, wherever the chunks fall. */
-class Lines {
-  /** @type {string[]} joined once per line: a long line stays linear */
-  #partial = []
-  #afterCr = false
-
-  /**
-   * @param {string} chunk
-   * @returns {string[]}
-   */
-  feed(chunk) {
-    if (!chunk) return []
-    if (this.#afterCr && chunk.startsWith("\n")) chunk = chunk.slice(1)
-    this.#afterCr = chunk.endsWith("\r")
-    const lines = chunk.split(/\r\n|\r|\n/)
-    const rest = /** @type {string} */ (lines.pop())
-    if (lines.length) {
-      lines[0] = this.#partial.join("") + lines[0]
-      this.#partial = []
-    }
-    if (rest) this.#partial.push(rest)
-    return lines
-  }
-}
-
 /**
  * Feed it bytes or text, get the frames they complete. An unfinished block at the end is not an event (§9.2.6).
  *
@@ -46,8 +21,10 @@ export class SseDecoder {
   retryMs = null
 
   #utf8 = new TextDecoder("utf-8", { ignoreBOM: true }) // it may arrive in pieces: taken away below, once
-  #lines = new Lines()
-  #atStart = true
+  #begun = false
+  #afterCr = false
+  /** @type {string[]} joined once per line: a long line stays linear */
+  #partial = []
   #event = ""
   /** @type {string[]} */
   #data = []
@@ -58,55 +35,43 @@ export class SseDecoder {
    * @returns {Frame[]}
    */
   feed(chunk) {
-    return this.#lines.feed(this.#text(chunk)).flatMap((line) => this.#line(line) ?? [])
-  }
-
-  /**
-   * @param {Uint8Array | string} chunk
-   * @returns {string}
-   */
-  #text(chunk) {
-    const text = typeof chunk === "string" ? chunk : this.#utf8.decode(chunk, { stream: true })
-    if (this.#atStart && text) {
-      this.#atStart = false
-      return text.startsWith("\ufeff") ? text.slice(1) : text
+    let text = typeof chunk === "string" ? chunk : this.#utf8.decode(chunk, { stream: true })
+    if (!text) return []
+    if (!this.#begun) text = text.replace(/^\ufeff/, "")
+    this.#begun = true
+    if (this.#afterCr) text = text.replace(/^\n/, "") // the second half of a line's end
+    this.#afterCr = /\r$/.test(text) || (this.#afterCr && !text)
+    const lines = text.split(/\r\n?|\n/)
+    this.#partial.push(lines[0])
+    if (lines.length > 1) {
+      lines[0] = this.#partial.join("")
+      this.#partial = [/** @type {string} */ (lines.pop())]
+      return lines.flatMap((line) => this.#line(line) ?? [])
     }
-    return text
+    return []
   }
 
   /**
    * @param {string} line
-   * @returns {Frame | null}
+   * @returns {Frame | undefined}
    */
   #line(line) {
     if (!line) return this.#dispatch()
-    const colon = line.indexOf(":")
-    const name = colon < 0 ? line : line.slice(0, colon)
-    let value = colon < 0 ? "" : line.slice(colon + 1)
-    if (value.startsWith(" ")) value = value.slice(1)
-    this.#field(name, value)
-    return null
-  }
-
-  /**
-   * @param {string} name
-   * @param {string} value
-   */
-  #field(name, value) {
+    const [, name, value = ""] = /** @type {string[]} */ (/^([^:]*)(?:: ?([^]*))?$/.exec(line))
     if (name === "event") this.#event = value
-    else if (name === "data") this.#data.push(value)
-    else if (name === "id" && !value.includes("\0")) this.#id = value
-    else if (name === "retry" && /^[0-9]{1,9}$/.test(value)) this.retryMs = Number(value)
-    // nine digits are eleven days: more is no time to wait. Comments (an empty name) and unknown fields are ignored
+    if (name === "data") this.#data.push(value)
+    if (name === "id" && !value.includes("\0")) this.#id = value
+    // Nine digits are eleven days: more is no time to wait. Comments (an empty name) and unknown fields are ignored.
+    if (name === "retry" && /^\d{1,9}$/.test(value)) this.retryMs = +value
+    return undefined
   }
 
-  /** @returns {Frame | null} */
+  /** @returns {Frame | undefined} */
   #dispatch() {
-    this.lastEventId = this.#id
-    const frame = { event: this.#event || "message", data: this.#data.join("\n"), id: this.#id }
-    const filled = this.#data.length > 0
+    const [event, data, id] = [this.#event || "message", this.#data, this.#id]
+    this.lastEventId = id
     this.#event = ""
     this.#data = []
-    return filled ? frame : null
+    return data.length ? { event, data: data.join("\n"), id } : undefined
   }
 }

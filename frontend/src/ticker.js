@@ -1,4 +1,4 @@
-/** One timer for all elements of a page that show time going by; none while nobody wants it. */
+/** One timer for all that show time going by; none while nobody wants it. */
 export class Ticker {
   /** @type {Set<() => void>} */
   #wanting = new Set()
@@ -10,17 +10,15 @@ export class Ticker {
     this.milliseconds = milliseconds
   }
 
-  /** @param {() => void} callback */
-  add(callback) {
-    this.#wanting.add(callback)
-    this.#timer ??= setInterval(() => this.#wanting.forEach((each) => each()), this.milliseconds)
-  }
-
-  /** @param {() => void} callback */
-  remove(callback) {
-    this.#wanting.delete(callback)
-    if (this.#wanting.size > 0) return
-    clearInterval(this.#timer)
-    this.#timer = undefined
+  /**
+   * @param {() => void} callback
+   * @param {boolean} wanted  from now on, or no longer
+   */
+  set(callback, wanted) {
+    this.#wanting[wanted ? "add" : "delete"](callback)
+    if (!this.#wanting.size) this.#timer = clearInterval(this.#timer) ?? undefined
+    else this.#timer ??= setInterval(() => this.#wanting.forEach((each) => each()), this.milliseconds)
   }
 }
+
+export const TICKER = new Ticker()

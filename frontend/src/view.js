@@ -4,50 +4,32 @@
  */
 
 import { counted, duration, ordinal, percentage, rate, secondsBetween, timeLeft } from "./format.js"
+import { readJob } from "./job.js"
 
 /** @typedef {import("./job.js").Job} Job */
 /** @typedef {import("./watch.js").Update} Update */
 
 /**
- * `tone` is one word for the colours; `value` is 0–100, null while nobody knows how far it is.
+ * `tone` is one word for the colours: the job's status, or `troubled`. `value` is 0–100, null while nobody knows how
+ * far it is; `valueText` is what the bar says of itself to who cannot see it, "" where it has no value.
  * @typedef {object} View
- * @property {"waiting" | "running" | "troubled" | "succeeded" | "failed" | "cancelled"} tone
+ * @property {string} tone
  * @property {string} status
  * @property {string} state  the same for ears: without what counts down or up, with what somebody should do
  * @property {number | null} value
+ * @property {string} valueText
  * @property {string} percent
  * @property {string} count
  * @property {string} step
  * @property {string} message
  * @property {string} rate
- * @property {string} timeLeft
+ * @property {string} time  what is left of it, or what it took
  * @property {string} attempt
  * @property {string} trouble  what is wrong with the connection, not with the job
  */
 
-/** @type {Record<string, string>} */
-const WORDS = {
-  scheduled: "Scheduled",
-  queued: "Waiting for a worker",
-  running: "Running",
-  retrying: "Trying again",
-  succeeded: "Succeeded",
-  failed: "Failed",
-  cancelled: "Cancelled",
-  expired: "Expired",
-}
-
-/** @type {Record<string, View["tone"]>} */
-const TONES = {
-  scheduled: "waiting",
-  queued: "waiting",
-  running: "running",
-  retrying: "troubled",
-  succeeded: "succeeded",
-  failed: "failed",
-  cancelled: "cancelled",
-  expired: "cancelled",
-}
+/** @type {Record<string, string>} what does not say for itself what it means */
+const WORDS = { queued: "Waiting for a worker", retrying: "Trying again", refused: "Not available" }
 
 /** A connection that is back so soon was no trouble: servers and proxies renew them now and then. */
 const PATIENCE_SECONDS = 1.5
@@ -58,76 +40,68 @@ const PATIENCE_SECONDS = 1.5
  *   seconds since the connection broke; `now`: ms since 1970
  * @returns {View}
  */
-export function describe({ job, connection, problem }, { age = 0, lost = Infinity, now = Date.now() } = {}) {
-  if (connection === "refused") return { ...UNKNOWN, tone: "failed", status: "Not available", state: "Not available", value: 0, message: problem ?? "" }
-  const trouble = lost < PATIENCE_SECONDS ? "" : troubleOf(connection, problem)
-  if (job === null) return { ...UNKNOWN, trouble }
-  const { progress } = job
-  const moving = job.status === "running"
-  const left = progress.eta_seconds === null ? null : Math.max(0, progress.eta_seconds - age)
+export function describe({ job: known, connection, problem }, { age = 0, lost = Infinity, now = Date.now() } = {}) {
+  // Before the first word there is no job: then what becomes of the connection is all there is to tell.
+  const job = known ?? readJob({ id: "", task: "", status: connection === "refused" ? connection : "connecting" })
+  const { progress, status, done, attempt } = job
+  const running = status === "running"
+  const moving = running && !job.stalled
+  const percent = status === "succeeded" ? 100 : progress.percent
+  const value = running || status === "connecting" ? percent : (percent ?? 0)
+  const count = counted(progress.current, progress.total, progress.unit)
+  const took = done ? secondsBetween(job.started_at, job.finished_at) : null
+  const word = wordOf(job)
+  const message = messageOf(job)
   return {
     tone: toneOf(job),
-    status: statusOf(job, now),
-    state: stateOf(job),
-    value: moving ? progress.percent : job.status === "succeeded" ? 100 : (progress.percent ?? 0),
-    percent: percentage(job.status === "succeeded" ? 100 : progress.percent),
-    count: counted(progress.current, progress.total, progress.unit),
-    step: moving ? stepOf(job) : "",
-    message: messageOf(job),
-    rate: moving && !job.stalled ? rate(progress.rate, progress.unit) : "",
-    timeLeft: moving && !job.stalled && left !== 0 ? timeLeft(left) : tookOf(job),
-    attempt: job.attempt > 1 ? `attempt ${job.attempt} of ${job.max_attempts}` : "",
-    trouble,
+    status: timed(job, word, now),
+    state: isStuck(job) || status === "failed" ? `${word}: ${message}` : word,
+    value,
+    valueText: value === null ? "" : `${Math.floor(value)}%${count && ", "}${count}`,
+    percent: percentage(percent),
+    count,
+    step: running ? stepOf(job) : "",
+    message,
+    rate: moving ? rate(progress.rate, progress.unit) : "",
+    time: moving ? timeLeft((progress.eta_seconds ?? 0) - age) : took === null ? "" : `took ${duration(took)}`,
+    attempt: attempt > 1 ? `attempt ${attempt} of ${job.max_attempts}` : job.retry_of ? "started again" : "",
+    trouble: troubleOf(connection, problem, lost),
   }
 }
 
-/** @type {View} */
-const UNKNOWN = {
-  tone: "waiting",
-  status: "Connecting",
-  state: "Connecting",
-  value: null,
-  percent: "",
-  count: "",
-  step: "",
-  message: "",
-  rate: "",
-  timeLeft: "",
-  attempt: "",
-  trouble: "",
-}
-
 /**
- * @param {Job} job
- * @returns {View["tone"]}
+ * @param {Update["connection"]} connection
+ * @param {string | null} problem
+ * @param {number} lost
  */
+function troubleOf(connection, problem, lost) {
+  if (connection === "refused") return problem ?? ""
+  return connection === "reconnecting" && lost >= PATIENCE_SECONDS ? `${problem ?? "The connection was lost."} Trying again.` : ""
+}
+
+/** @param {Job} job */
 function toneOf(job) {
-  if (!job.done && (job.stalled || job.cancel_requested || isStuck(job))) return "troubled"
-  return TONES[job.status] ?? (job.done ? "cancelled" : "running")
+  const troubled = job.stalled || job.cancel_requested || isStuck(job) || job.status === "retrying"
+  return troubled && !job.done ? "troubled" : job.status
+}
+
+/** @param {Job} job */
+function wordOf({ status, done, cancel_requested: cancelling, stalled }) {
+  if (!done && cancelling) return "Cancelling"
+  if (!done && stalled) return "No word from the worker"
+  return WORDS[status] ?? status[0].toUpperCase() + status.slice(1)
 }
 
 /**
  * @param {Job} job
+ * @param {string} word
  * @param {number} now
  */
-function statusOf(job, now) {
-  const word = wordOf(job)
-  if (job.queue_position !== null && !isStuck(job)) return `${word === WORDS.retrying ? word : "Waiting"}: ${ordinal(job.queue_position)} in line`
-  if (job.run_at === null) return word
-  const seconds = Math.ceil((Date.parse(job.run_at) - now) / 1000)
+function timed(job, word, now) {
+  const place = job.queue_position
+  if (place !== null && !isStuck(job)) return `${job.status === "retrying" ? word : "Waiting"}: ${ordinal(place)} in line`
+  const seconds = Math.ceil((Date.parse(job.run_at ?? "") - now) / 1000)
   return seconds > 0 ? `${word} in ${duration(Math.max(10, seconds)) /* no tenths: nothing counts them down */}` : word
-}
-
-/** @param {Job} job */
-function wordOf(job) {
-  if (!job.done && job.cancel_requested) return "Cancelling"
-  if (!job.done && job.stalled) return "No word from the worker"
-  return WORDS[job.status] ?? job.status
-}
-
-/** @param {Job} job */
-function stateOf(job) {
-  return isStuck(job) || job.status === "failed" ? `${wordOf(job)}: ${messageOf(job)}` : wordOf(job)
 }
 
 /**
@@ -135,34 +109,15 @@ function stateOf(job) {
  * @param {Job} job
  */
 function isStuck({ waiting }) {
-  return waiting?.reason === "no_worker_for_queue" || waiting?.reason === "no_worker_for_task"
+  return waiting?.reason.startsWith("no_worker")
 }
 
 /** @param {Job} job */
-function messageOf(job) {
-  if (job.waiting) return job.waiting.message
-  if (job.error && job.status !== "cancelled") return job.error.message
-  return job.progress.message ?? ""
+function messageOf({ waiting, error, status, progress }) {
+  return waiting?.message ?? ((status !== "cancelled" && error?.message) || progress.message) ?? ""
 }
 
 /** @param {Job} job */
-function stepOf(job) {
-  const { step } = job.progress
-  if (step === null) return ""
-  return step.count === null ? step.name : `${step.index}/${step.count} ${step.name}`
-}
-
-/** @param {Job} job */
-function tookOf(job) {
-  const seconds = job.done ? secondsBetween(job.started_at, job.finished_at) : null
-  return seconds === null ? "" : `took ${duration(seconds)}`
-}
-
-/**
- * @param {Update["connection"]} connection
- * @param {string | null} problem
- */
-function troubleOf(connection, problem) {
-  if (connection !== "reconnecting") return ""
-  return `${problem ?? "The connection was lost."} Trying again.`
+function stepOf({ progress: { step } }) {
+  return step ? (step.count ? `${step.index}/${step.count} ${step.name}` : step.name) : ""
 }

@@ -42,11 +42,13 @@ const LIMIT = 5000
 export class Watch extends EventTarget {
   /** @type {U[] | null} null: nobody iterates */
   #queue = []
+  #iterated = false
   #wake = () => {}
   #over = false
   /** @type {Problem | null} */
   #refused = null
   #leave
+  #signal
   /** @type {Set<string> | null} the jobs that have not ended, of many; null: it is about one job */
   #left
   /** @type {Record<string, number>} */
@@ -65,20 +67,22 @@ export class Watch extends EventTarget {
     this.#left = many ? new Set(keys) : null
     this.#leave = hub.follow(keys, (told) => this.#take(told))
     if (many && !keys.length) queueMicrotask(() => this.#end())
+    this.#signal = signal
     if (signal?.aborted) this.close()
-    signal?.addEventListener("abort", () => this.close())
+    else signal?.addEventListener("abort", this.close)
   }
 
   /** Stop; the job goes on. */
-  close() {
+  close = () => {
     this.#over = true
     this.#leave()
+    this.#signal?.removeEventListener("abort", this.close)
     this.#wake()
   }
 
   /** @param {Parameters<EventTarget["addEventListener"]>} given */
   addEventListener(...given) {
-    this.#queue = null
+    if (!this.#iterated) this.#queue = null
     super.addEventListener(...given)
   }
 
@@ -87,6 +91,7 @@ export class Watch extends EventTarget {
    * @throws {Problem} when it is refused
    */
   async *[Symbol.asyncIterator]() {
+    this.#iterated = true
     this.#queue ??= []
     try {
       while (true) {

@@ -17,10 +17,10 @@ test("one timer ticks for all, and stops when nobody wants it", (context) => {
   const ticker = new Ticker(1000)
   let ticks = 0
   const tick = () => (ticks += 1)
-  ticker.add(tick)
-  ticker.add(() => {})
+  ticker.set(tick, true)
+  ticker.set(tick, true)
   context.mock.timers.tick(2000)
-  ticker.remove(tick)
+  ticker.set(tick, false)
   context.mock.timers.tick(2000)
   assert.equal(ticks, 2)
 })

@@ -326,6 +326,11 @@ async def test_an_expired_token_resumes_within_the_grace_and_begins_nothing(
         async with open_stream(url + query, last_event_id=last) as stream:
             assert stream.status == 200
             assert (await stream.until("log"))[-1]["message"] == "missed"
+    many = f"{house.url}/v1/status/stream?token={token}&job={job.id}"
+    async with open_stream(f"{many}@{cursor}") as stream:
+        assert (await stream.until("log"))[-1]["message"] == "missed"
+    async with open_stream(many) as stream:
+        assert stream.status == 401
     poll = await stranger.get(
         f"/v1/jobs/{job.id}/events", params={"token": token, "after": cursor, "wait": 0}
     )

@@ -94,8 +94,11 @@ INVALID = {"WWW-Authenticate": 'Bearer realm="milepost", error="invalid_token"'}
 def _is_resumed(scope: Scope) -> bool:
     """Whether a reader of events says where it stood, as each kind of stream says it."""
     query, path = QueryParams(scope["query_string"]), scope["path"]
+    named = query.getlist("job")
     if path.endswith("/status/stream"):
         stood = Headers(scope=scope).get("last-event-id") or query.get("last_event_id", "")
+        if path == MANY_JOBS and named and not stood:  # each with the cursor behind which it goes on: JOB@CURSOR
+            return all(Cursor.parse(one.partition("@")[2]) is not None for one in named)
     elif path.endswith("/events") and "wait" in query:
         stood = query.get("after", "").partition("~")[0]  # of a `polling.Mark`
     else:

@@ -1,0 +1,1 @@
+"""README's moving picture: a real run, recorded (`record`) and drawn (`draw`)."""

@@ -1,0 +1,35 @@
+/**
+ * Before all else: loads the page again when a part of it was not there. While a new version is put in place, one server
+ * may answer with the page and another one, which is older or newer, be asked for its files.
+ *
+ * A script of the old kind at an address that all versions share: what helps must not be missing itself.
+ */
+
+{
+  const KEY = "milepost.loads", TRIES = 8
+  const loads = Number(sessionStorage.getItem(KEY) ?? 0)
+  let whole = true
+
+  addEventListener("error", ({ target }) => {
+    const wanted = target instanceof HTMLScriptElement || (target instanceof HTMLLinkElement && target.rel === "stylesheet")
+    if (!wanted || !whole) return
+    whole = false
+    if (loads >= TRIES) return tell()
+    sessionStorage.setItem(KEY, String(loads + 1))
+    // Half a second, one, two, ... half a minute, and never all tabs at once.
+    setTimeout(() => location.reload(), Math.min(30_000, 500 * 2 ** loads) * (0.75 + Math.random() / 2))
+  }, true) // such errors do not bubble
+
+  addEventListener("load", () => {
+    if (whole) sessionStorage.removeItem(KEY)
+    else if (loads >= TRIES) tell()
+  })
+
+  function tell() {
+    const notice = document.querySelector("#notice")
+    if (!(notice instanceof HTMLElement)) return // not yet: "load" comes back to it
+    notice.textContent = "A part of this page could not be loaded. Reload it in a moment."
+    notice.hidden = false
+    sessionStorage.removeItem(KEY)
+  }
+}

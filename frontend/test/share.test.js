@@ -1,0 +1,235 @@
+/** Tabs that share a connection: who leads, and what the others hear when that changes. */
+
+import assert from "node:assert/strict"
+import test from "node:test"
+import { end, heard, progress, Server, settled, snapshot } from "./fake.js"
+
+/** Web Locks as far as they are needed (https://w3c.github.io/web-locks/): one holder, a queue, `signal` and `steal`. */
+class Locks {
+  /** @type {Map<string, {release: () => void, lose: (error: Error) => void}>} */
+  held = new Map()
+  /** @type {[string, () => void][]} */
+  queue = []
+
+  /** @param {string} name @param {{signal?: AbortSignal, steal?: boolean}} options @param {() => unknown} work */
+  request(name, { signal, steal }, work) {
+    return new Promise((resolve, reject) => {
+      const grant = () => {
+        const release = () => {
+          if (this.held.get(name)?.release !== release) return
+          this.held.delete(name)
+          const next = this.queue.find(([wanted]) => wanted === name)
+          this.queue = this.queue.filter((one) => one !== next)
+          next?.[1]()
+        }
+        this.held.set(name, { release, lose: reject })
+        Promise.resolve(work()).then((value) => (release(), resolve(value)))
+      }
+      if (steal) {
+        this.held.get(name)?.lose(new DOMException("stolen", "AbortError"))
+        this.held.delete(name)
+      }
+      if (!this.held.has(name)) return void queueMicrotask(grant), this.held.set(name, { release: () => {}, lose: reject })
+      const waiting = /** @type {[string, () => void]} */ ([name, grant])
+      this.queue.push(waiting)
+      signal?.addEventListener("abort", () => {
+        this.queue = this.queue.filter((one) => one !== waiting)
+        reject(signal.reason)
+      })
+    })
+  }
+}
+
+/** BroadcastChannel, without a process that it keeps alive. */
+class Channel {
+  /** @type {Set<Channel>} */
+  static all = new Set()
+  /** @type {((message: {data: any}) => void) | null} */
+  onmessage = null
+
+  /** @param {string} name */
+  constructor(name) {
+    this.name = name
+    Channel.all.add(this)
+  }
+
+  /** @param {any} data */
+  postMessage(data) {
+    assert.ok(Channel.all.has(this), "the channel is closed")
+    const copy = structuredClone(data)
+    for (const one of Channel.all) {
+      if (one !== this && one.name === this.name) queueMicrotask(() => Channel.all.has(one) && one.onmessage?.({ data: copy }))
+    }
+  }
+
+  close() {
+    Channel.all.delete(this)
+  }
+}
+
+/** A browser in which each client is a tab; `happen` makes something happen to one of them. */
+class Browser extends Server {
+  hidden = false
+
+  /** @param {import("node:test").TestContext} context */
+  constructor(context) {
+    super(context)
+    Channel.all.clear()
+    const browser = this
+    const fakes = {
+      navigator: { locks: new Locks(), onLine: true },
+      BroadcastChannel: Channel,
+      document: {
+        get hidden() {
+          return browser.hidden
+        },
+      },
+    }
+    for (const [name, value] of Object.entries(fakes)) {
+      const before = Object.getOwnPropertyDescriptor(globalThis, name)
+      Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })
+      context.after(() => (before ? Object.defineProperty(globalThis, name, before) : Reflect.deleteProperty(globalThis, name)))
+    }
+    context.mock.method(Math, "random", () => (this.#tab += 0.001))
+  }
+
+  #tab = 0.1
+
+  /** @param {import("../src/client.js").Options} [options] */
+  tab(options = {}) {
+    /** @type {Record<string, () => void>} */
+    const handlers = {}
+    Object.assign(globalThis, {
+      addEventListener: (/** @type {string} */ name, /** @type {() => void} */ handler) => (handlers[name] = handler),
+    })
+    const client = this.client({ share: "us", ...options })
+    Reflect.deleteProperty(globalThis, "addEventListener")
+    return { client, happen: (/** @type {string} */ name) => (handlers[name](), settled()) }
+  }
+
+  /** Long enough to find each other. */
+  async found() {
+    // Naming what is shared takes a digest, which is made on another thread.
+    for (let turn = 0; turn < 4; turn++) {
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+      await crypto.subtle.digest("SHA-256", new Uint8Array(1))
+      await this.after(25)
+    }
+    return /** @type {import("./fake.js").Asked} */ (this.asked.at(-1))
+  }
+}
+
+test("two tabs follow a job by one stream, and each sees all of it", async (context) => {
+  const browser = new Browser(context)
+  const one = heard(browser.tab().client.watch("J"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1), progress("J", 2))
+  const two = heard(browser.tab().client.watch("J"))
+  await browser.found()
+  await stream.say(progress("J", 3), end("J", 4))
+  assert.equal(browser.asked.length, 1)
+  assert.deepEqual(one.seqs, [1, 2, 3, 4])
+  assert.deepEqual(two.seqs, [2, 3, 4])
+  assert.deepEqual([two.types[0], two.updates[0].connection, two.over], ["snapshot", "live", true])
+})
+
+test("a tab that comes before the first word does not make the stream begin again", async (context) => {
+  const browser = new Browser(context)
+  const one = heard(browser.tab().client.watch("J"))
+  const stream = await browser.found()
+  const two = heard(browser.tab().client.watch("J"))
+  await browser.found()
+  await stream.stream(snapshot("J", 1), end("J", 2))
+  assert.equal(browser.asked.length, 1)
+  assert.deepEqual([one.seqs, two.seqs], [[1, 2], [1, 2]])
+})
+
+test("what a second tab wants as well is fetched for it by the first", async (context) => {
+  const browser = new Browser(context)
+  heard(browser.tab().client.watch("A"))
+  await (await browser.found()).stream(snapshot("A", 1))
+  const two = heard(browser.tab().client.watch("B"))
+  const stream = await browser.found()
+  assert.equal(decodeURIComponent(stream.path), "/v1/status/stream?job=A@e-1&job=B")
+  await stream.stream(snapshot("B", 1), end("B", 2, "job_end"))
+  assert.deepEqual(two.types, ["snapshot", "end"])
+})
+
+for (const leaving of ["pagehide", "freeze"]) {
+  test(`when the tab with the connection has its ${leaving}, another goes on without a hole`, async (context) => {
+    const browser = new Browser(context)
+    const first = browser.tab()
+    const one = heard(first.client.watch("J"))
+    const stream = await browser.found()
+    await stream.stream(snapshot("J", 1))
+    const [two, three] = [heard(browser.tab().client.watch("J")), heard(browser.tab().client.watch("J"))]
+    await browser.found()
+    await stream.say(progress("J", 2))
+    await first.happen(leaving)
+    assert.ok(stream.aborted)
+    const next = await browser.found()
+    assert.equal(browser.asked.length, 2)
+    assert.equal(next.path, "/v1/jobs/J/status/stream?last_event_id=e-2")
+    await next.stream(progress("J", 3))
+    await first.happen(leaving === "freeze" ? "resume" : "pageshow")
+    const again = await browser.found()
+    if (again !== next) await again.stream(progress("J", 3)) // the one that was away has to hear what it missed
+    await again.say(end("J", 4))
+    assert.deepEqual([one.seqs, two.seqs, three.seqs], [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]])
+  })
+}
+
+test("a tab that leads without following a job itself can still tell it to those who come later", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  heard(first.client.watch("A"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("A", 1))
+  heard(browser.tab().client.watch("B"))
+  const both = await browser.found()
+  await both.stream(snapshot("B", 1), progress("B", 2))
+  const third = heard(browser.tab().client.watch("A"))
+  await browser.found()
+  await first.happen("pagehide")
+  const next = await browser.found()
+  assert.equal(decodeURIComponent(next.path).replace(/job=(.@e-.)&job=(.@e-.)/, (_, ...jobs) => jobs.slice(0, 2).sort().join(" ")), "/v1/status/stream?A@e-1 B@e-2")
+  await next.stream(progress("A", 2))
+  const late = heard(browser.tab().client.watch("A"))
+  await browser.found()
+  assert.deepEqual(late.seqs, [2])
+  assert.equal(late.updates.at(-1).job.progress.current, 2)
+  assert.deepEqual(third.seqs, [1, 2])
+})
+
+test("a tab that keeps the connection and says nothing has it taken away", async (context) => {
+  const browser = new Browser(context)
+  heard(browser.tab().client.watch("J"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1))
+  const two = heard(browser.tab().client.watch("J"))
+  await browser.found()
+  for (const channel of [...Channel.all].slice(0, 1)) channel.postMessage = () => {} // it sleeps
+  await browser.after(68_000)
+  const next = await browser.found()
+  assert.equal(next.path, "/v1/jobs/J/status/stream?last_event_id=e-1")
+  await next.stream(end("J", 2))
+  assert.deepEqual(two.seqs, [1, 2])
+})
+
+test("tabs of others have their own connection", async (context) => {
+  const browser = new Browser(context)
+  heard(browser.tab({ share: undefined, token: "a" }).client.watch("J"))
+  heard(browser.tab({ share: undefined, token: "b" }).client.watch("J"))
+  heard(browser.tab({ share: undefined, getToken: () => "a" }).client.watch("J"))
+  await browser.found()
+  assert.equal(browser.asked.length, 3)
+})
+
+test("when nobody follows anything, no lock is held and no channel is open", async (context) => {
+  const browser = new Browser(context)
+  heard(browser.tab().client.watch("J"))
+  await (await browser.found()).stream(snapshot("J", 1), end("J", 2))
+  await browser.found()
+  const { locks } = /** @type {any} */ (navigator)
+  assert.deepEqual([locks.held.size, Channel.all.size], [0, 0])
+})

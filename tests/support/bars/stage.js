@@ -1,0 +1,30 @@
+/** What tests of the elements find on `window`: the elements, a client driven by hand, jobs. */
+
+import "../../../frontend/src/define.js"
+import { Problem } from "../../../frontend/src/http.js"
+import { at, drawn, Hand, job } from "./hand.js"
+
+Object.assign(window, { at, drawn, hand: new Hand(), job, Problem })
+
+/** Put an element on the page. */
+window.put = async (tag, attributes = {}, inside = "") => {
+  const element = document.createElement(tag)
+  element.client = window.hand
+  element.innerHTML = inside
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value)
+  document.querySelector("#root").append(element)
+  await drawn()
+  return (window.element = element)
+}
+
+/** What a part of it says. */
+window.says = (name, element = window.element) => element.shadowRoot.getElementById(name).textContent
+
+/** How much of the track is filled, in percent: what is seen, not what is meant. */
+window.filled = (element = window.element) => {
+  const track = element.shadowRoot.getElementById("track").getBoundingClientRect()
+  const fill = element.shadowRoot.getElementById("fill").getBoundingClientRect()
+  return (100 * Math.max(0, Math.min(fill.right, track.right) - Math.max(fill.left, track.left))) / track.width
+}
+
+window.staged = true
