@@ -1,6 +1,6 @@
 /** The fields above the list of jobs. What they say stands in the address. */
 
-import { make } from "./dom.js"
+import { button, make } from "./dom.js"
 import { isEmpty, SHORTEST } from "./filters.js"
 
 /** @typedef {import("./filters.js").Filter} Filter */
@@ -15,6 +15,8 @@ export class FilterBar {
   #timer
   #typing = false
   #hint = make("p", { class: "hint", role: "status" })
+  /** On a narrow screen the list comes first. */
+  #narrower = button("More filters", () => this.#open(this.element.dataset.open !== "true"), { class: "quiet edged narrower", "aria-expanded": "false" })
   #clear = make("a", { href: "#/jobs", class: "clear", hidden: true }, "Clear filters")
 
   /** @param {(filter: Partial<Filter>, how: {replace: boolean}) => void} changed */
@@ -23,7 +25,7 @@ export class FilterBar {
     const search = this.#field("q", "Search", { type: "search", placeholder: "Search id, task, tag, error …", maxlength: 200 })
     const fields = FIELDS.map((name) => this.#field(name, name[0].toUpperCase() + name.slice(1), { type: "text", list: `known-${name}` }))
     const lists = FIELDS.map((name) => make("datalist", { id: `known-${name}` }))
-    this.element = make("form", { class: "filters", role: "search", "aria-label": "Filter the jobs" }, search, ...fields, this.#clear, ...lists, this.#hint)
+    this.element = make("form", { class: "filters", role: "search", "aria-label": "Filter the jobs" }, search, this.#narrower, ...fields, this.#clear, ...lists, this.#hint)
     this.element.addEventListener("input", () => this.#later())
     this.element.addEventListener("submit", (event) => {
       event.preventDefault()
@@ -49,6 +51,7 @@ export class FilterBar {
       if (input.value.trim() !== text) input.value = text
     }
     this.#clear.hidden = isEmpty(filter)
+    if (FIELDS.some((name) => filter[name])) this.#open(true)
     this.#hint.textContent = filter.q && filter.q.length < SHORTEST ? `Text is found by ${SHORTEST} characters or more.` : ""
   }
 
@@ -59,6 +62,12 @@ export class FilterBar {
    */
   offer(name, words) {
     this.element.querySelector(`#known-${name}`)?.replaceChildren(...words.map((value) => make("option", { value })))
+  }
+
+  /** @param {boolean} open */
+  #open(open) {
+    this.element.dataset.open = String(open)
+    this.#narrower.setAttribute("aria-expanded", String(open))
   }
 
   close() {

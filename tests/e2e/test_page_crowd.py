@@ -104,7 +104,9 @@ async def test_what_a_page_keeps_of_ten_thousand_jobs_is_bounded(crowd: Stack, b
             await eventually(lambda goal=seen + count: _reached(page, goal), "all ended", deadline=240)  # type: ignore[misc]
             held.append(await _held(debugger))
         (early_bytes, early_nodes), (late_bytes, late_nodes) = held
-        print(f"after 2,000 jobs {early_bytes:,} B, {early_nodes} nodes; after {PASSING:,}: {late_bytes:,} B, {late_nodes}")
+        print(
+            f"after 2,000 jobs {early_bytes:,} B, {early_nodes} nodes; after {PASSING:,}: {late_bytes:,} B, {late_nodes}"
+        )
         assert late_nodes < early_nodes + KEPT_NODES
         assert late_bytes < early_bytes + KEPT_BYTES
         assert await page.page.locator("li.row").count() <= 60
