@@ -317,7 +317,7 @@ async def test_text_from_a_job_is_never_markup(house: Stack, browser: Browser) -
         await card.get_by_label("Outputs").get_by_text("<b>bold</b>").wait_for()
         assert "<b>bold</b>" in await card.locator('[part="message"]').inner_text()
         assert "<b>bold</b>" in await card.get_by_label("Result").inner_text()
-        await page.list()
+        await page.show_list()
         await page.until_row(job, "Succeeded")
         assert "<b>bold</b>" in (await page.row(job).locator(".message").text_content() or "")
         assert await page.page.locator("main img, main b").count() == 0

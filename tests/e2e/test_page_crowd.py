@@ -16,7 +16,7 @@ from tests.support.wait import eventually
 if TYPE_CHECKING:
     from playwright.async_api import Browser, CDPSession
 
-pytestmark = [pytest.mark.anyio, pytest.mark.browser]
+pytestmark = [pytest.mark.anyio, pytest.mark.browser, pytest.mark.timeout(600)]
 
 CROWD = 1000
 PASSING = 10_000
@@ -105,7 +105,8 @@ async def test_what_a_page_keeps_of_ten_thousand_jobs_is_bounded(crowd: Stack, b
             held.append(await _held(debugger))
         (early_bytes, early_nodes), (late_bytes, late_nodes) = held
         print(
-            f"after 2,000 jobs {early_bytes:,} B, {early_nodes} nodes; after {PASSING:,}: {late_bytes:,} B, {late_nodes}"
+            f"after 2,000 jobs {early_bytes:,} B, {early_nodes} nodes; "
+            f"after {PASSING:,}: {late_bytes:,} B, {late_nodes}"
         )
         assert late_nodes < early_nodes + KEPT_NODES
         assert late_bytes < early_bytes + KEPT_BYTES

@@ -84,7 +84,7 @@ async def test_a_key_that_is_taken_back_is_asked_for_again(locked: Stack, browse
 
 
 async def test_a_token_reads_and_presses_nothing(locked: Stack, browser: Browser) -> None:
-    """It is taken out of the address bar at once; the list is live; there is no button and no view that it cannot read."""
+    """It is gone from the address bar at once; the list is live; no button, and no view that it cannot read."""
     token = (await locked.http.post("/v1/stream-tokens", json={"all": True})).json()["token"]
     job = (await locked.submit("demo.count", steps=60, delay_seconds=0.1))["id"]
     async with tab(browser, viewport={"width": 1280, "height": 860}) as page:
@@ -114,6 +114,6 @@ async def test_a_token_of_one_job_opens_that_job(locked: Stack, browser: Browser
         await page.page.goto(f"{locked.url}/?job={job}#token={token}")
         await page.until(job, "Succeeded")
         assert token not in page.page.url
-        await page.list()
+        await page.show_list()
         await page.until_row(job, "Succeeded")
         assert await page.job_ids() == [job]

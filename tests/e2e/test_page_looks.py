@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
 DESKTOP = {"width": 1280, "height": 860}
-LOST = {"task": "video.encode", "queue": "video", "allow_unknown_task": True}
+LOST: dict[str, Any] = {"task": "video.encode", "queue": "video", "allow_unknown_task": True}
 
 
 @pytest.fixture(scope="module")
 async def furnished(house: Stack) -> AsyncIterator[dict[str, str]]:
     """A house with something of everything in it: address of each view by its name."""
 
-    async def submit(task: str, **options: object) -> str:
+    async def submit(task: str, **options: Any) -> str:
         reply = await house.http.post("/v1/jobs", json={"task": task, **options})
         return str(reply.json()["id"])
 
@@ -154,7 +154,7 @@ async def test_the_keyboard_is_enough(house: Stack, browser: Browser) -> None:
         await page.until(job, "Cancelled")
         await eventually(lambda: _has_focus(page, "Run again"), "the focus is on the next thing to do")
 
-        await page.list()
+        await page.show_list()
         await page.row(job).wait_for()
         await _tab_to(page, "demo.ticker")
         await page.page.keyboard.press("Enter")

@@ -98,7 +98,7 @@ class WatchedPage:
         await self.show(f"#/jobs/{job_id}")
         await self.card(job_id).wait_for()
 
-    async def list(self, query: str = "") -> None:
+    async def show_list(self, query: str = "") -> None:
         """Go to the list of jobs."""
         await self.show(f"#/jobs{query}")
         await self.page.locator("section.jobs").wait_for()
