@@ -72,6 +72,7 @@ export class JobsView {
   /** @param {import("./live.js").Change} change */
   #changed({ ids, moved }) {
     this.#shelf.keep(ids)
+    if (moved && this.app.session.readOnly) this.#count()
     if (moved) this.#draw()
     else if (ids.size) this.rows.draw()
   }
