@@ -36,7 +36,10 @@ export class JobsView {
     this.app = app
     this.#shelf = new Shelf(app, filterOf(route.query))
     this.bar = new FilterBar((typed, how) => app.go(href("jobs", "", queryOf({ ...this.#shelf.filter, ...typed })), how))
-    this.rows = new Windowed(this.#list, () => new JobRow(app), { nearEnd: () => this.#fetch() })
+    this.rows = new Windowed(this.#list, () => new JobRow(app), {
+      nearEnd: () => this.#fetch(),
+      newest: (job) => app.live.jobs.get(job.id) ?? job,
+    })
     const bulk = app.session.readOnly ? null : new BulkMenu(app, () => this.#shelf.filter, () => this.#renew()).element
     const head = make("div", { class: "head" }, make("h1", { tabindex: -1 }, "Jobs"), bulk)
     this.element = make("section", { class: "jobs" }, head, this.#counts.element, this.bar.element, this.#told, this.#list, this.#empty, this.#more)

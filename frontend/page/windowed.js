@@ -20,12 +20,14 @@ export class Windowed {
   /**
    * @param {HTMLElement} list
    * @param {() => Row<Item>} makeRow
-   * @param {{nearEnd?: () => void}} [tell]  `nearEnd`: what follows could be fetched
+   * @param {{nearEnd?: () => void, newest?: (item: Item) => Item}} [tell]  `nearEnd`: what follows could be fetched;
+   *   `newest`: how an item stands by now
    */
-  constructor(list, makeRow, { nearEnd = () => {} } = {}) {
+  constructor(list, makeRow, { nearEnd = () => {}, newest = (item) => item } = {}) {
     this.list = list
     this.makeRow = makeRow
     this.nearEnd = nearEnd
+    this.newest = newest
     addEventListener("scroll", this.#look, { passive: true })
     addEventListener("resize", this.#look)
   }
@@ -83,7 +85,7 @@ export class Windowed {
    */
   #place(item, index, height) {
     const row = this.#rows.get(item.id) ?? this.#add(item.id)
-    row.show(item)
+    row.show(this.newest(item))
     row.element.style.transform = `translateY(${index * height}px)`
     row.element.setAttribute("aria-posinset", String(index + 1))
     row.element.setAttribute("aria-setsize", String(this.#items.length))

@@ -59,6 +59,13 @@ async def test_the_list_is_live(house: Stack, browser: Browser) -> None:
         await page.goto(house.url)
         slow = (await house.submit("demo.count", steps=30, delay_seconds=0.2))["id"]
         await page.until_row(slow, "Running")
+        seen: set[str] = set()
+
+        async def moves() -> bool:  # while no job begins or ends
+            seen.add(await page.row(slow).locator(".percent").inner_text())
+            return len(seen) >= 3
+
+        await eventually(moves, "its bar moves in the list")
         quick = (await house.submit("demo.count", steps=2, delay_seconds=0.05))["id"]
         await page.until_row(quick, "Succeeded")
         assert (await page.job_ids())[:2] == [quick, slow]
