@@ -169,7 +169,8 @@ def _in_one_go(cycle: RequestResponseCycle) -> None:
         if not cycle.disconnected:
             cycle.response_started, cycle.chunked_encoding = True, True
             cycle.waiting_for_100_continue = False
-            cycle.transport.write(_head(headers, keep=cycle.keep_alive) + framed(message["body"]))
+            first: bytes = message["body"]  # an empty chunk would be the end of the body
+            cycle.transport.write(_head(headers, keep=cycle.keep_alive) + (framed(first) if first else b""))
 
     cycle.send = send  # type: ignore[method-assign]
 
