@@ -13,6 +13,7 @@ import structlog
 from hypothesis import settings
 from redis.asyncio import Redis
 
+from milepost.log import JobLog
 from milepost.redis import connect
 from tests.support.browser import launched_chromium
 from tests.support.postgres import PostgresServer, new_database
@@ -76,6 +77,12 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
     client = connect(redis_server.url)
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+def joblog(redis: Redis) -> JobLog:
+    """The log of jobs there."""
+    return JobLog(redis)
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ from milepost_api.roster import Roster
 from milepost_api.routes import (
     bulk,
     catalogue,
+    details,
     health,
     history,
     jobs,
@@ -103,7 +104,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     v1 = APIRouter(
         prefix="/v1", responses=problems.describe("unauthorized", "forbidden", "internal", "unavailable")
     )
-    for module in (submit, listing, bulk, jobs, status, streams, many, history, tokens, catalogue):
+    for module in (submit, listing, bulk, jobs, details, status, streams, many, history, tokens, catalogue):
         v1.include_router(module.router)
     app.include_router(v1)
     app.include_router(health.router)

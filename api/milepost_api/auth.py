@@ -1,6 +1,6 @@
-"""Who may come in, and for which tenant. Closed by default: with keys set, every address but health needs one.
+"""Who may come in, and for which tenant. Closed by default: with keys set, every address needs one but health and
 
-(And but the elements, which are a script that other sites load: `pages.is_open`.)
+the files of the page, which hold nothing that is not public.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ class KeyRing:
         return owners[0] if owners else None
 
 
+def _is_open(scope: Scope) -> bool:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path in OPEN_PATHS or (scope["method"] in ("GET", "HEAD") and is_open(path))
+
+
 class Auth:
     """Pure ASGI: a stream must not pass through anything that buffers.
 
@@ -83,7 +88,7 @@ class Auth:
         self._grace, self._clock, self._origins = grace_seconds, clock, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not (scope["path"] in OPEN_PATHS or is_open(scope["path"])):
+        if scope["type"] == "http" and not _is_open(scope):
             try:
                 await self._let_in(scope)
             except (Problem, JobNotFound, StoreUnavailable) as error:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.types import Message, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _EXTENSION = "milepost.connection"
+BEGINS = "milepost.begins"
+"""In an `http.response.start` of a stream: its first words follow at once, and want no system call of their own."""
 
 
 class StreamingProtocol(HttpToolsProtocol):
@@ -36,6 +37,8 @@ class StreamingProtocol(HttpToolsProtocol):
             self._earlier = [cycle for cycle in self._earlier if not cycle.response_complete] + [earlier]
         if self.scope["http_version"] == "1.0":
             _until_close(self.cycle)
+        else:
+            _in_one_go(self.cycle)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for cycle in self._earlier:
@@ -44,34 +47,6 @@ class StreamingProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.loan is not None:
             self.loan.lost()
-
-
-@contextmanager
-def corked(scope: Scope) -> Iterator[None]:
-    """Within, what is said to a request is gathered: head and beginning of an answer go out in one system call."""
-    cycle = scope["extensions"][_EXTENSION]["cycle"]
-    transport = cycle.transport
-    cycle.transport = cork = _Cork(transport)
-    try:
-        yield
-    finally:
-        cycle.transport = transport
-        if cork.held and not transport.is_closing():
-            transport.write(b"".join(cork.held))
-
-
-class _Cork:
-    """Stands in for a transport."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self.held: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.held.append(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
 
 
 class Loan:
@@ -174,6 +149,39 @@ def borrow(scope: Scope) -> Loan | None:
         return None
     assert cycle.chunked_encoding, "a body of unknown length is sent in chunks"
     return Loan(found["protocol"], cycle)
+
+
+def _in_one_go(cycle: RequestResponseCycle) -> None:
+    """Write the head of a stream together with its first words: for most of its readers that is all for a while."""
+    plain, head = cycle.send, None
+
+    async def send(message: Any) -> None:
+        nonlocal head
+        if BEGINS in message:
+            head = message
+            return
+        if head is None:
+            await plain(message)
+            return
+        headers, head = [*cycle.default_headers, *head["headers"]], None
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if not cycle.disconnected:
+            cycle.response_started, cycle.chunked_encoding = True, True
+            cycle.waiting_for_100_continue = False
+            first: bytes = message["body"]  # an empty chunk would be the end of the body
+            cycle.transport.write(_head(headers, keep=cycle.keep_alive) + (framed(first) if first else b""))
+
+    cycle.send = send  # type: ignore[method-assign]
+
+
+def _head(headers: Iterable[tuple[bytes, bytes]], *, keep: bool) -> bytes:
+    """Return the head of a 200 whose body comes in chunks (RFC 9112 §7.1)."""
+    told = b"".join([b"%b: %b\r\n" % header for header in headers])
+    return b"HTTP/1.1 200 OK\r\n%btransfer-encoding: chunked\r\n%b\r\n" % (
+        told,
+        b"" if keep else b"connection: close\r\n",
+    )
 
 
 def _until_close(cycle: RequestResponseCycle) -> None:

@@ -12,12 +12,12 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from milepost.errors import MilepostError
-from milepost.ids import is_job_id
+from milepost.ids import JOB_ID
 from milepost_api.problems import answer_to
 from milepost_api.requests import header
 from milepost_api.routes.streams import open_stream
 
-_PATH = re.compile(r"/v1/jobs/([^/]+)/status/stream")
+_PATH = re.compile(rf"/v1/jobs/({JOB_ID.pattern})/status/stream")
 _KNOWN = frozenset({"last_event_id", "events", "min_interval_ms"})
 _INTERVAL = re.compile(r"[0-9]{1,4}", re.ASCII)
 
@@ -55,12 +55,13 @@ def asked_for(scope: Scope) -> Asked | None:
     if scope["type"] != "http" or scope["method"] != "GET":
         return None
     found = _PATH.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
-    if found is None or not is_job_id(found[1]):
+    if found is None:
         return None
-    query = scope["query_string"]
-    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
+    accept, cursor, query = header(scope, b"accept"), header(scope, b"last-event-id"), scope["query_string"]
+    if not query:
+        return Asked(found[1], accept, cursor or None, None, 0)
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     interval = given.get("min_interval_ms", "0")
     if not given.keys() <= _KNOWN or not _INTERVAL.fullmatch(interval):
         return None
-    cursor = header(scope, b"last-event-id") or given.get("last_event_id")
-    return Asked(found[1], header(scope, b"accept"), cursor, given.get("events"), int(interval))
+    return Asked(found[1], accept, cursor or given.get("last_event_id"), given.get("events"), int(interval))

@@ -3,85 +3,113 @@
 import { Problem } from "../src/http.js"
 import { redacted } from "../src/schema.js"
 import { followCommand, submitCommand } from "./curl.js"
-import { get, make, prose } from "./dom.js"
+import { button, make, prose } from "./dom.js"
 import { Form } from "./form.js"
+import { href } from "./router.js"
 
-/** @typedef {import("../src/client.js").Client} Client */
 /** @typedef {import("../src/client.js").TaskInfo} TaskInfo */
-/** @typedef {import("../src/job.js").Job} Job */
 
-const FIRST = "demo.count"
-
-export class Composer {
-  /** @type {TaskInfo[]} */
-  #tasks = []
+export class NewView {
+  title = "New job"
   /** @type {Form | null} */
   #form = null
   #shown = ""
-  #task = /** @type {HTMLSelectElement} */ (get("#task"))
-  #button = /** @type {HTMLButtonElement} */ (get("#submit"))
-  #about = get("#task-about")
-  #problem = get("#form-problem")
+  #task = make("select", { id: "task", "aria-describedby": "task-about", disabled: true })
+  #button = make("button", { class: "primary", id: "submit", disabled: true }, "Start")
+  #about = make("p", { class: "hint", id: "task-about" })
+  #fields = make("div", { class: "fields", id: "fields" })
+  #problem = make("p", { class: "problem", id: "form-problem", role: "alert" })
+  #curl = make("code", { id: "curl" })
+  /** @type {string} the job whose params the form began with */
+  #from = ""
 
-  /**
-   * @param {Client} client
-   * @param {HTMLElement} form
-   * @param {(job: Job) => void} started
-   */
-  constructor(client, form, started) {
-    this.client = client
-    this.started = started
-    this.#task.addEventListener("change", () => this.#choose())
+  /** @param {import("./app.js").App} app */
+  constructor(app) {
+    this.app = app
+    const chosen = make("div", { class: "field" }, make("label", { for: "task" }, "Task"), this.#task, this.#about)
+    const form = make("form", { id: "composer", novalidate: true, class: "panel" }, chosen, this.#fields, this.#problem, this.#button)
+    const pre = make("pre", { tabindex: 0, "aria-label": "Commands" }, this.#curl)
+    const copying = button("Copy", (event) => copy(this.#curl, /** @type {HTMLElement} */ (event.currentTarget)), { id: "copy" })
+    const terminal = make("section", { class: "panel terminal" }, make("h2", {}, "The same from a terminal"), pre, copying)
+    const head = make("div", { class: "head" }, make("h1", { tabindex: -1 }, "New job"))
+    this.element = make("section", { class: "new" }, head, make("div", { class: "halves" }, form, terminal))
+    this.#task.addEventListener("change", () => app.go(href("new", "", { task: this.#task.value }), { replace: true }))
     form.addEventListener("input", () => this.#teach())
     form.addEventListener("submit", (event) => {
       event.preventDefault()
       this.#submit()
     })
-    get("#copy").addEventListener("click", (event) => copy(get("#curl"), /** @type {HTMLElement} */ (event.currentTarget)))
+    this.unsubscribe = app.known.subscribe(() => this.#offer())
   }
 
-  /** Read the catalogue; what was chosen and typed stays. */
-  async load() {
-    this.#tasks = await this.client.tasks()
-    const wanted = this.#task.value || FIRST
-    this.#task.replaceChildren(...this.#tasks.map(({ name }) => make("option", { selected: name === wanted }, name)))
-    this.#task.disabled = this.#button.disabled = this.#tasks.length === 0
+  /** @param {import("./router.js").Route} route */
+  async show({ query }) {
+    const from = query.get("from") ?? ""
+    if (from && from !== this.#from) await this.#beginWith(from)
+    this.#offer(query.get("task") ?? undefined)
+  }
+
+  close() {
+    this.unsubscribe()
+  }
+
+  /** @param {string} wanted */
+  #offer(wanted = this.#task.value || this.app.known.example().name) {
+    const names = [...this.app.known.tasks.keys()]
+    const options = [...this.#task.options].map(({ value }) => value)
+    if (options.join() !== names.join()) this.#task.replaceChildren(...names.map((name) => make("option", {}, name)))
+    if (names.includes(wanted)) this.#task.value = wanted
+    this.#task.disabled = this.#button.disabled = names.length === 0
     this.#choose()
   }
 
   #choose() {
-    const task = this.#tasks.find(({ name }) => name === this.#task.value)
+    const task = this.app.known.tasks.get(this.#task.value)
     this.#describe(task)
-    this.#problem.textContent = ""
-    this.#button.textContent = task ? `Start ${task.name}` : "Start"
-    if (task) {
-      const typed = this.#shown === task.name ? this.#form?.texts() : undefined
-      this.#form = new Form(get("#fields"), task.params_schema)
-      if (typed) this.#form.retype(typed)
+    if (this.#shown !== (task?.name ?? "")) {
+      this.#problem.textContent = ""
+      this.#button.textContent = task ? `Start ${task.name}` : "Start"
+      this.#form = task ? new Form(this.#fields, task.params_schema) : null
+      this.#shown = task?.name ?? ""
     }
-    this.#shown = task?.name ?? ""
     this.#teach()
+  }
+
+  /**
+   * Fill the form with what another job was asked to do.
+   * @param {string} id
+   */
+  async #beginWith(id) {
+    this.#from = id
+    try {
+      const [{ task }, { params }] = await Promise.all([this.app.client.get(id), this.app.ask.details(id)])
+      await this.app.known.read()
+      this.#offer(task)
+      if (params && this.#task.value === task) this.#form?.fill(params)
+      this.#teach()
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error
+      this.app.failed(error)
+    }
   }
 
   /** @param {TaskInfo | undefined} task */
   #describe(task) {
-    if (!task) {
-      const words = "No worker has offered a task yet. Start one with `milepost worker MODULE` and its tasks appear here."
-      return this.#about.replaceChildren(...prose(words))
-    }
-    const [first] = task.description.split(/\n\s*\n/)
-    const absent = task.workers === 0 ? " No running worker offers it at the moment: its jobs would wait." : ""
-    this.#about.replaceChildren(...prose(first.replaceAll(/\s+/g, " ") + absent))
+    const words = "No worker has offered a task yet. Start one with `milepost worker MODULE` and its tasks appear here."
+    const about = task ? firstParagraph(task.description) : words
+    const absent = task?.workers === 0 ? " No running worker offers it at the moment: its jobs would wait." : ""
+    if (this.#about.dataset.said === about + absent) return
+    this.#about.dataset.said = about + absent
+    this.#about.replaceChildren(...prose(about + absent))
   }
 
   /** Keep the commands for a terminal in step with the form. */
   #teach() {
-    const task = this.#task.value || FIRST
+    const task = this.#task.value || this.app.known.example().name
     const params = this.#form?.read({ quiet: true }) ?? {}
-    const schema = this.#tasks.find(({ name }) => name === task)?.params_schema ?? {}
-    const submit = submitCommand(this.client.url("v1/jobs"), task, redacted(params, schema))
-    get("#curl").textContent = `${submit}\n\n${followCommand(this.client.streamUrl("ID")).replace("/ID/", "/$ID/")}`
-    get("#empty-curl").textContent = submit
+    const schema = this.app.known.tasks.get(task)?.params_schema ?? {}
+    const submit = submitCommand(this.app.client.url("v1/jobs"), task, redacted(params, schema))
+    this.#curl.textContent = `${submit}\n\n${followCommand(this.app.client.streamUrl("ID")).replace("/ID/", "/$ID/")}`
   }
 
   async #submit() {
@@ -91,10 +119,12 @@ export class Composer {
     if (!params) return this.#form?.focusProblem()
     this.#button.ariaDisabled = "true" // not `disabled`, which would throw the focus away
     try {
-      this.started(await this.client.submit(this.#task.value, params))
+      const job = await this.app.client.submit(this.#task.value, params)
+      this.app.go(href("jobs", job.id))
     } catch (error) {
       if (!(error instanceof Problem)) throw error
-      this.#complain(error)
+      if (error.status === 401) this.app.failed(error)
+      else this.#complain(error)
     } finally {
       this.#button.ariaDisabled = "false"
     }
@@ -115,17 +145,22 @@ export class Composer {
   }
 }
 
+/** @param {string} text  a docstring */
+export function firstParagraph(text) {
+  return text.split(/\n\s*\n/)[0].replaceAll(/\s+/g, " ")
+}
+
 /**
  * @param {HTMLElement} source
- * @param {HTMLElement} button
+ * @param {HTMLElement} pressed
  */
-async function copy(source, button) {
+async function copy(source, pressed) {
   try {
     await navigator.clipboard.writeText(source.textContent ?? "")
-    button.textContent = "Copied"
+    pressed.textContent = "Copied"
   } catch {
     getSelection()?.selectAllChildren(source) // no clipboard on plain HTTP: one keystroke is left
-    button.textContent = "Selected"
+    pressed.textContent = "Selected"
   }
-  setTimeout(() => (button.textContent = "Copy"), 2000)
+  setTimeout(() => (pressed.textContent = "Copy"), 2000)
 }

@@ -1,5 +1,10 @@
 /** Making and finding elements. */
 
+/** @typedef {Node | string | null | false | undefined} Child  what is no node or text is left out */
+/** @typedef {Record<string, string | number | boolean | null | undefined>} Attributes  false, null and undefined: without it */
+
+const SVG = "http://www.w3.org/2000/svg"
+
 /**
  * Find what the page's HTML promises.
  * @template {HTMLElement} T
@@ -16,24 +21,64 @@ export function get(selector, root = document) {
 /**
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
- * @param {Record<string, string | number | boolean | null | undefined>} [attributes]  false, null and undefined: without it
- * @param {...(Node | string)} children
+ * @param {Attributes} [attributes]
+ * @param {...Child} children
  * @returns {HTMLElementTagNameMap[K]}
  */
 export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag)
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value === true ? "" : String(value))
-  }
-  element.append(...children)
-  return element
+  return filled(document.createElement(tag), attributes, children)
 }
 
 /**
- * Text in which `words` in backticks are code, as docstrings have it.
+ * @template {keyof SVGElementTagNameMap} K
+ * @param {K} tag
+ * @param {Attributes} [attributes]
+ * @param {...Child} children
+ * @returns {SVGElementTagNameMap[K]}
+ */
+export function draw(tag, attributes = {}, ...children) {
+  return filled(/** @type {SVGElementTagNameMap[K]} */ (document.createElementNS(SVG, tag)), attributes, children)
+}
+
+/**
+ * @param {string} label
+ * @param {(event: MouseEvent) => unknown} pressed
+ * @param {Attributes} [attributes]
+ */
+export function button(label, pressed, attributes = {}) {
+  const made = make("button", { type: "button", class: "quiet", ...attributes }, label)
+  made.addEventListener("click", pressed)
+  return made
+}
+
+/**
+ * Text in which words in backticks are code, as docstrings have it.
  * @param {string} text
  * @returns {(Node | string)[]}
  */
 export function prose(text) {
   return text.split(/`+([^`]+)`+/).map((part, index) => (index % 2 ? make("code", {}, part) : part))
+}
+
+/**
+ * Write a text only where it differs: written anew it would be laid out again, and read out again.
+ * @param {Element} element
+ * @param {string} text
+ */
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text
+}
+
+/**
+ * @template {Element} T
+ * @param {T} element
+ * @param {Attributes} attributes
+ * @param {Child[]} children
+ */
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value === true ? "" : String(value))
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false))
+  return element
 }

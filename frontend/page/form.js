@@ -76,19 +76,17 @@ export class Form {
   }
 
   /**
-   * What was typed, to be typed again into another form of the same task.
-   * @returns {Map<string, string>}
+   * Type params in, as another job had them. Secrets are not known: their fields stay empty.
+   * @param {Record<string, unknown>} params
    */
-  texts() {
-    return new Map([...this.#rows].map(([name, { control }]) => [name, textOf(control)]))
-  }
-
-  /** @param {Map<string, string>} texts */
-  retype(texts) {
-    for (const [name, text] of texts) {
-      const control = this.#rows.get(name)?.control
-      if (control instanceof HTMLInputElement && control.type === "checkbox") control.checked = text === "true"
-      else if (control) control.value = text
+  fill(params) {
+    const given = this.open ? { params } : params
+    for (const [name, value] of Object.entries(given)) {
+      const row = this.#rows.get(name)
+      if (!row || row.field.secret) continue
+      const { field, control } = row
+      if (control instanceof HTMLInputElement && control.type === "checkbox") control.checked = value === true
+      else control.value = initialText({ ...field, fallback: value })
     }
   }
 

@@ -1,111 +1,78 @@
-/** What a job has said: its log lines and partial results, the most recent of them. */
+/** A list of events that grows at its end and keeps the reader's eye where it is: log, outputs, raw events. */
 
-import { Problem } from "../src/http.js"
 import { make } from "./dom.js"
+import { exactly } from "./times.js"
 
-/** @typedef {import("../src/client.js").Client} Client */
 /** @typedef {import("../src/fold.js").JobEvent} JobEvent */
 
-const KEPT = 200
-const SHOWN_CHARACTERS = 300 // of a line; the job's events hold all of it
+const KEPT = 300
+const SHOWN_CHARACTERS = 600 // of a line; the job's events hold all of it
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" })
 
 export class Lines {
-  #list = make("ol")
-  #summary = make("summary", {}, "Log")
-  /** @type {Set<number>} */
-  #seen = new Set()
-  #asked = false
-  #ended = false
+  /** @type {Map<number, HTMLElement>} by seq */
+  #lines = new Map()
 
   /**
-   * @param {Client} client
-   * @param {string} id
+   * @param {string} label
+   * @param {(event: JobEvent) => {kind: string, text: string} | null} read  null: not of this list
    */
-  constructor(client, id) {
-    this.client = client
-    this.id = id
-    this.#list.tabIndex = 0
-    this.#list.setAttribute("aria-label", "Log")
-    this.element = make("details", { class: "lines", hidden: true }, this.#summary, this.#list)
-    this.element.addEventListener("toggle", () => this.#opened())
+  constructor(label, read) {
+    this.read = read
+    this.element = make("ol", { class: "lines", tabindex: 0, "aria-label": label })
   }
 
-  /** @param {JobEvent} event  anything; only what is a line is shown */
-  take(event) {
-    if (event.type === "snapshot") this.#recall(event.cursor ?? "")
-    if (event.type === "log" || event.type === "output") this.#add(event)
+  get size() {
+    return this.#lines.size
   }
 
-  /** Nothing follows. What a job said that had ended before the page came is fetched when somebody opens it. */
-  end() {
-    this.#ended = true
-    this.element.hidden = false
-  }
-
-  async #opened() {
-    if (!this.element.open || !this.#ended || this.#asked) return
-    const { cursor } = await this.#patiently(() => this.client.status(this.id), { cursor: "" })
-    await this.#recall(cursor ?? "")
-    if (this.#seen.size === 0) this.#list.replaceChildren(make("li", { class: "hint" }, "It said nothing that is still kept."))
-  }
-
-  /**
-   * Fetch what was said before `cursor`, as far back as is shown.
-   * @param {string} cursor  `<epoch>-<seq>`; `seq` is dense
-   */
-  async #recall(cursor) {
-    const [epoch, seq] = cursor.split("-")
-    if (this.#asked || !seq) return
-    this.#asked = true
-    if (Number(seq) <= 1) return
-    const after = `${epoch}-${Math.max(0, Number(seq) - KEPT)}`
-    const none = { items: /** @type {JobEvent[]} */ ([]) }
-    const { items } = (await this.#patiently(() => this.client.events(this.id, { after, limit: KEPT }), none)) ?? none
-    for (const event of items) if (event.type !== "snapshot") this.take(event)
-  }
-
-  /**
-   * The log is an extra: without it the card is still right.
-   * @template T
-   * @param {() => Promise<T>} ask
-   * @param {T} otherwise
-   * @returns {Promise<T>}
-   */
-  async #patiently(ask, otherwise) {
-    try {
-      return await ask()
-    } catch (error) {
-      if (error instanceof Problem) return otherwise
-      throw error
+  /** @param {JobEvent[]} events  all there are by now, in order */
+  show(events) {
+    const { element } = this
+    const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 8
+    for (const event of events.slice(-KEPT)) {
+      if (this.#lines.has(event.seq ?? 0)) continue
+      const said = this.read(event)
+      if (said) this.#add(event, said)
     }
+    while (this.#lines.size > KEPT) this.#drop()
+    if (atEnd) element.scrollTop = element.scrollHeight // but not under the eyes of who has scrolled up
   }
 
-  /** @param {JobEvent} event */
-  #add(event) {
+  /**
+   * @param {JobEvent} event
+   * @param {{kind: string, text: string}} said
+   */
+  #add(event, { kind, text }) {
     const seq = event.seq ?? 0
-    if (this.#seen.has(seq)) return
-    this.#seen.add(seq)
-    if (this.element.hidden) this.element.open = true
-    this.element.hidden = false
-    const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 8
-    const later = [...this.#list.children].find((line) => Number(line.getAttribute("value")) > seq)
-    this.#list.insertBefore(line(event), later ?? null)
-    if (this.#list.children.length > KEPT) this.#list.firstElementChild?.remove()
-    if (atEnd) this.#list.scrollTop = this.#list.scrollHeight // but not under the eyes of who has scrolled up
+    const cut = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text
+    const at = event.at ?? ""
+    const time = make("time", { datetime: at, title: at && exactly(at) }, at && CLOCK.format(new Date(at)))
+    const line = make("li", { value: seq, "data-kind": kind }, time, make("span", { class: "kind" }, kind), make("span", { class: "text" }, cut))
+    const later = [...this.#lines].find(([other]) => other > seq)?.[1]
+    this.#lines.set(seq, line)
+    if (later) this.#lines = new Map([...this.#lines].sort(([one], [other]) => one - other))
+    this.element.insertBefore(line, later ?? null)
+  }
+
+  #drop() {
+    const [[seq, line]] = this.#lines
+    line.remove()
+    this.#lines.delete(seq)
   }
 }
 
 /** @param {JobEvent} event */
-function line(event) {
-  const text = event.type === "log" ? event.message : JSON.stringify(event.data)
-  const kind = event.type === "log" ? event.level : "output"
-  const cut = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text
-  const time = event.at ? new Date(event.at).toLocaleTimeString() : ""
-  return make(
-    "li",
-    { value: event.seq, "data-kind": kind },
-    make("time", { datetime: event.at }, time),
-    make("span", { class: "kind" }, kind),
-    make("span", { class: "text" }, cut),
-  )
+export function logLine(event) {
+  return event.type === "log" ? { kind: event.level, text: event.message } : null
+}
+
+/** @param {JobEvent} event */
+export function outputLine(event) {
+  return event.type === "output" ? { kind: `#${event.index}`, text: JSON.stringify(event.data) } : null
+}
+
+/** @param {JobEvent} event */
+export function rawLine(event) {
+  return { kind: event.type, text: JSON.stringify(event) }
 }

@@ -294,7 +294,8 @@ export class Hub {
       return
     }
     line.at.set(key, at)
-    if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event })
+    // For those who know nothing yet: who knows something may be behind this, and hears what lies between.
+    if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event, spare: true })
     return line
   }
 
@@ -305,10 +306,11 @@ export class Hub {
   }
 
   /** @param {Word} word */
-  #hear({ keys, event, at, connection, problem = null, refusal }) {
+  #hear({ keys, event, at, connection, problem = null, refusal, spare }) {
     for (const key of keys) {
       const topic = this.#topics.get(key)
       if (!topic || !(topic.ready || this.#leads)) continue
+      if (spare && topic.jobs.has(event?.job_id ?? "")) continue
       if (connection) topic.status = { connection, problem }
       if (at && !isBehind(at, topic.at)) topic.at = at
       const id = event?.job_id

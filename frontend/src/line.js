@@ -19,7 +19,7 @@ import { SseDecoder } from "./sse.js"
  * What is said of some keys: an event and where that leaves the reader, or how the connection is. Nothing follows on a
  * `refusal`; no keys at all: somebody is there.
  * @typedef {{keys: string[], event?: JobEvent, at?: string, connection?: Connection, problem?: string | null,
- *   refusal?: {status: number, type: string}}} Word
+ *   refusal?: {status: number, type: string}, spare?: boolean}} Word
  */
 
 /** The server pings after 15 s of silence: three missed pings mean that nobody is there. */
@@ -119,7 +119,8 @@ export class Line {
     const decoder = new SseDecoder()
     while (true) {
       const { value, done } = await reader.read()
-      if (done) throw new Error("The body has ended, and the jobs have not.")
+      // Aborted: what was read before that is of a place where the line is no longer.
+      if (done || signal.aborted) throw new Error("The body has ended, and the jobs have not.")
       heard()
       this.#status("live")
       const frames = decoder.feed(value)

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from milepost.log import JobLog
+from milepost.redis import connect
 from tests.support.alone import LONE_SETTINGS, WRITERS, Alone, alone
 from tests.support.browser import launched_chromium
+from tests.support.middlebox import Middlebox
 from tests.support.redis import RedisServer
 from tests.support.stack import BUILTIN_TASKS, Stack
+from tests.support.stage import Stage, staged
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -30,6 +34,13 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
             settings={"MILEPOST_CONCURRENCY": "20", "MILEPOST_LOG_LEVEL": "info"},
         ) as stack:
             yield stack
+
+
+@pytest.fixture
+async def house_log(house: Stack) -> AsyncIterator[JobLog]:
+    """The log of jobs of `house`, also of one that a file has made for itself: its tests play the worker."""
+    async with connect(house.redis.url) as redis:
+        yield JobLog(redis)
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +79,17 @@ async def lone(
     settings = {**LONE_SETTINGS, **WRITERS[request.param]}
     async with alone(tmp_path_factory.mktemp("alone"), settings) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """An API in this process, for pages that follow the jobs which the test plays."""
+    async with staged(tmp_path_factory.mktemp("stage")) as running:
+        yield running
+
+
+@pytest.fixture
+async def box(stage: Stage) -> AsyncIterator[Middlebox]:
+    """What is between a page and the API of `stage`; it serves the page as well."""
+    async with stage.box() as between:
+        yield between

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,12 @@ from redis.exceptions import RedisError
 
 from milepost.ids import new_job_id
 from milepost.log import JobLog, NewJob, many
-from milepost.redis import connect
 from tests.support.api import Api, announce, serving, settings
 from tests.support.hub import happen_unheard
 from tests.support.jobs import AT, PlayedJob
 from tests.support.redis import RedisServer
 from tests.support.transports import TRANSPORTS, Transport, rest, until
-from tests.support.wait import eventually
+from tests.support.wait import DEADLINE_SECONDS, eventually
 
 WRITERS = ("lanes", "plain")
 """What MILEPOST_STREAM_WRITER can be."""
@@ -50,39 +49,29 @@ def transport(request: pytest.FixtureRequest) -> Transport:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis that forgets at a kill what it was not told to save."""
     with RedisServer(tmp_path_factory.mktemp("redis"), appendonly=False) as running:
         yield running
 
 
-def wanted(folder: Path, server: RedisServer, writer: str, **more: Any) -> Any:
-    return settings(folder, server.url, ping_seconds=1, stream_writer=writer, **more)
+def wanted(folder: Path, redis_server: RedisServer, writer: str, **more: Any) -> Any:
+    # A reader that looks away is not to be cut for it, however long the machine takes for what happens meanwhile.
+    patient = {"ping_seconds": 1, "stalled_reader_seconds": DEADLINE_SECONDS}
+    return settings(folder, redis_server.url, stream_writer=writer, **patient, **more)
 
 
 @pytest.fixture(scope="module")
 async def api(
-    tmp_path_factory: pytest.TempPathFactory, server: RedisServer, writer: str
+    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, writer: str
 ) -> AsyncIterator[Api]:
-    async with serving(wanted(tmp_path_factory.mktemp("api"), server, writer)) as running:
+    async with serving(wanted(tmp_path_factory.mktemp("api"), redis_server, writer)) as running:
         yield running
 
 
 @pytest.fixture
 def base(api: Api) -> str:
     return str(api.http.base_url)
-
-
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    client = connect(server.url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
 
 
 def types(events: list[dict[str, Any]]) -> list[str]:
@@ -246,7 +235,7 @@ async def test_cut_again_and_again_nothing_is_lost_or_told_twice(
 
 
 async def test_a_restart_of_redis_branches_the_history_and_readers_go_on(
-    base: str, server: RedisServer, redis: Redis, joblog: JobLog, transport: Transport
+    base: str, redis_server: RedisServer, redis: Redis, joblog: JobLog, transport: Transport
 ) -> None:
     """What was saved is not told again, and no gap is told where nothing was lost."""
     job = await played(joblog, ended=False)
@@ -254,7 +243,7 @@ async def test_a_restart_of_redis_branches_the_history_and_readers_go_on(
     async with transport.open(base, job.id) as reader:
         await until(reader, "snapshot")
         await redis.save()
-        server.restart(signal.SIGKILL)  # in this thread: the child would die with another one
+        redis_server.restart(signal.SIGKILL)  # in this thread: the child would die with another one
         await _insist(lambda: job.log("after"))
         await job.end()
         events = await rest(reader)
@@ -265,7 +254,7 @@ async def test_a_restart_of_redis_branches_the_history_and_readers_go_on(
 
 
 async def test_a_lost_tail_is_a_gap_for_those_who_saw_it(
-    base: str, server: RedisServer, redis: Redis, joblog: JobLog, transport: Transport
+    base: str, redis_server: RedisServer, redis: Redis, joblog: JobLog, transport: Transport
 ) -> None:
     """Redis came back without the last second: its events are never taken back in silence, nor numbers reused."""
     job = await played(joblog, ended=False)
@@ -275,7 +264,7 @@ async def test_a_lost_tail_is_a_gap_for_those_who_saw_it(
         await until(reader, "snapshot")
         await job.log("lost")
         lost = (await until(reader, "log"))[-1]["cursor"]
-        server.restart(signal.SIGKILL)  # in this thread: the child would die with another one
+        redis_server.restart(signal.SIGKILL)  # in this thread: the child would die with another one
         await _insist(lambda: job.log("again"))
         await job.end()
         events = await rest(reader)
@@ -455,12 +444,12 @@ async def test_a_wrong_parameter_is_refused(
 
 
 async def test_a_server_that_leaves_says_so(
-    tmp_path: Path, server: RedisServer, joblog: JobLog, writer: str, transport: Transport
+    tmp_path: Path, redis_server: RedisServer, joblog: JobLog, writer: str, transport: Transport
 ) -> None:
     """With what there was left to say, when to come back, and a clean end; the next server goes on from there."""
     job = await PlayedJob.running(joblog)
     async with AsyncExitStack() as opened:
-        async with serving(wanted(tmp_path, server, writer)) as leaving:
+        async with serving(wanted(tmp_path, redis_server, writer)) as leaving:
             base = str(leaving.http.base_url)
             readers = [await opened.enter_async_context(transport.open(base, job.id)) for _ in range(5)]
             for reader in readers:
@@ -475,7 +464,7 @@ async def test_a_server_that_leaves_says_so(
         assert len({events[-1]["retry_ms"] for events in told}) > 1
     await job.log("meanwhile")
     await job.end()
-    async with serving(wanted(tmp_path, server, writer)) as following:
+    async with serving(wanted(tmp_path, redis_server, writer)) as following:
         events = await transport.read(str(following.http.base_url), job.id, readers[0].cursor)
         assert types(events) == ["log", "end"]
 
@@ -560,12 +549,12 @@ async def test_silence_moves_no_cursor(base: str, joblog: JobLog, transport: Tra
 
 
 async def test_while_redis_is_away_a_reader_is_asked_to_come_back(
-    tmp_path: Path, server: RedisServer, joblog: JobLog, writer: str, transport: Transport
+    tmp_path: Path, redis_server: RedisServer, joblog: JobLog, writer: str, transport: Transport
 ) -> None:
     """An EventSource by 200 and `reconnect`, as it would give up on a 503; whoever can read a status gets that."""
     job = await played(joblog)
-    async with serving(wanted(tmp_path, server, writer, redis_answer_seconds=0.5)) as api:
-        server.pause()
+    async with serving(wanted(tmp_path, redis_server, writer, redis_answer_seconds=0.5)) as api:
+        redis_server.pause()
         try:
             async with transport.open(str(api.http.base_url), job.id) as reader:
                 assert reader.status == (200 if transport.name == "sse" else 503)
@@ -573,4 +562,4 @@ async def test_while_redis_is_away_a_reader_is_asked_to_come_back(
                     [event] = await rest(reader)
                     assert (event["type"], event["reason"]) == ("reconnect", "unavailable")
         finally:
-            server.resume()
+            redis_server.resume()

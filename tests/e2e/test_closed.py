@@ -1,4 +1,4 @@
-"""Closed by default: no open address without keys, and with keys no address without one but health."""
+"""Closed by default: no open address without keys, and with keys no address without one but health and the page."""
 
 import asyncio
 import secrets
@@ -13,7 +13,8 @@ from tests.support.wait import eventually
 
 KEYS = [f"key-{secrets.token_hex(12)}", f"key-{secrets.token_hex(12)}"]
 WRONG = f"wrong-{secrets.token_hex(12)}"
-OPEN = {"/healthz", "/readyz"}
+OPEN = {"/healthz", "/readyz", "/"}
+"""Health, and the page: a file of this repository, which asks for a key."""
 JOB = "01890000-0000-7000-8000-000000000000"
 
 
@@ -57,10 +58,11 @@ async def answer(http, method, path, headers):
 
 
 def refused(reply):
+    if reply.status_code != 401:
+        return False
     document = reply.json()
     return (
-        reply.status_code == 401
-        and reply.headers["content-type"] == "application/problem+json"
+        reply.headers["content-type"] == "application/problem+json"
         and reply.headers["www-authenticate"].startswith('Bearer realm="milepost"')
         and document["type"] == "urn:milepost:problem:unauthorized"
         and document["status"] == 401
@@ -83,8 +85,8 @@ def refused(reply):
     ],
     ids=["none", "bearer", "x-api-key", "basic", "bare", "empty", "longer", "case", "cookie"],
 )
-async def test_every_route_but_health_refuses(closed, routes, headers):
-    """Without a key, or with what is none: 401, whatever was asked for, and health answers all the same."""
+async def test_every_route_but_health_and_the_page_refuses(closed, routes, headers):
+    """Without a key, or with what is none: 401, whatever was asked for; health and the page answer all the same."""
     replies = await answers(closed, routes, headers)
     assert [route for route, reply in replies.items() if refused(reply) == (route[1] in OPEN)] == []
     assert {replies["GET", path].status_code for path in OPEN} == {200}
@@ -105,6 +107,36 @@ async def test_every_route_opens_with_each_key_by_both_headers(closed, routes, h
 async def test_no_method_is_a_way_around(closed, method):
     """The key comes before the question which methods there are."""
     [reply] = (await answers(closed, [(method, "/v1/jobs")], {})).values()
+    assert reply.status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/index.html", "/page.js", "/page.css", "/src/index.js", "/icon.svg"])
+async def test_the_files_of_the_page_are_for_everybody(closed, path):
+    """They are the same in every installation, so a key would protect nothing."""
+    [page] = (await answers(closed, [("GET", path)], {})).values()
+    assert page.status_code == 200
+    assert "content-security-policy" in page.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"/v1/jobs/{JOB}.js"),
+        ("GET", "/v1/x.html"),
+        ("GET", "/v1/jobs/x.svg/result"),
+        ("GET", "//v1/jobs"),
+        ("GET", "/docs"),
+        ("GET", "/docs/oauth2-redirect"),
+        ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
+        ("POST", "/index.html"),
+        ("POST", "/"),
+        ("DELETE", "/page.js"),
+    ],
+)
+async def test_nothing_that_only_looks_like_a_file_of_the_page_is_open(closed, method, path):
+    """A suffix opens no address of the API, and no method but those that read."""
+    [reply] = (await answers(closed, [(method, path)], {})).values()
     assert reply.status_code == 401
 
 

@@ -197,12 +197,14 @@ async def test_the_page_shows_no_secret(vault: Stack, chromium: Browser) -> None
     """Typed unseen, left out of the commands to copy, and nowhere after the job has run."""
     async with tab(chromium, viewport={"width": 1180, "height": 900}) as page:
         await page.goto(vault.url)
-        await page.page.select_option("#task", "secret.tell")
+        await page.compose("secret.tell", token=TOKEN, db=json.dumps(PARAMS["db"]), pin=PIN)
         assert await page.page.locator("#param-token").get_attribute("type") == "password"
         assert await page.page.locator("#param-pin").get_attribute("type") == "password"
-        job = await page.start("secret.tell", token=TOKEN, db=json.dumps(PARAMS["db"]), pin=PIN)
         command = await page.page.locator("#curl").text_content() or ""
         assert '"token":"***","db":{"user":"bob","password":"***"},"pin":"***"' in command
+        await page.page.locator("#submit").click()
+        job = await page.new_job()
         await page.until(job, "Succeeded")
+        await page.card(job).locator('[aria-label="Params"]', has_text='"pin": "***"').wait_for()
         assert_clean(await page.page.evaluate(_READ), "the page")
         await page.shoot("secrets")

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import pytest
 from milepost_api.hub.topic import RING_EVENTS
 from milepost_api.listening import SEND_BUFFER_BYTES
-from redis.asyncio import Redis
 
 from milepost.codec import SseDecoder
 from milepost.log import JobLog
@@ -24,11 +23,6 @@ from tests.support.jobs import PlayedJob
 from tests.support.redis import RedisServer
 from tests.support.sse import RawStream, open_stream
 from tests.support.wait import eventually
-
-
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
 
 
 @pytest.fixture

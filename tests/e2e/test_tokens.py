@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,17 +15,15 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import jwt
 import pytest
-from redis.asyncio import Redis
 
 from milepost.client import AsyncClient, Invalid, Unauthorized
 from milepost.errors import JobNotFound
 from milepost.log import JobLog
-from milepost.redis import connect
 from tests.support.jobs import PlayedJob
 from tests.support.process import python_environment
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
-from tests.support.sse import open_stream
+from tests.support.sse import RawStream, open_stream
 from tests.support.stack import Stack
 from tests.support.wait import eventually
 
@@ -33,12 +32,15 @@ if TYPE_CHECKING:
 
 KEY, OTHER_KEY = "key-of-default-0123456789abcdef", "key-of-globex-0123456789abcdef"
 READABLE = ("", "/status", "/status/stream", "/result", "/events")
-GRACE_SECONDS = 4
+GRACE_SECONDS = 12
+"""Within it an EventSource comes back (after 4 s at most), on a slow machine, too."""
+SHORT_GRACE_SECONDS = 1
+"""Of the second API, for those who wait for the end of it."""
 
 
 @pytest.fixture(scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """An API with keys, and no worker: the tests say what happens to the jobs. It logs all it can."""
+    """Two APIs with keys, and no worker: the tests say what happens to the jobs. They log all they can."""
     folder = tmp_path_factory.mktemp("tokens")
     settings = {
         "MILEPOST_API_KEYS": f"{KEY},globex:{OTHER_KEY}",
@@ -48,19 +50,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     }
     with RedisServer(folder / "redis") as redis:
         async with Stack(folder, redis, workers=0, settings=settings) as running:
+            await running.add_api(MILEPOST_TOKEN_GRACE_SECONDS=str(SHORT_GRACE_SECONDS))
             yield running
-
-
-@pytest.fixture
-async def redis(house: Stack) -> AsyncIterator[Redis]:
-    client = connect(house.redis.url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
 
 
 @pytest.fixture
@@ -78,6 +69,21 @@ async def token_for(house: Stack, key: str = KEY, **wanted: Any) -> str:
     return str(reply.json()["token"])
 
 
+@asynccontextmanager
+async def opened_for_a_moment(
+    house: Stack, accept: str = "text/event-stream", **wanted: Any
+) -> AsyncIterator[RawStream]:
+    """Open a stream with a token of one second, where the grace is short; with another, if that took longer."""
+    while True:
+        reply = await house.http.post("/v1/stream-tokens", json={"ttl_seconds": 1, **wanted})
+        url = house.urls[1] + reply.json()["stream_url"]
+        async with open_stream(url, headers={"Accept": accept}) as stream:
+            if stream.status == 200:
+                yield stream
+                return
+            assert stream.status == 401
+
+
 async def submitted(house: Stack, **fields: Any) -> str:
     body = {"task": "nobody.does.it", "allow_unknown_task": True, **fields}
     reply = await house.http.post("/v1/jobs", json=body)
@@ -85,8 +91,8 @@ async def submitted(house: Stack, **fields: Any) -> str:
     return str(reply.json()["id"])
 
 
-async def finished(joblog: JobLog) -> PlayedJob:
-    job = await PlayedJob.running(joblog)
+async def finished(house_log: JobLog) -> PlayedJob:
+    job = await PlayedJob.running(house_log)
     await job.log("line")
     await job.end()
     return job
@@ -103,9 +109,9 @@ def expired_token(**claims: Any) -> str:
     )
 
 
-async def test_a_key_asks_and_a_stranger_reads(house: Stack, joblog: JobLog) -> None:
+async def test_a_key_asks_and_a_stranger_reads(house: Stack, house_log: JobLog) -> None:
     """The address in the answer is all that an EventSource needs, down to the end."""
-    job = await finished(joblog)
+    job = await finished(house_log)
     reply = await house.http.post("/v1/stream-tokens", json={"jobs": [job.id], "ttl_seconds": 60})
     assert (reply.status_code, reply.headers["cache-control"]) == (201, "no-store")
     answer = reply.json()
@@ -220,8 +226,7 @@ async def test_a_selection_is_what_the_token_says(house: Stack, stranger: httpx2
 async def test_a_stream_of_many_ends_with_its_token(house: Stack) -> None:
     """As that of one job does."""
     await submitted(house, tags=["short"])
-    reply = await house.http.post("/v1/stream-tokens", json={"tag": "short", "ttl_seconds": 1})
-    async with open_stream(house.url + reply.json()["stream_url"]) as stream:
+    async with opened_for_a_moment(house, tag="short") as stream:
         assert (await stream.until("reconnect"))[-1]["reason"] == "token"
         await stream.rest()
     assert stream.ended_clean
@@ -244,9 +249,9 @@ async def test_what_is_no_token_is_told_what_to_do(
     assert len(token) < 4 or token not in reply.text
 
 
-async def test_clients_ask_for_tokens_and_take_them(house: Stack, joblog: JobLog) -> None:
+async def test_clients_ask_for_tokens_and_take_them(house: Stack, house_log: JobLog) -> None:
     """The Python client with a key makes one, and with the token in the place of a key follows the job."""
-    job = await finished(joblog)
+    job = await finished(house_log)
     async with AsyncClient(house.url, api_key=KEY) as owner:
         made = await owner.stream_token([job.id], ttl_seconds=60)
         with pytest.raises(Invalid):
@@ -260,9 +265,9 @@ async def test_clients_ask_for_tokens_and_take_them(house: Stack, joblog: JobLog
             await reader.get("another")
 
 
-async def test_the_command_line_prints_a_token(house: Stack, joblog: JobLog) -> None:
+async def test_the_command_line_prints_a_token(house: Stack, house_log: JobLog) -> None:
     """Alone on standard output; with --json, all about it; and a usage error where it is not clear for what."""
-    job = await finished(joblog)
+    job = await finished(house_log)
     env = python_environment({"MILEPOST_URL": house.url, "MILEPOST_API_KEY": KEY})
 
     async def said(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -306,14 +311,15 @@ async def test_a_wrong_request_for_a_token_is_told_what_is_wrong(house: Stack) -
 
 
 async def test_an_expired_token_resumes_within_the_grace_and_begins_nothing(
-    house: Stack, joblog: JobLog, stranger: httpx2.AsyncClient
+    house: Stack, house_log: JobLog, stranger: httpx2.AsyncClient
 ) -> None:
     """Without a cursor it is told when it expired; with one it goes on, by header or query, on each kind of stream."""
-    job = await PlayedJob.running(joblog)
-    cursor = str((await joblog.read(job.id)).cursor)
+    job = await PlayedJob.running(house_log)
+    cursor = str((await house_log.read(job.id)).cursor)
     await job.log("missed")
     token = await token_for(house, jobs=[job.id], ttl_seconds=1)
-    url = f"{house.url}/v1/jobs/{job.id}/status/stream?token={token}"
+    path = f"/v1/jobs/{job.id}/status/stream?token={token}"
+    url = house.url + path
 
     async def refused() -> httpx2.Response | None:
         reply = await stranger.get(f"/v1/jobs/{job.id}/status", params={"token": token})
@@ -342,7 +348,7 @@ async def test_an_expired_token_resumes_within_the_grace_and_begins_nothing(
     assert page.status_code == 401  # history is no stream
 
     async def over() -> bool:
-        async with open_stream(url, last_event_id=cursor) as stream:
+        async with open_stream(house.urls[1] + path, last_event_id=cursor) as stream:
             return stream.status == 401
 
     await eventually(over, "the grace has passed")
@@ -361,21 +367,21 @@ async def test_a_token_of_long_ago_opens_nothing(house: Stack, stranger: httpx2.
 
 @pytest.mark.browser
 async def test_an_eventsource_outlives_its_token_and_stops_with_the_grace(
-    house: Stack, browser: Browser, joblog: JobLog
+    house: Stack, browser: Browser, house_log: JobLog
 ) -> None:
     """Cut after the token expired, the browser goes on by itself, without hole; when the grace is over it is told
 
     to come back, comes back, gets 401 and closes.
     """
-    job = await PlayedJob.running(joblog)
+    job = await PlayedJob.running(house_log)
     async with TcpProxy(house.url) as proxy:
-        token = await token_for(house, jobs=[job.id], ttl_seconds=2)
         context = await browser.new_context()
         page = await context.new_page()
         answers: list[int] = []
         page.on("response", lambda response: answers.append(response.status))
         await page.goto(f"{proxy.url}/healthz")
         answers.clear()
+        token = await token_for(house, jobs=[job.id], ttl_seconds=3)
         await page.evaluate(
             """(url) => {
               window.source = new EventSource(url)
@@ -412,12 +418,10 @@ async def test_an_eventsource_outlives_its_token_and_stops_with_the_grace(
 
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
-async def test_an_open_stream_ends_with_its_token(house: Stack, joblog: JobLog, accept: str) -> None:
+async def test_an_open_stream_ends_with_its_token(house: Stack, house_log: JobLog, accept: str) -> None:
     """At the end of the grace: a goodbye that says why, and a body that ends as it should."""
-    job = await PlayedJob.running(joblog)
-    token = await token_for(house, jobs=[job.id], ttl_seconds=1)
-    url = f"{house.url}/v1/jobs/{job.id}/status/stream?token={token}"
-    async with open_stream(url, headers={"Accept": accept}) as stream:
+    job = await PlayedJob.running(house_log)
+    async with opened_for_a_moment(house, accept, jobs=[job.id]) as stream:
         body = b"".join([chunk async for chunk in stream.chunks()])
     assert stream.ended_clean
     assert b'"type":"reconnect","reason":"token"' in body
@@ -451,7 +455,7 @@ async def test_a_key_that_is_taken_back_closes_the_streams_of_its_tokens(
 
 
 async def test_tokens_are_in_no_log_and_no_answer(
-    tmp_path: Path, redis_server: RedisServer, joblog: JobLog
+    tmp_path: Path, redis_server: RedisServer, house_log: JobLog
 ) -> None:
     """At the most talkative level: good and bad ones, refusals, cut streams, requests that fail inside."""
     settings = {"MILEPOST_API_KEYS": KEY, "MILEPOST_LOG_LEVEL": "debug", "MILEPOST_LOG_FORMAT": "json"}

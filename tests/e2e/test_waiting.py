@@ -127,4 +127,4 @@ async def test_the_page_says_where_a_job_stands_and_what_is_missing(
 
 def missing(page: WatchedPage, job_id: str, queue: str) -> Locator:
     sentence = f"No worker listens on the queue '{queue}'"
-    return page.card(job_id).locator('[part="message"]', has_text=sentence)
+    return page.row(job_id).locator(".message", has_text=sentence)

@@ -30,7 +30,7 @@ async def locked(tmp_path: Path, redis_server: RedisServer, redis: Redis) -> Asy
         yield running
 
 
-async def test_every_address_but_health_needs_a_key(locked: Api) -> None:
+async def test_every_address_but_health_and_the_page_needs_a_key(locked: Api) -> None:
     """Closed means closed: routes, pages, documents and what is not there at all."""
     document = create_app(locked.services.settings).openapi()
     addresses = [(m, p.replace("{job_id}", "x")) for p, ops in document["paths"].items() for m in ops]
@@ -42,7 +42,7 @@ async def test_every_address_but_health_needs_a_key(locked: Api) -> None:
         ("get", "/nope"),
     ]:
         answer = await locked.http.request(method, path)
-        if path in ("/healthz", "/readyz"):
+        if path in ("/healthz", "/readyz", "/"):
             assert answer.status_code == 200
         else:
             assert answer.status_code == 401, path

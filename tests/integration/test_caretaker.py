@@ -37,11 +37,6 @@ class Clock:
 
 
 @pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 

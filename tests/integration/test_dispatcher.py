@@ -35,11 +35,6 @@ async def store(tmp_path: Path) -> AsyncIterator[JobStore]:
 
 
 @pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
-@pytest.fixture
 def dispatcher(store: JobStore, joblog: JobLog, redis: Redis) -> Dispatcher:
     return Dispatcher(store, joblog, redis, Lifecycle(redis, "c"))
 

@@ -33,11 +33,6 @@ from tests.support.wait import eventually
 
 
 @pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
-@pytest.fixture
 async def hub(redis_server: RedisServer, joblog: JobLog) -> AsyncIterator[Hub]:
     async with hub_on(redis_server.url, joblog) as hub:
         yield hub

@@ -39,11 +39,6 @@ from tests.support.wait import DEADLINE_SECONDS, eventually
 BRISK = Times(reconcile=0.2, linger=0.05, answer=DEADLINE_SECONDS)
 
 
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
 async def test_a_history_that_begins_anew_is_a_gap_for_all(redis_server: RedisServer, redis: Redis) -> None:
     """Redis lost the job and it was brought back: who watches, who resumes and who comes late see one history."""
     joblog = JobLog(redis)

@@ -31,11 +31,6 @@ from tests.support.wait import DEADLINE_SECONDS, eventually
 BRISK = Times(reconcile=0.2, linger=0.05, answer=DEADLINE_SECONDS)
 
 
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
 async def live_channels(redis: Redis) -> int:
     return len(await redis.pubsub_channels("mp:*:live"))
 

@@ -19,11 +19,6 @@ from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
 
 
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
 @pytest.mark.parametrize("spoil", ["state", "type"])
 async def test_a_job_that_cannot_be_read_spoils_it_for_no_other(
     redis_server: RedisServer, redis: Redis, joblog: JobLog, spoil: str

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 from milepost_api.hub import Crowded, Frame, Hub, Wishes
-from redis.asyncio import Redis
 
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound
@@ -20,11 +19,6 @@ from tests.support.jobs import PlayedJob
 from tests.support.redis import RedisServer
 
 BRIEF = replace(PATIENT, rotate=0.4)
-
-
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
 
 
 def retry_ms(frame: Frame) -> int:

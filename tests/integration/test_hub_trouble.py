@@ -37,11 +37,6 @@ KILLED_FOR_SECONDS = float(os.environ.get("KILLED_FOR_SECONDS", "8"))
 ALERT = replace(PATIENT, probe=0.1, late=0.3)
 
 
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
 def events(frames: list[Frame]) -> list[Frame]:
     return [frame for frame in frames if frame.kind != COMMENT]
 

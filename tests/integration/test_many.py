@@ -23,16 +23,11 @@ from milepost.tenants import DEFAULT_TENANT
 from milepost.times import utc_now
 from tests.support.api import Api, Hand, announce, serving, settings
 from tests.support.jobs import PlayedJob
-from tests.support.many import assert_exact, nothing_is_left, opened, read, read_on
+from tests.support.many import assert_exact, nothing_is_left, opened, read, read_on, read_up_to
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
 
 
 @pytest.fixture
@@ -50,8 +45,7 @@ async def test_named_jobs_are_followed_to_their_ends(api: Api, joblog: JobLog) -
     jobs = [await PlayedJob.running(joblog) for _ in range(3)]
     async with opened(api.http.base_url, jobs=[job.id for job in jobs]) as stream:
         told = await read_on(stream, until="snapshot")
-        while told.counts()["snapshot"] < 3:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 3, "snapshot")
         for job in jobs:
             await job.progress(1)
             await job.log("one")
@@ -142,8 +136,7 @@ async def test_five_hundred_jobs_on_one_connection(api: Api, joblog: JobLog, red
     tasks_before, connections_before = len(asyncio.all_tasks()), len(await redis.client_list())
     async with opened(base, jobs=[job.id for job in jobs]) as stream:
         told = await read_on(stream, until="selection")
-        while told.counts()["snapshot"] < 500:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 500, "snapshot")
         assert len(asyncio.all_tasks()) < tasks_before + 20
         assert len(await redis.client_list()) < connections_before + 20
         for job in jobs:
@@ -184,11 +177,9 @@ async def test_a_batch_is_followed_and_ends(api: Api, redis: Redis) -> None:
     other = (await api.submit(batch_id="b2"))["id"]
     async with opened(api.http.base_url, batch="b1") as stream:
         told = await read_on(stream, until="selection")
-        while told.counts()["snapshot"] < 2:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 2, "snapshot")
         later = (await api.submit(batch_id="b1"))["id"]
-        while told.counts()["snapshot"] < 3:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 3, "snapshot")
         for job_id in (waiting, later):
             await hand.run(job_id)
         await read_on(stream, told)
@@ -239,38 +230,23 @@ async def test_a_job_whose_announcement_was_lost_is_found_by_looking(api: Api) -
     assert told.events[-1]["by_status"] == {"succeeded": 2}
 
 
-async def test_the_end_waits_for_a_look_that_finds_nothing_more(api: Api) -> None:
-    """Also for a job that was submitted this moment and of which nobody has heard."""
-    hand = Hand(api.services.log)
-    first = (await api.submit(batch_id="b1"))["id"]
-    async with opened(api.http.base_url, batch="b1") as stream:
-        told = await read_on(stream, until="snapshot")
-        api.services.hub.unlisten(JOBS_CHANNEL)
-        unheard = (await api.submit(batch_id="b1"))["id"]
-        await hand.run(first)  # all that the stream knows of
-        await read_on(stream, told, until="job_end")
-        await read_on(stream, told, until="snapshot")
-        await hand.run(unheard)
-        await read_on(stream, told)
-    assert told.events[-1]["by_status"] == {"succeeded": 2}
-
-
-async def test_every_end_of_all_that_is_known_asks_for_a_look_of_its_own(api: Api) -> None:
-    """One job after the other, each submitted before the last has ended, and never heard of."""
+@pytest.mark.parametrize("unheard_of", [1, 3])
+async def test_the_end_waits_for_a_look_that_finds_nothing_more(api: Api, unheard_of: int) -> None:
+    """Each end of all that is known asks for one of its own: a job was submitted before, of which nobody has heard."""
     hand = Hand(api.services.log)
     last = (await api.submit(batch_id="b1"))["id"]
     async with opened(api.http.base_url, batch="b1") as stream:
         told = await read_on(stream, until="snapshot")
         api.services.hub.unlisten(JOBS_CHANNEL)
-        for _ in range(3):
+        for known in range(1, unheard_of + 1):
             unheard = (await api.submit(batch_id="b1"))["id"]
             await hand.run(last)
-            await read_on(stream, told, until="job_end")
-            await read_on(stream, told, until="snapshot")
+            await read_up_to(stream, told, known, "job_end")
+            await read_up_to(stream, told, known + 1, "snapshot")  # a look that was due may have been first
             last = unheard
         await hand.run(last)
         await read_on(stream, told)
-    assert told.events[-1]["by_status"] == {"succeeded": 4}
+    assert told.events[-1]["by_status"] == {"succeeded": unheard_of + 1}
 
 
 async def test_a_tag_of_more_jobs_than_are_shown_says_so(api: Api) -> None:
@@ -285,8 +261,7 @@ async def test_a_tag_of_more_jobs_than_are_shown_says_so(api: Api) -> None:
     async with opened(api.http.base_url, tag="many") as stream:
         told = await read_on(stream, until="selection")
         await api.submit(tags=["other"])
-        while told.counts()["job_end"] < 499:
-            await read_on(stream, told, until="job_end")
+        await read_up_to(stream, told, 499, "job_end")
         await Hand(api.services.log).run(living)
         await read_on(stream, told)
     assert (told.events[0]["jobs"], told.events[0]["truncated"]) == (500, True)
@@ -301,8 +276,7 @@ async def test_a_missed_job_is_told_when_the_reader_comes_back(api: Api) -> None
     await hand.run(done)
     async with opened(api.http.base_url, batch="b1") as stream:
         told = await read_on(stream, until="job_end")
-        while told.counts()["snapshot"] < 2:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 2, "snapshot")
     late = (await api.submit(batch_id="b1"))["id"]
     await hand.run(late)
     await hand.run(going)
@@ -386,8 +360,7 @@ async def test_the_list_of_all_jobs_while_there_are_a_thousand(api: Api, redis: 
     await eventually(recorded, "the ends are recorded")
     async with opened(api.http.base_url) as stream:
         told = await read_on(stream, until="selection")
-        while told.counts()["snapshot"] < 1003:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 1003, "snapshot")
         assert (told.events[0]["jobs"], told.events[0]["truncated"]) == (1003, True)
         shown = {event["job_id"] for event in told.events if event["type"] == "snapshot"}
         newest = await api.services.store.outlined(JobFilter(), limit=1000)

@@ -22,7 +22,7 @@ from milepost.job import Job, Progress
 from milepost.log import JobLog
 from tests.support.api import Api, Hand, announce, serving, settings
 from tests.support.jobs import PlayedJob
-from tests.support.many import Told, assert_exact, nothing_is_left, opened, read, read_on, url_of
+from tests.support.many import Told, assert_exact, nothing_is_left, opened, read, read_on, read_up_to, url_of
 from tests.support.process import ROOT, python_environment
 from tests.support.proxy import TcpProxy
 from tests.support.redis import RedisServer
@@ -30,11 +30,6 @@ from tests.support.sse import RawStream
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
 
 
 @pytest.fixture(params=["lanes", "plain"])
@@ -57,8 +52,7 @@ async def test_a_slow_reader_gets_less_progress_and_costs_no_memory(
     jobs = [await PlayedJob.running(joblog) for _ in range(10)]
     async with slow(api, [job.id for job in jobs]) as stream:
         told = await read_on(stream, until="selection")
-        while told.counts()["snapshot"] < len(jobs):
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, len(jobs), "snapshot")
         for n in range(60):
             for job in jobs:
                 await job._say("progress", Progress(current=n, message="x" * 20_000))
@@ -111,8 +105,7 @@ async def test_within_an_interval_only_the_last_progress_of_each_job_is_told(
     jobs = [await PlayedJob.running(joblog) for _ in range(3)]
     async with opened(api.http.base_url, jobs=[job.id for job in jobs], min_interval_ms="60000") as stream:
         told = await read_on(stream, until="selection")
-        while told.counts()["snapshot"] < 3:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 3, "snapshot")
         for job in jobs:
             for n in range(5):
                 await job.progress(n)
@@ -144,13 +137,11 @@ async def test_only_the_kinds_that_were_asked_for(api: Api, joblog: JobLog) -> N
     ids = [job.id for job in jobs]
     async with opened(api.http.base_url, jobs=ids, events="log") as stream:
         told = await read_on(stream, until="snapshot")
-        while told.counts()["snapshot"] < 2:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 2, "snapshot")
         for job in jobs:
             await job.progress(1)
             await job.log("wanted")
-        while told.counts()["log"] < 2:
-            await read_on(stream, told, until="log")
+        await read_up_to(stream, told, 2, "log")
     for job in jobs:
         await job.progress(2)
         await job.end()
@@ -183,8 +174,7 @@ async def test_a_job_that_vanishes_is_said_to_be_gone(api: Api, joblog: JobLog, 
     job, gone = await PlayedJob.running(joblog), await PlayedJob.running(joblog)
     async with opened(api.http.base_url, jobs=[job.id, gone.id]) as stream:
         told = await read_on(stream, until="snapshot")
-        while told.counts()["snapshot"] < 2:
-            await read_on(stream, told, until="snapshot")
+        await read_up_to(stream, told, 2, "snapshot")
         await redis.delete(f"mp:{{{gone.id}}}:state", f"mp:{{{gone.id}}}:events")
         await read_on(stream, told, until="job_missing")
         assert (told.events[-1]["job_id"], told.events[-1]["reason"]) == (gone.id, "deleted")

@@ -212,28 +212,22 @@ async def test_the_policy_allows_nothing_inline_and_no_strings_as_markup(site: h
     assert "unsafe" not in policy
 
 
-async def test_keys_do_not_close_the_elements_and_close_everything_else(tmp_path: Path) -> None:
-    """A tag on a page of another site cannot send a key; the page at `/` is no such thing."""
+async def test_keys_do_not_close_the_page_and_the_elements_and_close_everything_else(tmp_path: Path) -> None:
+    """Neither an address bar nor a tag can send a key; the page asks for one, and its files say nothing of any job."""
     write(tmp_path / "site", FILES)
     app = app_of(tmp_path, keys="a-key-that-is-long-enough")
     async with browsing(app) as client:
         folder = re.findall(r"assets/\w+/", (await client.get("/milepost.js")).text)[0]
+        for address in ("/", "/index.html", "/page.js", "/recover.js", f"/{folder}page.js"):
+            assert (await client.get(address)).status_code == 200, address
         for address in ("/milepost.js", f"/{folder}src/define-list.js", "/src/define-list.js"):
             assert (await client.get(address)).status_code == 200, address
-        for address in (
-            "/",
-            "/index.html",
-            "/page.js",
-            "/recover.js",
-            "/assets",
-            "/milepost.js/",
-            "/docs",
-            "/src",
-        ):
+        for address in ("/assets", "/docs", "/src", "/openapi.json", "/v1/jobs/x.js", "/v1/tasks.html"):
             assert (await client.get(address)).status_code == 401, address
         for address in (f"/{folder}../../v1/jobs", "/assets/%2e%2e/v1/jobs", "/src//v1/jobs"):
             assert (await client.get(address)).status_code in (401, 404), address
-        assert (await client.post("/milepost.js")).status_code == 404
+        for address in ("/", "/milepost.js"):
+            assert (await client.post(address)).status_code == 401
 
 
 async def test_a_prefix_without_its_slash_is_sent_to_the_page(tmp_path: Path) -> None:

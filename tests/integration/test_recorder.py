@@ -30,11 +30,6 @@ from tests.support.wait import eventually
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
 async def accepted(store: JobStore, joblog: JobLog, job_id: str) -> JobRecord:
     record = JobRecord(id=job_id, task=COUNT.name, params='{"steps":3}', max_attempts=3, created_at=utc_now())
     await store.insert(record)

@@ -29,11 +29,6 @@ OURS = ("info", "client|setinfo")
 
 
 @pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
-@pytest.fixture
 async def hub(redis_server: RedisServer, joblog: JobLog) -> AsyncIterator[Hub]:
     async with hub_on(redis_server.url, joblog) as running:
         yield running

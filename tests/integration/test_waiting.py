@@ -32,11 +32,6 @@ pytestmark = pytest.mark.anyio
 NOBODY = "no_worker_for_queue"
 
 
-@pytest.fixture
-def joblog(redis: Redis) -> JobLog:
-    return JobLog(redis)
-
-
 # --- the log -------------------------------------------------------------------------------------
 
 

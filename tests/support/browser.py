@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -30,14 +30,18 @@ def chromium_path() -> str:
 
 
 @asynccontextmanager
-async def launched_chromium() -> AsyncIterator[Browser]:
-    """Start the browser and yield it; every test gets one of its own."""
+async def launched_chromium(*arguments: str, without: Sequence[str] = ()) -> AsyncIterator[Browser]:
+    """Start the browser and yield it, with more `arguments`, and `without` some of those that Playwright gives it."""
     from playwright.async_api import async_playwright  # slow to import: only tests with a browser pay
 
     path = chromium_path()
     async with async_playwright() as playwright:
         # /dev/shm holds 64 MB in containers, and pages crash when it is full.
-        browser = await playwright.chromium.launch(executable_path=path, args=["--disable-dev-shm-usage"])
+        browser = await playwright.chromium.launch(
+            executable_path=path,
+            args=["--disable-dev-shm-usage", *arguments],
+            ignore_default_args=list(without),
+        )
         try:
             yield browser
         finally:

@@ -28,15 +28,21 @@ def url_of(base: object, *, jobs: Iterable[str] = (), **query: str) -> str:
 
 @dataclass
 class Told:
-    """What a reader was told, over however many connections; `last_id` is what it sends when it comes back."""
+    """What a reader was told, over however many connections; `last_id` is what it sends when it comes back.
+
+    `reached`: of each job the number of the last event.
+    """
 
     events: list[dict[str, Any]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     last_id: str = ""
+    reached: dict[str, int] = field(default_factory=dict)
 
     def take(self, event: dict[str, Any], event_id: str) -> None:
         self.events.append(event)
         self.ids.append(event_id)
+        if "seq" in event:
+            self.reached[event["job_id"]] = event["seq"]
         self.last_id = event_id or self.last_id
 
     def of(self, job_id: str, *kinds: str) -> list[dict[str, Any]]:
@@ -65,6 +71,12 @@ async def read_on(stream: RawStream, told: Told | None = None, *, until: str = "
             return told
     assert not until, f"the stream ended without {until!r}: {told.types()[-20:]}"
     return told
+
+
+async def read_up_to(stream: RawStream, told: Told, number: int, kind: str) -> None:
+    """Read on until the reader has been told so many events of that type."""
+    while told.counts()[kind] < number:
+        await read_on(stream, told, until=kind)
 
 
 @asynccontextmanager

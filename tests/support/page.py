@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tests.support.process import ROOT
-from tests.support.wait import eventually
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request
@@ -33,8 +33,11 @@ new PerformanceObserver((list) => {
 """
 
 
+_STREAM = "/status/stream"
+
+
 class WatchedPage:
-    """One tab. `streams` are the addresses that EventSources asked for, in order."""
+    """One tab. `streams` are the addresses of the streams that were asked for, in order."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -59,42 +62,71 @@ class WatchedPage:
         await self.ready()
 
     async def ready(self) -> None:
-        """Wait until tasks can be started and the jobs of before are there."""
-        await self.page.locator("#submit:enabled").wait_for()
+        """Wait until the page knows who is there and what the list holds."""
+        await self.page.locator("main h1").wait_for()
         await self.page.locator("#workers[data-there]").wait_for()
 
-    async def start(self, task: str, **params: Any) -> str:
-        """Fill in the form, press the button, and return the id of the job that is then there."""
-        before = await self.job_ids()
-        await self.page.select_option("#task", task)
+    async def show(self, address: str) -> None:
+        """Go to another view: `#/jobs?status=failed`."""
+        await self.page.evaluate("address => { location.hash = address }", address)
+
+    async def compose(self, task: str, **params: Any) -> None:
+        """Fill in the form of a task."""
+        await self.show(f"#/new?task={task}")
+        await self.page.locator("#submit:enabled", has_text=f"Start {task}").wait_for()
         for name, value in params.items():
             field = self.page.locator(f"#param-{name}")
             if await field.evaluate("field => field.tagName") == "SELECT":
                 await field.select_option(label=str(value))
             else:
                 await field.fill(str(value))
+
+    async def start(self, task: str, **params: Any) -> str:
+        """Fill in the form, press the button, and return the id of the job whose page then comes."""
+        await self.compose(task, **params)
         await self.page.locator("#submit").click()
-        return await self.new_job(before)
+        return await self.new_job()
 
-    async def new_job(self, before: Collection[str]) -> str:
-        """Wait for a card that was not there `before`, and return the id of its job."""
+    async def new_job(self) -> str:
+        """Wait for the page of a job, and return its id."""
+        id_ = await self.page.locator("section.job").get_attribute("id")
+        assert id_ is not None
+        return id_.removeprefix("job-")
 
-        async def found() -> str:
-            return next((one for one in await self.job_ids() if one not in before), "")
+    async def open(self, job_id: str) -> None:
+        """Go to the page of a job."""
+        await self.show(f"#/jobs/{job_id}")
+        await self.card(job_id).wait_for()
 
-        return await eventually(found, "a new card")
+    async def show_list(self, query: str = "") -> None:
+        """Go to the list of jobs."""
+        await self.show(f"#/jobs{query}")
+        await self.page.locator("section.jobs").wait_for()
 
     async def job_ids(self) -> list[str]:
-        """Return the ids of the jobs on the page, from top to bottom."""
-        ids = await self.page.locator("#cards > li").evaluate_all("cards => cards.map(card => card.id)")
-        return [one.removeprefix("job-") for one in ids]
+        """Return the ids of the jobs of the list that are in the page, from top to bottom."""
+        ids = await self.page.locator("li.row").evaluate_all("rows => rows.map(row => row.id)")
+        return [one.removeprefix("row-") for one in ids]
 
     def card(self, job_id: str) -> Locator:
+        """The page of a job."""
         return self.page.locator(f"#job-{job_id}")
 
+    def row(self, job_id: str) -> Locator:
+        """The job in the list."""
+        return self.page.locator(f"#row-{job_id}")
+
+    async def confirm(self, button: str) -> None:
+        """Press a button of the dialog that asks."""
+        await self.page.get_by_role("dialog").get_by_role("button", name=button, exact=True).click()
+
     async def until(self, job_id: str, status: str) -> None:
-        """Wait until the card of a job says this, such as `Succeeded`."""
+        """Wait until the page of a job says this, such as `Succeeded`."""
         await self.card(job_id).locator('[part="status"]', has_text=status).wait_for()
+
+    async def until_row(self, job_id: str, status: str) -> None:
+        """Wait until the list says this of a job."""
+        await self.row(job_id).locator(".state", has_text=status).wait_for()
 
     async def updates(self, job_id: str) -> list[dict[str, Any]]:
         """Return what the page was told of a job, in order."""
@@ -114,7 +146,9 @@ class WatchedPage:
     async def shoot(self, name: str) -> None:
         """Keep a picture, for people to judge."""
         ARTIFACTS.mkdir(exist_ok=True)
-        await self.page.screenshot(path=ARTIFACTS / f"page-{name}.png", full_page=True)
+        # Of a list only what is on the screen is drawn: a picture of the whole page would show holes.
+        whole = not await self.page.locator("section.jobs").count()
+        await self.page.screenshot(path=ARTIFACTS / f"page-{name}.png", full_page=whole)
 
     async def check(self) -> None:
         """Fail if the browser had anything to complain about."""
@@ -130,13 +164,13 @@ class WatchedPage:
             self.complaints.append(text)
 
     def _request(self, request: Request) -> None:
-        if request.resource_type == "eventsource":
+        if urlsplit(request.url).path.endswith(_STREAM):
             self.streams.append(request.url)
             self.open_streams += 1
             self.most_open_streams = max(self.most_open_streams, self.open_streams)
 
     def _over(self, request: Request) -> None:
-        if request.resource_type == "eventsource":
+        if urlsplit(request.url).path.endswith(_STREAM):
             self.open_streams -= 1
 
 

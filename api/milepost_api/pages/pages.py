@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from milepost_api.pages.site import ASSETS, EMBEDDED, Document, Site, names
+from milepost_api.pages.site import ASSETS, MEDIA_TYPES, Document, Site, names
 
 _INSTALLED = Path(__file__).parents[1] / "static"
 _CHECKOUT = Path(__file__).parents[3] / "frontend"
@@ -23,11 +23,12 @@ def pages_folder() -> Path | None:
 
 
 def is_open(path: str) -> bool:
-    """Whether an address is there for everybody, keys or not: the elements, which other sites load by a tag.
+    """Whether an address is there for everybody, keys or not: the page, which asks for a key itself, and the elements,
 
-    A tag cannot send a key, and what it loads is published: it says nothing of anybody's jobs.
+    which other sites load by a tag. Neither an address bar nor a tag can send a key, and what they load is published:
+    it says nothing of anybody's jobs.
     """
-    return path == f"/{EMBEDDED}" or path.startswith((f"/{ASSETS}/", "/src/"))
+    return not path.startswith("/v1/") and (path == "/" or PurePosixPath(path).suffix in MEDIA_TYPES)
 
 
 class Pages:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from milepost import times
 from milepost.codec import encode_retry
 from milepost_api.hub import ping, reconnect
-from milepost_api.protocol import borrow, corked, is_clogged, is_lendable, transport_of
+from milepost_api.protocol import BEGINS, borrow, is_clogged, is_lendable, transport_of
 from milepost_api.streaming.lanes import Lanes, encoded
 from milepost_api.streaming.lent import LentStream, Source
 
@@ -107,22 +107,27 @@ class StreamResponse(Response):
         if is_clogged(scope):  # what this connection was sent before lies unread
             try:
                 async with asyncio.timeout(stalled):
-                    await self._begin(scope, send, first)
+                    await self._begin(send, first)
             except TimeoutError:
                 raise SendTimeoutError from None
         else:
-            await self._begin(scope, send, first)
+            await self._begin(send, first)
         loan = borrow(scope)
         if loan is None:
             return False
         LentStream(lanes, loan, self._source, ndjson=self._ndjson, stalled_seconds=stalled).begin()
         return True
 
-    async def _begin(self, scope: Scope, send: Send, first: bytes) -> None:
-        with corked(scope):
-            head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            await send(head)
-            await send({"type": "http.response.body", "body": first, "more_body": True})
+    async def _begin(self, send: Send, first: bytes) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+                BEGINS: True,
+            }
+        )
+        await send({"type": "http.response.body", "body": first, "more_body": True})
 
     def _plain(self) -> EventSourceResponse:
         response = EventSourceResponse(
