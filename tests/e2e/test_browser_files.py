@@ -97,7 +97,7 @@ async def browser_cached(page: Page, api: Stack) -> list[str]:
     sizes = "performance.getEntriesByType('resource').map(({ name, transferSize }) => [name, transferSize])"
     await page.goto("about:blank")
     await page.goto(api.url)
-    await page.locator("#submit:enabled").wait_for()
+    await page.locator("#workers[data-there]").wait_for()
     told = [(name, size) for name, size in await page.evaluate(sizes) if "/assets/" in name]
     assert [name for name, size in told if size != 0] == []
     return [name.split("/assets/")[1].partition("/")[2] for name, _ in told]

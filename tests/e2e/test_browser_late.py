@@ -92,13 +92,18 @@ async def test_a_bar_is_drawn_when_what_draws_it_comes_late(house: Stack, browse
         assert await page.page.locator("[part=label]").text_content() == "Mine"
 
 
+def bundle(folder: Path) -> None:
+    """Do to the element what bundlers do."""
+    options = ("--bundle", "--splitting", "--minify", "--format=esm", f"--outdir={folder}")
+    entry = ROOT / "frontend/src/define.js"
+    subprocess.run([node_module("esbuild") / "bin/esbuild", entry, *options], check=True, capture_output=True)
+
+
 async def test_a_bundle_finds_its_late_parts_under_the_names_they_have_there(
     house: Stack, browser: Browser, tmp_path: Path
 ) -> None:
     """A bundler makes files of its own of them: what is asked for again is those."""
-    options = ("--bundle", "--splitting", "--minify", "--format=esm", f"--outdir={tmp_path}")
-    entry = ROOT / "frontend/src/define.js"
-    subprocess.run([node_module("esbuild") / "bin/esbuild", entry, *options], check=True, capture_output=True)
+    await asyncio.to_thread(bundle, tmp_path)
     job = await house.submit("demo.count", steps=2, delay_seconds=0.1)
     async with tab(browser) as page:
 
@@ -119,7 +124,7 @@ async def test_a_bundle_finds_its_late_parts_under_the_names_they_have_there(
 
 
 async def test_a_watch_can_be_used_before_what_follows_jobs_is_there(house: Stack, browser: Browser) -> None:
-    """Offline it says that it reconnects; what was closed meanwhile is never asked for; the network brings it at once."""
+    """Offline it says that it reconnects; what was closed is never asked for; the network brings it."""
     jobs = [(await house.submit("demo.count", steps=2, delay_seconds=0.1))["id"] for _ in range(3)]
     async with tab(browser) as page:
         page.expect_complaint(r"ERR_INTERNET_DISCONNECTED")

@@ -79,7 +79,7 @@ async def test_the_page_names_the_files_of_its_version(site: httpx2.AsyncClient)
 async def test_the_page_names_all_modules_at_once(site: httpx2.AsyncClient) -> None:
     """A browser asks for them side by side, not for each when it has read the one before.
 
-    Also for what is loaded at the first watch: on this page that is at once. Not for what other modules want to be late.
+    Also for what is loaded at the first watch, which here is at once; not for what else wants to be late.
     """
     hints = re.findall(r'rel="modulepreload" href="assets/\w+/([^"]+)"', (await site.get("/")).text)
     assert hints == ["src/fold.js", "src/define-list.js", "page/card.js", "src/line.js", "src/hub.js"]
