@@ -98,7 +98,7 @@ export class Milepost {
   /** @param {Options} [options] */
   constructor({ baseUrl, token, apiKey, getToken, share } = {}) {
     const page = globalThis.document?.baseURI
-    this.base = baseUrl === undefined ? new URL(page) : new URL(`${baseUrl}`.replace(/\/?$/, "/"), page)
+    this.base = baseUrl === undefined ? new URL(".", page) : new URL(`${baseUrl}`.replace(/\/?$/, "/"), page)
     const secret = token ?? apiKey
     this.#send = sender(secret, getToken)
     this.#hub = new Hub(this, this.#send, async () => {

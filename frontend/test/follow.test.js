@@ -390,3 +390,13 @@ test("a refusal is a sentence, also where a proxy answers", async (context) => {
   ;(await server.after(0)).answer(new Response("<html>", { status: 502, headers: { "Retry-After": "3" } }))
   await assert.rejects(getting, { name: "Problem", status: 502, message: "The server answered 502.", retryAfter: 3, temporary: true })
 })
+
+test("what the page's own address asks for is nothing that the client asks for", async (context) => {
+  const server = new Server(context)
+  Object.assign(globalThis, { document: { baseURI: "http://page/orders/list.html?tag=mine&job=J#top" } })
+  context.after(() => Reflect.deleteProperty(globalThis, "document"))
+  heard(server.client({ baseUrl: undefined }).watchMany({ all: true }))
+  assert.equal((await server.after(OPEN_MS)).url.href, "http://page/orders/v1/status/stream")
+  heard(server.client({ baseUrl: undefined }).watchMany({ tag: "x" }))
+  assert.equal((await server.after(OPEN_MS)).url.href, "http://page/orders/v1/status/stream?tag=x")
+})
