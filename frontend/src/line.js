@@ -136,9 +136,11 @@ export class Line {
    * @returns {Promise<number>}
    */
   async #poll(signal) {
+    const [first] = this.at.keys()
+    const wait = this.at.size > 1 || isSelection(first) ? 0 : 20
     let news = 0
     for (const [key, at] of [...this.at]) {
-      const { items, next } = await poll(this.#client, key, at, this.at.size > 1 ? 0 : 20, signal)
+      const { items, next } = await poll(this.#client, key, at, wait, signal)
       for (const event of items) {
         const pause = this.#take(event)
         if (pause !== undefined) return pause
@@ -147,7 +149,7 @@ export class Line {
       this.#status("polling")
       if (next && this.at.has(key)) this.at.set(key, next)
     }
-    return news ? 0 : 1500
+    return wait && news ? 0 : 1500 // where nobody waits for news there is always something
   }
 
   /**
