@@ -146,7 +146,7 @@ export class Hub {
   async #join() {
     if (this.#joining) return
     this.#joining = true
-    const name = canShare() && (await this.#share())
+    const name = (await canShare()) && (await this.#share())
     this.#joining = false
     if (this.#away) return
     if (name) {

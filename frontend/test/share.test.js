@@ -11,6 +11,8 @@ class Locks {
   /** @type {[string, () => void][]} */
   queue = []
 
+  async query() {}
+
   /** @param {string} name @param {{signal?: AbortSignal, steal?: boolean}} options @param {() => unknown} work */
   request(name, { signal, steal }, work) {
     return new Promise((resolve, reject) => {
@@ -304,3 +306,24 @@ test("when the network is back, or the page is seen again, nobody waits on", asy
   await tab.happen("visibilitychange")
   assert.equal(browser.asked.length, 3)
 })
+
+/** @type {Record<string, (error: DOMException) => void>} */
+const DENIED = {
+  locks: (error) => Object.assign(navigator, { locks: { query: () => Promise.reject(error), request: () => Promise.reject(error) } }),
+  channels: (error) => {
+    const refuse = function () {
+      throw error
+    }
+    Object.assign(globalThis, { BroadcastChannel: refuse })
+  },
+}
+
+for (const [what, deny] of Object.entries(DENIED)) {
+  test(`where the browser denies ${what}, a page follows by itself`, async (context) => {
+    const browser = new Browser(context)
+    deny(new DOMException("Access is denied in this context.", "SecurityError"))
+    const kept = heard(browser.tab().client.watch("J"))
+    await (await browser.found()).stream(snapshot("J", 1), end("J", 2))
+    assert.deepEqual(kept.seqs, [1, 2])
+  })
+}
