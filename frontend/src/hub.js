@@ -252,6 +252,15 @@ export class Hub {
     for (const [key, at] of wants) if (!before?.has(key)) this.#fresh.push([tab, key, at])
   }
 
+  /**
+   * Whether a tab wants something that was not begun for it yet: it does not hear the end of that either.
+   * @param {string} tab
+   * @param {string} key
+   */
+  #waits(tab, key) {
+    return this.#fresh.some(([who, what]) => who === tab && what === key)
+  }
+
   /** Bring the lines to what all tabs want. */
   #plan() {
     const wanted = new Set([...this.#wants.values()].flatMap((wants) => [...wants.keys()]))
@@ -314,7 +323,7 @@ export class Hub {
       const job = known ? keep(topic, id, known) : null
       if (refusal || (event && isEnd(event) && !(isSelection(key) && event.job_id))) {
         this.#topics.delete(key)
-        for (const wants of this.#wants.values()) wants.delete(key)
+        for (const [tab, wants] of this.#wants) if (!this.#waits(tab, key)) wants.delete(key)
         this.#changed()
       }
       for (const take of topic.takers) take({ event, job, refusal, ...topic.status })

@@ -327,3 +327,19 @@ for (const [what, deny] of Object.entries(DENIED)) {
     assert.deepEqual(kept.seqs, [1, 2])
   })
 }
+
+test("a job that ends before its turn has come in a tab is asked for once more", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  heard(first.client.watch("J"))
+  heard(first.client.watch("K"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1), snapshot("K", 1))
+  const two = heard(browser.tab().client.watch("J"))
+  await browser.after(25) // the other tab has said what it wants
+  await stream.say(end("J", 2, "job_end")) // and nobody had the time to look
+  const again = await browser.found()
+  assert.notEqual(again, stream)
+  await again.stream(snapshot("J", 1), end("J", 2, "job_end"))
+  assert.deepEqual([two.seqs, two.over], [[1, 2], true])
+})
