@@ -90,9 +90,7 @@ export class Hub {
     for (const key of keys) {
       const topic = this.#topic(key)
       topic.takers.add(take)
-      queueMicrotask(() => {
-        for (const event of retold(topic)) take({ event, job: event.job, ...topic.status })
-      })
+      queueMicrotask(() => retell(topic, take))
     }
     this.#changed()
     return () => {
@@ -120,8 +118,12 @@ export class Hub {
     this.#timer ??= setTimeout(() => this.#settle(), SETTLE_MS)
   }
 
-  /** Make what is done fit what is wanted. */
-  #settle() {
+  /**
+   * Make what is done fit what is wanted.
+   * @param {boolean} [anew]  nobody has been told what is known here. Whoever leads may not know it, and has to tell it
+   *   to those who come later
+   */
+  #settle(anew = false) {
     this.#timer = undefined
     if (this.#away) return
     const mine = this.#mine()
@@ -129,8 +131,10 @@ export class Hub {
     else if (this.#leads) {
       this.#want(this.#tab, mine)
       this.#plan()
-    } else if (this.#link) this.#link.post({ from: this.#tab, wants: mine })
-    else this.#join()
+    } else if (this.#link) {
+      const known = anew ? [...this.#topics].map(([key, { jobs }]) => [key, jobs]) : []
+      this.#link.post({ from: this.#tab, wants: mine, known })
+    } else this.#join()
   }
 
   /** What is followed on this page, and how far it is; what is not is forgotten, unless others need it. */
@@ -153,12 +157,12 @@ export class Hub {
       this.#link = join(name, this.#tab, {
         hear: (said) => this.#overhear(said),
         lead: () => this.#lead(),
-        lost: () => (this.#rest(), this.#changed()),
+        lost: () => (this.#rest(), this.#listen(), this.#settle(true)),
         gone: (tab) => (this.#wants.delete(tab), this.#changed()),
       })
       this.#listen()
     } else this.#leads = true
-    this.#settle()
+    this.#settle(true)
   }
 
   #lead() {
@@ -221,9 +225,11 @@ export class Hub {
   #overhear(said) {
     const { from, wants, known, hello, to } = said
     if (wants && this.#leads) {
-      for (const [key, jobs] of known ?? []) {
+      for (const [key, jobs] of known) {
         const topic = this.#topic(key)
-        if (!topic.jobs.size) topic.jobs = jobs
+        if (topic.jobs.size) continue
+        topic.jobs = jobs
+        for (const take of topic.takers) retell(topic, take)
       }
       this.#want(from, wants)
       this.#changed()
@@ -232,9 +238,7 @@ export class Hub {
     this.#listen()
     if (hello) {
       this.#begun(this.#topics.keys(), false)
-      // Whoever leads from now on may not know what is known here, and has to tell it to those who come later.
-      const known = new Map([...this.#topics].map(([key, { jobs }]) => [key, jobs]))
-      this.#link?.post({ from: this.#tab, wants: this.#mine(), known })
+      this.#settle(true)
     } else if (!to || to === this.#tab) {
       if (to) this.#begun(said.keys, true)
       this.#hear(said)
@@ -352,6 +356,14 @@ function keep({ jobs, over }, id, known) {
   jobs.set(id, known)
   if (known.over && over.push(id) > OVER_KEPT) jobs.delete(String(over.shift()))
   return known.job
+}
+
+/**
+ * @param {Topic} topic
+ * @param {Take} take
+ */
+function retell(topic, take) {
+  for (const event of retold(topic)) take({ event, job: event.job, ...topic.status })
 }
 
 /**
