@@ -7,7 +7,7 @@
  */
 
 import { Line, SILENCE_MS } from "./line.js"
-import { advance, isBehind, isEnd, isSelection, JOBS_MOST, told } from "./plan.js"
+import { advance, compares, isBehind, isEnd, isSelection, JOBS_MOST, told } from "./plan.js"
 import { canShare, join } from "./share.js"
 
 /** @typedef {import("./client.js").Milepost} Milepost */
@@ -275,7 +275,7 @@ export class Hub {
       for (const key of line.at.keys()) if (!wanted.has(key) && line.at.delete(key)) changed.add(line)
     }
     for (const [tab, key, at] of this.#fresh.splice(0)) {
-      const line = wanted.has(key) && this.#begin(tab, key, at)
+      const line = wanted.has(key) && this.#begin(tab, key, at, changed)
       if (line) changed.add(line)
     }
     for (const line of changed) line.change()
@@ -286,14 +286,17 @@ export class Hub {
    * @param {string} tab
    * @param {string} key
    * @param {string} at
+   * @param {Set<Line>} changed  what goes on from another place already
    * @returns {Line | undefined} what has to go on from another place
    */
-  #begin(tab, key, at) {
+  #begin(tab, key, at, changed) {
     const topic = this.#topic(key)
     const lines = [...this.#lines]
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
-    const level = line && !(at && (!place || isBehind(at, place)))
+    // Who may lack something hears it, but for two at once of which nobody knows who has seen more.
+    const known = line && place && (compares(at, place) || changed.has(line))
+    const level = line && (!at || (known && !isBehind(at, place)))
     line ??= isSelection(key) ? undefined : lines.find(hasRoom)
     if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
     this.#say({ to: tab, keys: [key], ...line.status }) // this begins it: see #begun

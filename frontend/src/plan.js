@@ -33,15 +33,19 @@ const split = (at) => {
 }
 
 /**
- * Whether who is at `at` lacks something that who is at `other` has.
+ * Whether who is at `at` is known to lack something that who is at `other` has.
  * @param {string} at
  * @param {string} other
  */
 export function isBehind(at, other) {
-  const [name, number] = split(at)
-  const [otherName, otherNumber] = split(other)
-  return name === otherName && number < otherNumber
+  return compares(at, other) && split(at)[1] < split(other)[1]
 }
+
+/**
+ * @param {string} at
+ * @param {string} other
+ */
+export const compares = (at, other) => split(at)[0] === split(other)[0]
 
 /**
  * What is known after an event; null when the event is known already. Where several readers share a connection it
