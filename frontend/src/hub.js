@@ -225,7 +225,7 @@ export class Hub {
   #overhear(said) {
     const { from, wants, known, hello, to } = said
     if (wants && this.#leads) {
-      for (const [key, jobs] of known) {
+      for (const [key, jobs] of known ?? []) {
         const topic = this.#topic(key)
         if (topic.jobs.size) continue
         topic.jobs = jobs
