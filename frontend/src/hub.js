@@ -327,7 +327,10 @@ export class Hub {
       const id = event?.job_id
       const known = id && advance(topic.jobs.get(id), event)
       if (known === null) continue
-      const job = known ? keep(topic, id, known) : null
+      const job = known ? known.job : null
+      // Who comes later hears nothing of a job that is gone; should one of that id come again, it is another.
+      if (event?.type === "job_missing") topic.jobs.delete(id ?? "")
+      else if (known) keep(topic, String(id), known)
       if (refusal || (event && isEnd(event) && !(isSelection(key) && event.job_id))) {
         this.#topics.delete(key)
         for (const [tab, wants] of this.#wants) if (!this.#waits(tab, key)) wants.delete(key)
@@ -356,9 +359,9 @@ function end(line) {
  * @param {Known} known
  */
 function keep({ jobs, over }, id, known) {
+  const news = known.over && !jobs.get(id)?.over
   jobs.set(id, known)
-  if (known.over && over.push(id) > OVER_KEPT) jobs.delete(String(over.shift()))
-  return known.job
+  if (news && over.push(id) > OVER_KEPT) jobs.delete(String(over.shift()))
 }
 
 /**

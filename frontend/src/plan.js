@@ -60,12 +60,13 @@ export function advance(known, event) {
   const { job = null, seq: before = 0, epoch: branch = epoch, over = false } = known ?? {}
   const ends = isEnd(event)
   const branched = type === "snapshot" && epoch && epoch !== branch
-  if (ends ? over : known && seq && seq <= before && !branched) return null
+  const again = ends ? over && type !== "job_missing" : known && seq && seq <= before && !branched
+  if (again) return null
   return {
     job: fold(job, event.job ? { ...event, type: "snapshot" } : event),
     seq: seq && (branched ? seq : Math.max(seq, before)) || before,
     epoch: epoch || branch,
-    over: ends,
+    over: ends || (over && !branched),
   }
 }
 

@@ -402,3 +402,18 @@ test("what the page's own address asks for is nothing that the client asks for",
   heard(server.client({ baseUrl: undefined }).watchMany({ tag: "x" }))
   assert.equal((await server.after(OPEN_MS)).url.href, "http://page/orders/v1/status/stream?tag=x")
 })
+
+test("a job of a selection that is deleted after its end is told as gone, and one that comes under its id as another", async (context) => {
+  const server = new Server(context)
+  const client = server.client()
+  const kept = heard(client.watchMany({ tag: "x" }))
+  const stream = await server.after(OPEN_MS)
+  await stream.stream({ ...snapshot("A", 8), id: "b-1" }, { ...end("A", 9, "job_end"), id: "b-2" })
+  await stream.say({ type: "job_missing", job_id: "A", reason: "deleted", id: "b-3" })
+  assert.deepEqual(kept.types, ["snapshot", "job_end", "job_missing"])
+  const late = heard(client.watchMany({ tag: "x" }))
+  await server.after(OPEN_MS)
+  assert.deepEqual(late.types, [])
+  await stream.say({ ...snapshot("A", 1), id: "b-4" })
+  assert.deepEqual(late.seqs, [1])
+})
