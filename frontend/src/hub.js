@@ -90,7 +90,10 @@ export class Hub {
     for (const key of keys) {
       const topic = this.#topic(key)
       topic.takers.add(take)
-      queueMicrotask(() => retell(topic, take))
+      queueMicrotask(() => {
+        retell(topic, take)
+        take({ job: null, ...topic.status }) // nobody says again what has not changed
+      })
     }
     this.#changed()
     return () => {

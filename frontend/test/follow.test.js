@@ -417,3 +417,13 @@ test("a job of a selection that is deleted after its end is told as gone, and on
   await stream.say({ ...snapshot("A", 1), id: "b-4" })
   assert.deepEqual(late.seqs, [1])
 })
+
+test("who comes while the server is away hears that it is, like those who were there", async (context) => {
+  const server = new Server(context)
+  const client = server.client()
+  heard(client.watch("J"))
+  await (await server.after(OPEN_MS)).json({ detail: "Redis is away." }, 503, { "Retry-After": "60" })
+  const late = heard(client.watch("J"))
+  await settled()
+  assert.deepEqual([late.updates[0].connection, late.updates[0].problem], ["reconnecting", "Redis is away."])
+})
