@@ -90,6 +90,8 @@ import { Watch } from "./watch.js"
  */
 
 const SUBMIT_TRIES = 3
+/** Who submits is told of a server that wants more time than that, rather than kept waiting. */
+const PATIENCE_SECONDS = 20
 
 export class Milepost {
   #send
@@ -308,7 +310,9 @@ export class Milepost {
         return await this.#json(place, query, { method: "POST", body, headers: { "Idempotency-Key": key } })
       } catch (error) {
         if (!(error instanceof Problem && error.temporary) || backoff.tries >= SUBMIT_TRIES - 1) throw error
-        const milliseconds = backoff.next() + (error.retryAfter ?? 0) * 1000
+        const seconds = error.retryAfter ?? 0
+        if (seconds > PATIENCE_SECONDS) throw error
+        const milliseconds = backoff.next() + seconds * 1000
         await new Promise((resolve) => setTimeout(resolve, milliseconds))
       }
     }

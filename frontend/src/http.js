@@ -113,7 +113,8 @@ export async function problemOf(response) {
   const { status, headers } = response
   // A proxy's HTML page, say: then the status is all there is to go by.
   const answer = await response.json().catch(() => ({}))
-  const seconds = Number(headers.get("Retry-After") ?? NaN) // a date is of the server's clock, which is not ours
+  // A date is of the server's clock, which is not ours. A million seconds are eleven days: timers of more fire at once.
+  const seconds = Math.min(Number(headers.get("Retry-After") ?? NaN), 1e6)
   return new Problem(String(answer?.detail ?? answer?.title ?? `The server answered ${status}.`), {
     status,
     type: String(answer?.type ?? ""),

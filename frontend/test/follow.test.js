@@ -427,3 +427,17 @@ test("who comes while the server is away hears that it is, like those who were t
   await settled()
   assert.deepEqual([late.updates[0].connection, late.updates[0].problem], ["reconnecting", "Redis is away."])
 })
+
+test("nobody is kept waiting for a submission that a server will not take for long", async (context) => {
+  const server = new Server(context)
+  const submitting = server.client().submit("t")
+  ;(await server.after(0)).json({ detail: "Come back in an hour." }, 503, { "Retry-After": "3600" })
+  await assert.rejects(submitting, { status: 503, retryAfter: 3600, message: "Come back in an hour." })
+})
+
+test("a wait that no timer can hold is a long one, and none at all never", async (context) => {
+  const server = new Server(context)
+  const getting = server.client().get("J")
+  ;(await server.after(0)).json({}, 503, { "Retry-After": "99999999999" })
+  await assert.rejects(getting, { retryAfter: 1_000_000 })
+})
