@@ -49,10 +49,15 @@ export function sender(secret, getToken) {
   /** @type {Promise<string | undefined> | undefined} */
   let token
   const ask = async () => {
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer
+    const late = () => new Promise((_, reject) => (timer = setTimeout(reject, ANSWER_MS, "it did not come")))
     try {
-      return getToken ? await getToken() : secret
+      return getToken ? await Promise.race([getToken(), late()]) : secret
     } catch (cause) {
       throw cause instanceof Problem ? cause : new Problem(`No token: ${cause}`, { cause })
+    } finally {
+      clearTimeout(timer)
     }
   }
   const forget = () => (token = undefined)

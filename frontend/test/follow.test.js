@@ -441,3 +441,17 @@ test("a wait that no timer can hold is a long one, and none at all never", async
   ;(await server.after(0)).json({}, 503, { "Retry-After": "99999999999" })
   await assert.rejects(getting, { retryAfter: 1_000_000 })
 })
+
+test("a token that never comes keeps nobody waiting for ever", async (context) => {
+  const server = new Server(context)
+  let tries = 0
+  const getToken = () => (++tries === 1 ? new Promise(() => {}) : "t")
+  const client = server.client({ getToken })
+  const getting = client.get("J")
+  const refused = assert.rejects(getting, { status: 0, temporary: true, message: "No token: it did not come" })
+  await server.after(20_000)
+  await refused
+  const kept = heard(client.watch("J"))
+  await (await server.after(OPEN_MS)).stream(snapshot("J", 1), end("J", 2))
+  assert.ok(kept.over)
+})
