@@ -455,3 +455,19 @@ test("a token that never comes keeps nobody waiting for ever", async (context) =
   await (await server.after(OPEN_MS)).stream(snapshot("J", 1), end("J", 2))
   assert.ok(kept.over)
 })
+
+test("who iterates too slowly is told how each job stands", async (context) => {
+  const server = new Server(context)
+  const iterator = server.client().watchMany({ ids: ["A", "B"] })[Symbol.asyncIterator]()
+  const first = iterator.next()
+  const stream = await server.after(OPEN_MS)
+  await stream.stream(snapshot("A", 1))
+  await first
+  const lines = Array.from({ length: 6000 }, (_, index) => event("A", index + 2, "log", { message: "" }))
+  await stream.say(snapshot("B", 7), ...lines, end("A", 6002, "job_end"), end("B", 8, "job_end"))
+  const versions = []
+  for await (const { id, job: one, event: happened } of { [Symbol.asyncIterator]: () => iterator }) {
+    if (id === "B") versions.push([happened?.type, one?.version])
+  }
+  assert.deepEqual(versions, [["snapshot", 7], ["job_end", 8]])
+})
