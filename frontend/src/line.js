@@ -23,6 +23,8 @@ import { SseDecoder } from "./sse.js"
 
 /** The server pings after 15 s of silence: three missed pings mean that nobody is there. */
 export const SILENCE_MS = 45_000
+/** Who waits says so as often. */
+const SIGN_MS = 15_000
 /** A stream says something at once: where nothing comes for so long, something on the way keeps it back. */
 const OPENING_MS = 8000
 /** So long nobody tries again to stream through that. */
@@ -91,10 +93,12 @@ export class Line {
       }
       clearTimeout(watchdog)
       this.#cut.abort() // whoever has told all need not hang up first
-      if (pause) {
-        await new Promise((resolve) => {
-          this.#wakeUp = () => resolve(undefined)
-          watchdog = setTimeout(resolve, pause)
+      for (let woken = false; pause > 0 && !woken; pause -= SIGN_MS) {
+        this.#say({ keys: [] }) // or the other tabs would take this one for asleep, and ask before it is time
+        const milliseconds = Math.min(pause, SIGN_MS)
+        woken = await new Promise((resolve) => {
+          this.#wakeUp = () => resolve(true)
+          watchdog = setTimeout(resolve, milliseconds, false)
         })
         clearTimeout(watchdog)
       }

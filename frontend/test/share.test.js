@@ -396,3 +396,17 @@ test("places that do not compare are no reason to leave anything out", async (co
   await again.stream({ ...log("S", 2), id: "b3-1" }, { ...log("S", 3), id: "b3-2" }, { ...log("S", 4), id: "b3-3" })
   assert.deepEqual([one.seqs, two.seqs], [[1, 2, 3, 4], [1, 2, 3, 4]])
 })
+
+test("a tab that waits as long as the server asks is not taken for asleep", async (context) => {
+  const browser = new Browser(context)
+  heard(browser.tab().client.watch("J"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1))
+  heard(browser.tab().client.watch("J"))
+  await browser.found()
+  await stream.say({ type: "reconnect", reason: "unavailable", retry_ms: 120_000 })
+  for (let quarter = 0; quarter < 7; quarter++) await browser.after(15_000)
+  assert.equal(browser.asked.length, 1)
+  await browser.after(15_000)
+  assert.equal(browser.asked.length, 2)
+})
