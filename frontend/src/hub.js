@@ -38,6 +38,9 @@ const SETTLE_MS = 25
 /** Jobs of a selection that have ended, kept for those who begin to follow it later. */
 const OVER_KEPT = 500
 
+/** Nobody sees a worker either, but who has one there wants to hear from it. */
+const isHidden = () => globalThis.document?.hidden ?? false
+
 export class Hub {
   /** @type {Map<string, Topic>} */
   #topics = new Map()
@@ -199,16 +202,17 @@ export class Hub {
       this.#away = false
       this.#changed()
     }
-    if (document.hidden) return
+    const hidden = isHidden()
+    if (hidden && why !== "online") return // a tab that is not seen may have the connection of one that is
     for (const line of this.#lines) line.wake()
-    if (this.#link && !this.#leads && Date.now() - this.#heard > SILENCE_MS) this.#link.steal()
+    if (!hidden && this.#link && !this.#leads && Date.now() - this.#heard > SILENCE_MS) this.#link.steal()
   }
 
   /** A tab that has the connection and says nothing for too long sleeps with the lock in its hand. */
   #listen() {
     clearTimeout(this.#watchdog)
     this.#heard = Date.now()
-    this.#watchdog = setTimeout(() => document.hidden || this.#link?.steal(), SILENCE_MS * 1.5)
+    this.#watchdog = setTimeout(() => isHidden() || this.#link?.steal(), SILENCE_MS * 1.5)
   }
 
   /**

@@ -410,3 +410,25 @@ test("a tab that waits as long as the server asks is not taken for asleep", asyn
   await browser.after(15_000)
   assert.equal(browser.asked.length, 2)
 })
+
+test("when the network is back, a tab that nobody sees wakes for those that are seen", async (context) => {
+  const browser = new Browser(context)
+  const tab = browser.tab()
+  heard(tab.client.watch("J"))
+  ;(await browser.found()).fail(new TypeError("Failed to fetch"))
+  await settled()
+  browser.hidden = true
+  await tab.happen("online")
+  assert.equal(browser.asked.length, 2)
+})
+
+test("a worker, which has no document, hears of the network as well", async (context) => {
+  const browser = new Browser(context)
+  const tab = browser.tab()
+  heard(tab.client.watch("J"))
+  ;(await browser.found()).fail(new TypeError("Failed to fetch"))
+  await settled()
+  Object.assign(globalThis, { document: undefined })
+  await tab.happen("online")
+  assert.equal(browser.asked.length, 2)
+})
