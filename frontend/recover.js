@@ -11,7 +11,9 @@
   let whole = true
 
   addEventListener("error", ({ target }) => {
-    const wanted = target instanceof HTMLScriptElement || (target instanceof HTMLLinkElement && target.rel === "stylesheet")
+    // Also what is hinted at: a module that comes late must not be asked of a version that is gone, again and again.
+    const linked = target instanceof HTMLLinkElement && /^(stylesheet|modulepreload)$/.test(target.rel)
+    const wanted = linked || target instanceof HTMLScriptElement
     if (!wanted || !whole) return
     whole = false
     if (loads >= TRIES) return tell()

@@ -1,6 +1,6 @@
 /** The page: one bar for each transcript. */
 
-import "../../frontend/src/define.js"
+import "../../frontend/src/define-list.js"
 import { Player } from "./player.js"
 import { STATES, TRANSCRIPTS } from "./states.js"
 

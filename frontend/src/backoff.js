@@ -3,7 +3,8 @@
  * the same instant (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
  */
 export class Backoff {
-  #tries = 0
+  /** How often it has waited since the last success. */
+  tries = 0
 
   /**
    * @param {{base?: number, cap?: number, random?: () => number}} [options]  milliseconds
@@ -14,17 +15,12 @@ export class Backoff {
     this.random = random
   }
 
-  /** How often it has waited since the last success. */
-  get tries() {
-    return this.#tries
-  }
-
   /** @returns {number} milliseconds */
   next() {
-    return this.random() * Math.min(this.cap, this.base * 2 ** this.#tries++)
+    return this.random() * Math.min(this.cap, this.base * 2 ** this.tries++)
   }
 
   reset() {
-    this.#tries = 0
+    this.tries = 0
   }
 }

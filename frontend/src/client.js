@@ -4,10 +4,9 @@
  */
 
 import { Backoff } from "./backoff.js"
-import { Problem, request, sender } from "./http.js"
-import { Hub } from "./hub.js"
+import { ANSWER_MS, Problem, request, sender } from "./http.js"
 import { readJob } from "./job.js"
-import { streamAddress } from "./plan.js"
+import { late } from "./late.js"
 import { Watch } from "./watch.js"
 
 /** @typedef {import("./job.js").Job} Job */
@@ -89,40 +88,39 @@ import { Watch } from "./watch.js"
  *   share?: string}} Options
  */
 
+/** How every watch begins, and what a server renders: it follows nothing. @type {Readonly<Update>} */
+export const CONNECTING = { job: null, event: null, connection: "connecting", problem: null }
+
 const SUBMIT_TRIES = 3
 /** Who submits is told of a server that wants more time than that, rather than kept waiting. */
 const PATIENCE_SECONDS = 20
 
 export class Milepost {
   #send
-  #hub
+  #follow
 
   /** @param {Options} [options] */
   constructor({ baseUrl, token, apiKey, getToken, share } = {}) {
     const page = globalThis.document?.baseURI
-    this.base = baseUrl === undefined ? new URL(".", page) : new URL(`${baseUrl}`.replace(/\/?$/, "/"), page)
+    this.base = new URL(baseUrl === undefined ? "." : `${baseUrl}`.replace(/\/?$/, "/"), page)
     const secret = token ?? apiKey
     this.#send = sender(secret, getToken)
-    this.#hub = new Hub(this, this.#send, async () => {
-      const who = share ?? (getToken ? "" : `${secret} `)
-      const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(this.base + who))
-      return who && `milepost ${new Uint8Array(digest)}`
-    })
+    this.#follow = late(({ Hub }) => new Hub(this, this.#send, share ?? (getToken ? "" : `${secret} `)))
   }
 
   /** @returns {Promise<TaskInfo[]>} */
-  async tasks() {
-    return (await this.#json("v1/tasks")).items
+  tasks() {
+    return this.#items("v1/tasks")
   }
 
   /** @returns {Promise<WorkerInfo[]>} */
-  async workers() {
-    return (await this.#json("v1/workers")).items
+  workers() {
+    return this.#items("v1/workers")
   }
 
   /** @returns {Promise<QueueInfo[]>} */
-  async queues() {
-    return (await this.#json("v1/queues")).items
+  queues() {
+    return this.#items("v1/queues")
   }
 
   /**
@@ -215,8 +213,8 @@ export class Milepost {
    * @returns {Promise<EventPage | null>}  null: after the end there is nothing
    */
   events(id, { after, limit = 500, wait, signal } = {}) {
-    const ms = 20_000 + (wait ?? 0) * 1000
-    return this.#json(path(id, "/events"), { after: after || undefined, limit, wait }, { signal, ms })
+    const ms = ANSWER_MS + (wait ?? 0) * 1000
+    return this.#json(path(id, "/events"), { after: after || null, limit, wait }, { signal, ms })
   }
 
   /**
@@ -251,7 +249,7 @@ export class Milepost {
    * @returns {URL}
    */
   streamUrl(id, cursor = "") {
-    return this.url(...streamAddress(new Map([[id, cursor]])))
+    return this.url(path(id, "/status/stream"), { last_event_id: cursor.split("~")[0] || null })
   }
 
   /**
@@ -261,7 +259,7 @@ export class Milepost {
    * @returns {Watch<Update>}
    */
   watch(id, { signal } = {}) {
-    return new Watch(this.#hub, [id], false, signal)
+    return new Watch(this.#follow, [id], false, signal)
   }
 
   /**
@@ -273,7 +271,7 @@ export class Milepost {
   watchMany({ ids, tag, batch, all }, { signal } = {}) {
     if (!ids && !tag && !batch && !all) throw new TypeError("Say which jobs: ids, tag, batch, or all: true.")
     const { search } = this.url("", { tag, batch })
-    return new Watch(this.#hub, ids ? [...new Set(ids)] : [search || "?"], true, signal)
+    return new Watch(this.#follow, ids ? [...new Set(ids)] : [search || "?"], true, signal)
   }
 
   /**
@@ -284,7 +282,7 @@ export class Milepost {
   url(place, query = {}) {
     const url = new URL(place, this.base)
     for (const [name, value] of Object.entries(query)) {
-      for (const one of [value ?? []].flat()) url.searchParams.append(name, String(one))
+      for (const one of [value ?? []].flat()) url.searchParams.append(name, /** @type {string} */ (one)) // which makes text of it
     }
     return url
   }
@@ -298,10 +296,15 @@ export class Milepost {
     return request(this.#send, this.url(place, query), options)
   }
 
+  /** @param {string} place */
+  async #items(place) {
+    return (await this.#json(place)).items
+  }
+
   /**
    * Ask again where the answer got lost: under its key nothing is done twice.
    * @param {string} place
-   * @param {{body?: unknown, key?: string, query?: Filter}} [what]
+   * @param {{body?: object, key?: string, query?: Filter}} [what]
    */
   async #post(place, { body, key = newKey(), query } = {}) {
     const backoff = new Backoff({ base: 400, cap: 2000 })
@@ -329,10 +332,10 @@ export class Milepost {
     const key = newKey()
     /** @type {any} */
     let sum
-    for (let cursor; cursor !== null; cursor = sum.next_cursor) {
-      const query = { ...filter, dry_run: dryRun, cursor }
+    do {
+      const query = { ...filter, dry_run: dryRun, cursor: sum?.next_cursor }
       sum = added(sum, await this.#post(`v1/jobs/${action}`, { key, query }))
-    }
+    } while (sum.next_cursor)
     return sum
   }
 }
@@ -354,10 +357,11 @@ export function sharedClient(base = /** @type {any} */ (globalThis)[Symbol.for("
 }
 
 /**
+ * Where a job is, below the base.
  * @param {string} id
  * @param {string} [rest]
  */
-function path(id, rest = "") {
+export function path(id, rest = "") {
   return `v1/jobs/${encodeURIComponent(id)}${rest}`
 }
 
@@ -367,10 +371,12 @@ function path(id, rest = "") {
  * @returns {any} numbers added, lists in a row, everything else as it is now
  */
 function added(sum, more) {
-  if (typeof more === "number") return (sum ?? 0) + more
   if (Array.isArray(more)) return [...(sum ?? []), ...more]
-  if (more === null || typeof more !== "object") return more
-  return { ...sum, ...Object.fromEntries(Object.entries(more).map(([name, one]) => [name, added(sum?.[name], one)])) }
+  if (typeof more === "number") return more + (sum ?? 0)
+  if (Object(more) !== more) return more
+  const all = { ...sum }
+  for (const name in more) all[name] = added(all[name], more[name])
+  return all
 }
 
 /** A key nobody has used before. (`crypto.randomUUID` is missing on pages served over plain HTTP.) */

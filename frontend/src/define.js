@@ -1,11 +1,8 @@
-/** Registers `<milepost-progress>` and `<milepost-job-list>`; import it once on a page. Where there is no page it does nothing. */
+/** Registers `<milepost-progress>`; import it once on a page. Where there is no page it does nothing. */
 
+import { define } from "./element-base.js"
 import { ProgressElement } from "./element.js"
-import { JobListElement } from "./list.js"
 
-export { JobListElement, ProgressElement }
+export { ProgressElement }
 
-const registry = globalThis.customElements
-for (const [name, element] of Object.entries({ "milepost-progress": ProgressElement, "milepost-job-list": JobListElement })) {
-  if (!registry?.get(name)) registry?.define(name, element)
-}
+define("milepost-progress", ProgressElement)

@@ -53,7 +53,8 @@ export class WatchingElement extends Base {
     const [name, tag = "span"] = child.split("=")
     const part = (this.parts[name] = document.createElement(tag))
     part.id = name
-    put(part, "part", name)
+    part.hidden = tag === "button" // until there is something to press it for
+    this.put(name, "part", name)
     return part
   }
 
@@ -130,6 +131,16 @@ export class WatchingElement extends Base {
     // Only what differs: writing the same text anew would be announced again, and drawn again.
     if (part && part.textContent !== text) part.textContent = text
   }
+
+  /**
+   * Set an attribute, or take it away; nothing happens when it is so already.
+   * @param {string} name  of a part; "" for the element itself
+   * @param {string} attribute
+   * @param {string | number | null} value
+   */
+  put(name, attribute, value) {
+    put(name ? this.parts[name] : this, attribute, value)
+  }
 }
 
 /**
@@ -146,4 +157,14 @@ export class WatchingElement extends Base {
 export function put(element, name, value) {
   if (value === null) element.removeAttribute(name)
   else if (element.getAttribute(name) !== `${value}`) element.setAttribute(name, `${value}`)
+}
+
+/**
+ * Nothing happens where there is no page, or where it is defined already.
+ * @param {string} name
+ * @param {CustomElementConstructor} element
+ */
+export function define(name, element) {
+  const registry = globalThis.customElements
+  if (!registry?.get(name)) registry?.define(name, element)
 }

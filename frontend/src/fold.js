@@ -31,6 +31,9 @@ export function fold(job, event) {
   return { ...job, ...APPLY[event.type](job, event), version: event.seq }
 }
 
+/** Whether nothing follows: of the job, or of the stream. @param {JobEvent} event */
+export const isEnd = ({ type }) => type === "end" || type === "job_end" || type === "job_missing"
+
 /**
  * @param {Job} job
  * @param {JobEvent} event
@@ -52,8 +55,8 @@ const APPLY = /** @type {Record<string, (job: Job, event: JobEvent) => Partial<J
   }),
   progress: (job, event) => (event.attempt >= job.attempt ? { progress: readProgress(event.progress) } : {}),
   stalled: (_job, event) => ({ stalled: !event.recovered }),
-  end: (_job, event) => ended(event),
-  job_end: (_job, event) => ended(event),
+  end: ended,
+  job_end: ended,
   log: () => ({}),
   output: () => ({}),
 })
@@ -72,10 +75,11 @@ function attempted({ started_at }, { at }) {
 }
 
 /**
+ * @param {Job} _job
  * @param {JobEvent} event
  * @returns {Partial<Job>}
  */
-function ended(event) {
+function ended(_job, event) {
   return {
     ...AT_REST,
     ...known({ status: "", attempt: 0, result: null, result_omitted: false }, event),

@@ -25,18 +25,18 @@ export class Problem extends Error {
    * @param {string} message
    * @param {{status?: number, type?: string, items?: ProblemItem[], retryAfter?: number | null, cause?: unknown}} [about]
    */
-  constructor(message, about = {}) {
+  constructor(message, about) {
     super(message)
     Object.assign(this, about)
   }
 
   /** Whether the same request may well succeed later: the server is away, busy or restarting. */
   get temporary() {
-    return /^(0|4(08|25|29)|5..)$/.test(`${this.status}`)
+    return /^(0|408|425|429|5..)$/.test(`${this.status}`)
   }
 }
 
-const ANSWER_MS = 20_000
+export const ANSWER_MS = 20_000
 
 /**
  * Return a `fetch` that says who asks. What `getToken` gives is kept until the server answers 401; then it is asked
@@ -83,7 +83,7 @@ export function sender(secret, getToken) {
  * Send a request and return the JSON of its answer; null where there is none to give (204).
  * @param {Send} send
  * @param {URL} url
- * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal | null, ms?: number}} [options]
+ * @param {{method?: string, body?: object, headers?: Record<string, string>, signal?: AbortSignal | null, ms?: number}} [options]
  *   `ms`: how long the answer may take
  * @returns {Promise<any>}
  * @throws {Problem}
@@ -92,8 +92,8 @@ export async function request(send, url, { method, body, headers, signal, ms = A
   const patience = AbortSignal.timeout(ms)
   const response = await send(url, {
     method,
-    headers: { Accept: "application/json", ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
-    body: body ? JSON.stringify(body) : undefined,
+    headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }), ...headers },
+    body: body && JSON.stringify(body),
     signal: signal ? AbortSignal.any([signal, patience]) : patience,
   }).catch((cause) => {
     if (!patience.aborted) throw cause

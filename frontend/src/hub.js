@@ -6,9 +6,11 @@
  * @module
  */
 
+import { isEnd } from "./fold.js"
 import { Line, SILENCE_MS } from "./line.js"
-import { advance, compares, isBehind, isEnd, isSelection, JOBS_MOST, told } from "./plan.js"
-import { canShare, join } from "./share.js"
+import { advance, compares, isBehind, isSelection, JOBS_MOST, told } from "./plan.js"
+import { canShare, join, nameOf } from "./share.js"
+import { teller } from "./telling.js"
 
 /** @typedef {import("./client.js").Milepost} Milepost */
 /** @typedef {import("./http.js").Sender} Sender */
@@ -16,6 +18,7 @@ import { canShare, join } from "./share.js"
 /** @typedef {import("./line.js").Word} Word */
 /** @typedef {import("./plan.js").Known} Known */
 /** @typedef {import("./watch.js").Connection} Connection */
+/** @typedef {import("./watch.js").Put} Put */
 
 /**
  * What one who follows is told.
@@ -64,17 +67,17 @@ export class Hub {
 
   #client
   #send
-  #share
+  #who
 
   /**
    * @param {Milepost} client
    * @param {Sender} send
-   * @param {() => Promise<string>} share  the name of what is shared with other tabs; "" for nothing
+   * @param {string} who  asks, for whom a connection is shared with other tabs; "" for nobody
    */
-  constructor(client, send, share) {
+  constructor(client, send, who) {
     this.#client = client
     this.#send = send
-    this.#share = share
+    this.#who = who
     // `freeze` and `resume` happen to the document, and do not bubble.
     for (const name of ["pageshow", "resume", "online", "visibilitychange"]) {
       globalThis.addEventListener?.(name, () => this.#awake(name), true)
@@ -86,10 +89,12 @@ export class Hub {
 
   /**
    * @param {string[]} keys
-   * @param {Take} take
+   * @param {boolean} many
+   * @param {Put} put
    * @returns {() => void} ends it
    */
-  follow(keys, take) {
+  follow(keys, many, put) {
+    const take = teller(keys, many, put)
     for (const key of keys) {
       const topic = this.#topic(key)
       topic.takers.add(take)
@@ -156,7 +161,7 @@ export class Hub {
   async #join() {
     if (this.#joining) return
     this.#joining = true
-    const name = (await canShare()) && (await this.#share())
+    const name = this.#who && (await canShare()) && (await nameOf(this.#client.base + this.#who))
     this.#joining = false
     if (this.#away) return
     if (name) {

@@ -190,6 +190,6 @@ export const readWaiting = (wire) => (wire ? known({ reason: "", message: "" }, 
 export function known(defaults, wire) {
   /** @type {any} */
   const found = { ...defaults }
-  for (const name in defaults) if (Object.hasOwn(wire, name)) found[name] = Reflect.get(wire, name)
+  for (const name in defaults) if (Object.hasOwn(wire, name)) found[name] = /** @type {any} */ (wire)[name]
   return found
 }

@@ -4,8 +4,9 @@
  */
 
 import { Backoff } from "./backoff.js"
+import { isEnd } from "./fold.js"
 import { Problem, problemOf } from "./http.js"
-import { isEnd, isSelection, streamAddress } from "./plan.js"
+import { isSelection, streamAddress } from "./plan.js"
 import { poll } from "./poll.js"
 import { SseDecoder } from "./sse.js"
 

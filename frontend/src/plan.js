@@ -7,7 +7,8 @@
  * @module
  */
 
-import { fold } from "./fold.js"
+import { path } from "./client.js"
+import { fold, isEnd } from "./fold.js"
 
 /** @typedef {import("./fold.js").JobEvent} JobEvent */
 /** @typedef {import("./job.js").Job} Job */
@@ -22,9 +23,6 @@ export const JOBS_MOST = 500
 
 /** @param {string} key */
 export const isSelection = (key) => key[0] === "?"
-
-/** @param {JobEvent} event */
-export const isEnd = ({ type }) => type === "end" || type === "job_end" || type === "job_missing"
 
 /** @param {string} at */
 const split = (at) => {
@@ -91,6 +89,6 @@ export function streamAddress(places) {
   const [[key, at]] = all
   const after = at && { last_event_id: at }
   if (isSelection(key)) return ["v1/status/stream", { ...Object.fromEntries(new URLSearchParams(key)), ...after }]
-  if (all.length === 1) return [`v1/jobs/${key}/status/stream`, { ...after }]
+  if (all.length === 1) return [path(key, "/status/stream"), { ...after }]
   return ["v1/status/stream", { job: all.map(([id, cursor]) => id + (cursor && `@${cursor}`)) }]
 }

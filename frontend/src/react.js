@@ -4,15 +4,12 @@
  */
 
 import { useCallback, useMemo, useSyncExternalStore } from "react"
-import { sharedClient } from "./client.js"
+import { CONNECTING, sharedClient } from "./client.js"
 
 /** @typedef {import("./client.js").Milepost} Milepost */
 /** @typedef {import("./job.js").Job} Job */
 /** @typedef {import("./watch.js").Update} Update */
 /** @typedef {import("./watch.js").Connection} Connection */
-
-/** @type {Update} also what a server renders: it follows nothing */
-const NOTHING = { job: null, event: null, connection: "connecting", problem: null }
 
 /**
  * Follow a job while the component is mounted. What the job does and what the connection does are told apart: a lost
@@ -25,7 +22,7 @@ const NOTHING = { job: null, event: null, connection: "connecting", problem: nul
  */
 export function useJob(id, { client } = {}) {
   const followed = useMemo(() => new Followed(id, client), [id, client])
-  const { job, connection, problem } = useSyncExternalStore(followed.subscribe, followed.read, () => NOTHING)
+  const { job, connection, problem } = useSyncExternalStore(followed.subscribe, followed.read, () => CONNECTING)
   const cancel = useCallback(() => followed.client.cancel(followed.id), [followed])
   const retry = useCallback(() => followed.client.retry(followed.id), [followed])
   return { job, connection, problem, cancel, retry }
@@ -33,7 +30,7 @@ export function useJob(id, { client } = {}) {
 
 /** One job, as a store that React can read: it asks for nothing before somebody subscribes. */
 class Followed {
-  #update = NOTHING
+  #update = CONNECTING
 
   /**
    * @param {string | null | undefined} id

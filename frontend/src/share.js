@@ -29,6 +29,16 @@ export async function canShare() {
 }
 
 /**
+ * What is shared, without the secrets in it: every script of the origin can read the names of locks.
+ * @param {string} what
+ * @returns {Promise<string>}
+ */
+export async function nameOf(what) {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(what))
+  return `milepost ${new Uint8Array(digest)}`
+}
+
+/**
  * @param {string} name  of what is shared
  * @param {string} tab  of this one, unlike all others
  * @param {Ears} ears

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { Problem } from "./http.js"
-import { isEnd } from "./plan.js"
+import { isEnd } from "./fold.js"
 
 /** @typedef {import("./fold.js").JobEvent} JobEvent */
 /** @typedef {import("./job.js").Job} Job */
@@ -28,8 +27,9 @@ import { isEnd } from "./plan.js"
  * @typedef {Update & {id: string | null}} ManyUpdate
  */
 
-/** @typedef {import("./hub.js").Hub} Hub */
-/** @typedef {import("./hub.js").Told} Told */
+/** @typedef {import("./http.js").Problem} Problem */
+/** @typedef {import("./late.js").Follow} Follow */
+/** @typedef {(update: Update, id?: string, refused?: Problem) => void} Put  `id` is of the job that it is about */
 
 /** More than that wait for nobody: who iterates and is so far behind is told of the ends, and how things stand then. */
 const LIMIT = 5000
@@ -43,30 +43,26 @@ export class Watch extends EventTarget {
   /** @type {U[] | null} null: nobody iterates */
   #queue = []
   #iterated = false
+  /** @type {(nothing?: any) => void} */
   #wake = () => {}
   #over = false
-  /** @type {Problem | null} */
-  #refused = null
+  /** @type {Problem | undefined} */
+  #refused
   #leave
   #signal
-  /** @type {Set<string> | null} the jobs that have not ended, of many; null: it is about one job */
-  #left
-  /** @type {Record<string, number>} */
-  #endings = {}
-  /** @type {Update} */
-  #last = { job: null, event: null, connection: "connecting", problem: null }
+  #many
+  #connection = "connecting"
 
   /**
-   * @param {Hub} hub
+   * @param {Follow} follow
    * @param {string[]} keys
    * @param {boolean} many
    * @param {AbortSignal} [signal]
    */
-  constructor(hub, keys, many, signal) {
+  constructor(follow, keys, many, signal) {
     super()
-    this.#left = many ? new Set(keys) : null
-    this.#leave = hub.follow(keys, (told) => this.#take(told))
-    if (many && !keys.length) queueMicrotask(() => this.#end())
+    this.#many = many
+    this.#leave = follow(keys, many, (...told) => this.#put(...told))
     this.#signal = signal
     if (signal?.aborted) this.close()
     else signal?.addEventListener("abort", this.close)
@@ -99,64 +95,26 @@ export class Watch extends EventTarget {
         if (update) yield update
         else if (this.#refused) throw this.#refused
         else if (this.#over) return
-        else await new Promise((resolve) => (this.#wake = () => resolve(undefined)))
+        else await new Promise((resolve) => (this.#wake = resolve))
       }
     } finally {
       this.close()
     }
   }
 
-  /** @param {Told} told */
-  #take({ job, event: said, connection, problem, refusal }) {
+  /** @type {Put} */
+  #put(update, id = undefined, refused = undefined) {
     if (this.#over) return
-    /** @type {JobEvent | null} */
-    let event = said ?? null
-    const left = this.#left
-    const id = event?.job_id
-    if (!left) job ??= this.#last.job
-    if (event && isEnd(event)) {
-      if (left && id) {
-        const { status = "missing" } = event
-        this.#endings[status] = (this.#endings[status] ?? 0) + 1
-        left.delete(id)
-        if (event.type === "end") event = { ...event, type: "job_end" }
-      } else if (event.type === "job_missing") {
-        problem = event.detail ?? "There is no job with this id."
-        refusal = { status: event.status ?? 404, type: "urn:milepost:problem:job-not-found" }
-      } else {
-        connection = "ended"
-        event = { ...event, type: "end" }
-      }
-    }
-    if (refusal) {
-      connection = "refused"
-      this.#refused = new Problem(String(problem), refusal)
-    } else if (!event && connection === this.#last.connection && problem === this.#last.problem) return
-    this.#put({ job, event, connection, problem }, id)
-    if (left?.size === 0 && !this.#over) this.#end()
-  }
-
-  /** All jobs of many have ended, which a stream says of all its jobs only. */
-  #end() {
-    const by_status = this.#endings
-    const jobs = Object.values(by_status).reduce((sum, one) => sum + one, 0)
-    this.#put({ job: null, event: { type: "end", jobs, by_status }, connection: "ended", problem: null })
-  }
-
-  /**
-   * @param {Update} update
-   * @param {string} [id]
-   */
-  #put(update, id) {
-    const detail = /** @type {any} */ (this.#left ? { id: id ?? null, ...update } : update)
+    const detail = /** @type {any} */ (this.#many ? { id: id ?? null, ...update } : update)
     const { event, connection } = update
-    const changed = connection !== this.#last.connection
-    this.#last = update
+    const changed = connection !== this.#connection
+    this.#connection = connection
+    this.#refused = refused
     this.#store(detail, event)
     for (const name of ["update", changed && "connection", event?.type]) {
       if (name) this.dispatchEvent(new CustomEvent(name, { detail }))
     }
-    if (connection === "ended" || connection === "refused") this.close()
+    if (connection === "ended" || refused) this.close()
   }
 
   /**
@@ -165,7 +123,7 @@ export class Watch extends EventTarget {
    */
   #store(update, event) {
     const queue = this.#queue
-    if (!queue || this.#over) return
+    if (!queue) return
     const last = queue.at(-1)?.event
     // Each report of progress is whole: of several in a row the latest is enough.
     if (event?.type === "progress" && last?.type === "progress" && last.job_id === event.job_id) queue.pop()

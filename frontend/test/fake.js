@@ -1,6 +1,7 @@
 /** A server for tests of the client: no sockets, every request is answered by hand. */
 
 import { Milepost } from "../src/client.js"
+import "../src/hub.js" // which the first watch loads: here it is there already
 
 export const ENCODER = new TextEncoder()
 

@@ -81,6 +81,7 @@ class Browser extends Server {
     const fakes = {
       navigator: { locks: new Locks(), onLine: true },
       BroadcastChannel: Channel,
+      addEventListener: this.#listen.bind(this),
       document: {
         get hidden() {
           return browser.hidden
@@ -98,17 +99,23 @@ class Browser extends Server {
   }
 
   #tab = 0.1
+  /** Of the tabs that have not listened yet: each does at its first watch. @type {Record<string, () => void>[]} */
+  #deaf = []
 
   /** @param {import("../src/client.js").Options} [options] */
   tab(options = {}) {
     /** @type {Record<string, () => void>} */
     const handlers = {}
-    Object.assign(globalThis, {
-      addEventListener: (/** @type {string} */ name, /** @type {() => void} */ handler) => (handlers[name] = handler),
-    })
-    const client = this.client({ share: "us", ...options })
-    Reflect.deleteProperty(globalThis, "addEventListener")
-    return { client, happen: (/** @type {string} */ name) => (handlers[name](), settled()) }
+    this.#deaf.push(handlers)
+    return { client: this.client({ share: "us", ...options }), happen: (/** @type {string} */ name) => (handlers[name](), settled()) }
+  }
+
+  /** @param {string} name @param {() => void} handler @param {boolean} [capture]  all that a tab listens for, it captures */
+  #listen(name, handler, capture) {
+    if (!capture) return
+    const listening = this.#deaf[0]
+    listening[name] = handler
+    if (name === "freeze") this.#deaf.shift() // the last of them
   }
 
   /** Long enough to find each other. */

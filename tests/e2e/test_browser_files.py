@@ -97,7 +97,7 @@ async def browser_cached(page: Page, api: Stack) -> list[str]:
     sizes = "performance.getEntriesByType('resource').map(({ name, transferSize }) => [name, transferSize])"
     await page.goto("about:blank")
     await page.goto(api.url)
-    await page.locator("#submit:enabled").wait_for()
+    await page.locator("#workers[data-there]").wait_for()
     told = [(name, size) for name, size in await page.evaluate(sizes) if "/assets/" in name]
     assert [name for name, size in told if size != 0] == []
     return [name.split("/assets/")[1].partition("/")[2] for name, _ in told]
@@ -167,7 +167,7 @@ async def test_a_tag_on_a_page_of_another_origin_shows_a_job_of_the_api(
         shop.body = drop_in(api, job["id"])
         await page.page.goto(shop.url)
         await until_full(page.page)
-        assert {"src/define.js", "src/client.js"} <= set(names(asked))
+        assert {"src/define-list.js", "src/client.js", "src/hub.js", "src/drawing.js"} <= set(names(asked))
         assert not [one.url for one in asked if "/src/" in one.url and "/assets/" not in one.url]
         client = await page.page.evaluate(
             f"import('{api.url}/milepost.js').then((all) => all.sharedClient().base.href)"

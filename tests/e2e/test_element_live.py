@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
 async def bare(page: WatchedPage, house: Stack, html: str) -> None:
     """Open a page of the service's own origin with these elements on it and nothing else."""
-    script = '<script type="module" src="src/define.js"></script>'
+    script = '<script type="module" src="src/define-list.js"></script>'
     body = f'<!doctype html><html lang="en"><title>Bare</title>{script}{html}'
     address = f"{house.url}/bare.html"
     await page.page.route(address, lambda route: route.fulfill(body=body, content_type="text/html"))

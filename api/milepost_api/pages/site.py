@@ -29,7 +29,9 @@ HIDDEN = frozenset({"node_modules", "test", "tests"})
 COMPRESSED = frozenset({".html", ".js", ".css", ".svg", ".webmanifest"})  # the others are by themselves
 
 INDEX, ASSETS, EMBEDDED = "index.html", "assets", "milepost.js"
-CLIENT, ELEMENTS = "src/index.js", "src/define.js"
+CLIENT, ELEMENTS = "src/index.js", "src/define-list.js"
+LATE = ("src/hub.js", "src/drawing.js")
+"""What the client and the elements load when they first need it, which here is at once."""
 RECOVERY = "recover.js"
 """Helps when the files of a version are not there, and so must not be one of them."""
 
@@ -120,7 +122,7 @@ def _media_type(name: str) -> str:
 def _embedded(files: Mapping[str, bytes], folder: str) -> str:
     """Return the script that other sites load: it gives them what the client and the elements export."""
     entries = [name for name in (CLIENT, ELEMENTS) if name in files]
-    modules = dict.fromkeys(name for entry in entries for name in needed(files, entry))
+    modules = dict.fromkeys(name for entry in [*entries, *LATE] for name in needed(files, entry))
     lists = (found for entry in entries for found in _EXPORTED.findall(files[entry].decode()))
     exported = dict.fromkeys(name.strip() for names in lists for name in names.split(",") if name.strip())
     return _EMBEDDED.format(modules=json.dumps([*modules]), folder=folder, exported=", ".join(exported))
@@ -142,6 +144,8 @@ def _with_version(page: str, files: Mapping[str, bytes], below: str) -> str:
         return f'{attribute}="{below}{name}"'
 
     page = re.sub(r'\b(src|href)="([^"]+)"', named, page)
-    modules = dict.fromkeys(module for entry in entries for module in needed(files, entry) if module != entry)
+    modules = dict.fromkeys(
+        name for entry in [*entries, *LATE] for name in needed(files, entry) if name not in entries
+    )
     hints = "".join(f'  <link rel="modulepreload" href="{below}{name}">\n  ' for name in modules)
     return page.replace("</head>", f"{hints}</head>", 1)

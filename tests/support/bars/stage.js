@@ -1,6 +1,7 @@
 /** What tests of the elements find on `window`: the elements, a client driven by hand, jobs. */
 
-import "../../../frontend/src/define.js"
+import "../../../frontend/src/define-list.js"
+import "../../../frontend/src/drawing.js" // there before the first bar, as on the pages of the API
 import { Problem } from "../../../frontend/src/http.js"
 import { at, drawn, Hand, job } from "./hand.js"
 
