@@ -4,12 +4,13 @@
  */
 
 import { Backoff } from "./backoff.js"
-import { ANSWER_MS, Problem, request, sender } from "./http.js"
+import { ANSWER_MS, request, sender } from "./http.js"
 import { readJob } from "./job.js"
 import { late } from "./late.js"
 import { Watch } from "./watch.js"
 
 /** @typedef {import("./job.js").Job} Job */
+/** @typedef {import("./http.js").Problem} Problem */
 /** @typedef {import("./fold.js").JobEvent} JobEvent */
 /** @typedef {import("./watch.js").Update} Update */
 /** @typedef {import("./watch.js").ManyUpdate} ManyUpdate */
@@ -92,8 +93,6 @@ import { Watch } from "./watch.js"
 export const CONNECTING = { job: null, event: null, connection: "connecting", problem: null }
 
 const SUBMIT_TRIES = 3
-/** Who submits is told of a server that wants more time than that, rather than kept waiting. */
-const PATIENCE_SECONDS = 20
 
 export class Milepost {
   #send
@@ -312,11 +311,10 @@ export class Milepost {
       try {
         return await this.#json(place, query, { method: "POST", body, headers: { "Idempotency-Key": key } })
       } catch (error) {
-        if (!(error instanceof Problem && error.temporary) || backoff.tries >= SUBMIT_TRIES - 1) throw error
-        const seconds = error.retryAfter ?? 0
-        if (seconds > PATIENCE_SECONDS) throw error
-        const milliseconds = backoff.next() + seconds * 1000
-        await new Promise((resolve) => setTimeout(resolve, milliseconds))
+        const { temporary, retryAfter } = /** @type {any} a Problem, or nothing that passes */ (error)
+        const wait = retryAfter * 1000 // who submits is told of a long one, rather than kept waiting
+        if (!temporary || wait > ANSWER_MS || backoff.tries >= SUBMIT_TRIES - 1) throw error
+        await new Promise((resolve) => setTimeout(resolve, backoff.next() + wait))
       }
     }
   }

@@ -49,15 +49,11 @@ export function sender(secret, getToken) {
   /** @type {Promise<string | undefined> | undefined} */
   let token
   const ask = async () => {
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let timer
-    const late = () => new Promise((_, reject) => (timer = setTimeout(reject, ANSWER_MS, "it did not come")))
+    const patience = AbortSignal.timeout(ANSWER_MS / 2)
     try {
-      return getToken ? await Promise.race([getToken(), late()]) : secret
+      return await Promise.race([getToken ? getToken() : secret, new Promise((_, no) => (patience.onabort = no))])
     } catch (cause) {
-      throw cause instanceof Problem ? cause : new Problem(`No token: ${cause}`, { cause })
-    } finally {
-      clearTimeout(timer)
+      throw cause instanceof Problem ? cause : new Problem(`No token: ${patience.reason ?? cause}`, { cause })
     }
   }
   const forget = () => (token = undefined)
@@ -96,8 +92,7 @@ export async function request(send, url, { method, body, headers, signal, ms = A
     body: body && JSON.stringify(body),
     signal: signal ? AbortSignal.any([signal, patience]) : patience,
   }).catch((cause) => {
-    if (!patience.aborted) throw cause
-    throw new Problem(`The server at ${url.host} did not answer.`, { cause })
+    throw patience.aborted ? new Problem(`The server at ${url.host} did not answer.`, { cause }) : cause
   })
   if (!response.ok) throw await problemOf(response)
   if (response.status === 204) return null
@@ -117,9 +112,8 @@ export async function request(send, url, { method, body, headers, signal, ms = A
 export async function problemOf(response) {
   const { status, headers } = response
   // A proxy's HTML page, say: then the status is all there is to go by.
-  const answer = await response.json().catch(() => ({}))
-  // A date is of the server's clock, which is not ours. A million seconds are eleven days: timers of more fire at once.
-  const seconds = Math.min(Number(headers.get("Retry-After") ?? NaN), 1e6)
+  const answer = await response.json().catch(() => null)
+  const seconds = Number(headers.get("Retry-After") ?? NaN) // a date is of the server's clock, which is not ours
   return new Problem(String(answer?.detail ?? answer?.title ?? `The server answered ${status}.`), {
     status,
     type: String(answer?.type ?? ""),
