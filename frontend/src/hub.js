@@ -313,7 +313,11 @@ export class Hub {
     if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
     this.#say({ to: tab, keys: [key], ...line.status }) // this begins it: see #begun
     if (level) {
-      for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
+      // Who knows where it is hears all that lies behind that. What is known here may be further on already: told of it,
+      // it would take what lies between for known.
+      if (!at || !compares(at, place ?? "")) {
+        for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
+      }
       return
     }
     line.at.set(key, at)
