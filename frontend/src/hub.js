@@ -239,8 +239,9 @@ export class Hub {
     if (wants && this.#leads) {
       for (const [key, jobs] of known ?? []) {
         const topic = this.#topic(key)
-        if (topic.jobs.size) continue
+        if (topic.jobs.size || topic.at) continue
         topic.jobs = jobs
+        topic.at = wants.get(key) ?? ""
         for (const take of topic.takers) retell(topic, take)
       }
       this.#want(from, wants)
@@ -322,7 +323,7 @@ export class Hub {
     }
     line.at.set(key, at)
     // For those who know nothing yet: who knows something may be behind this, and hears what lies between.
-    if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event, spare: true })
+    if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event, at, spare: true })
     return line
   }
 
