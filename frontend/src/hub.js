@@ -55,6 +55,8 @@ export class Hub {
   #fresh = []
   #tab = Math.random().toString(36).slice(2)
   #leads = false
+  /** The tab that leads, as far as it was heard of. @type {string | undefined} */
+  #leader
   /** @type {import("./share.js").Link | null} */
   #link = null
   #joining = false
@@ -179,7 +181,7 @@ export class Hub {
   #lead() {
     this.#leads = true
     clearTimeout(this.#watchdog)
-    this.#link?.post({ hello: true })
+    this.#link?.post({ hello: true, by: this.#tab })
     this.#changed()
   }
 
@@ -198,6 +200,7 @@ export class Hub {
     clearTimeout(this.#watchdog)
     this.#link?.leave()
     this.#link = null
+    this.#leader = undefined
     this.#mine()
   }
 
@@ -235,7 +238,7 @@ export class Hub {
 
   /** @param {any} said  by another tab */
   #overhear(said) {
-    const { from, wants, known, hello, to } = said
+    const { from, wants, known, hello, to, by } = said
     if (wants && this.#leads) {
       for (const [key, jobs] of known ?? []) {
         const topic = this.#topic(key)
@@ -247,12 +250,19 @@ export class Hub {
       this.#want(from, wants)
       this.#changed()
     }
-    if (wants || this.#leads) return
+    if (hello && this.#leads) {
+      this.#leave() // this tab slept, and was not told yet that the lock was taken from it
+      this.#changed()
+    }
+    if (wants || !this.#link || this.#leads) return
     this.#listen()
     if (hello) {
+      this.#leader = by
       this.#begun(this.#topics.keys(), false)
       this.#settle(true)
     } else if (!to || to === this.#tab) {
+      if (to) this.#leader ??= by
+      if (by !== this.#leader) return // it led before: what it said meanwhile was not heard, and is in between
       if (to) this.#begun(said.keys, true)
       this.#hear(said)
     }
@@ -329,7 +339,7 @@ export class Hub {
 
   /** @param {Word & {to?: string}} word */
   #say(word) {
-    if (word.to !== this.#tab && this.#wants.size > 1) this.#link?.post(word)
+    if (word.to !== this.#tab && this.#wants.size > 1) this.#link?.post({ ...word, by: this.#tab })
     if (!word.to || word.to === this.#tab) this.#hear(word)
   }
 

@@ -69,6 +69,23 @@ class Channel {
   }
 }
 
+/**
+ * Let what a tab says be under way until the others shall hear it, so many messages of it or all.
+ * @param {number} place  of the tab, among those that are there
+ * @returns {(most?: number) => Promise<void>}
+ */
+function hold(place) {
+  const channel = [...Channel.all][place]
+  /** @type {any[]} */
+  const underWay = []
+  channel.postMessage = (data) => void underWay.push(structuredClone(data))
+  return (most = Infinity) => {
+    for (const data of underWay.splice(0, most)) Channel.prototype.postMessage.call(channel, data)
+    if (most === Infinity) Reflect.deleteProperty(channel, "postMessage")
+    return settled()
+  }
+}
+
 /** A browser in which each client is a tab; `happen` makes something happen to one of them. */
 class Browser extends Server {
   hidden = false
@@ -438,4 +455,125 @@ test("a worker, which has no document, hears of the network as well", async (con
   Object.assign(globalThis, { document: undefined })
   await tab.happen("online")
   assert.equal(browser.asked.length, 2)
+})
+
+test("tabs that say where they are when another has gone on hear what lies between one by one", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  heard(first.client.watch("J"))
+  await (await browser.found()).stream(snapshot("J", 1))
+  const others = [0, 1, 2].map(() => heard(browser.tab().client.watch("J")))
+  await browser.found()
+  const late = [hold(2), hold(3)]
+  await first.happen("pagehide")
+  await (await browser.found()).stream(log("J", 2)) // only the one that leads hears it
+  for (const release of late) await release()
+  const again = await browser.found()
+  assert.equal(again.path, "/v1/jobs/J/status/stream?last_event_id=e-1")
+  await again.stream(log("J", 2), log("J", 3), end("J", 4))
+  for (const { types } of others) assert.deepEqual(types, ["snapshot", "log", "log", "end"])
+})
+
+test("so do those that follow a selection, whose places have other names on each stream", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  heard(first.client.watchMany({ tag: "x" }))
+  await (await browser.found()).stream({ ...snapshot("S", 1), id: "b1-1" })
+  const others = [0, 1, 2].map(() => heard(browser.tab().client.watchMany({ tag: "x" })))
+  await browser.found()
+  const late = [hold(2), hold(3)]
+  await first.happen("pagehide")
+  await (await browser.found()).stream({ ...log("S", 2), id: "b2-1" })
+  for (const release of late) await release()
+  const again = await browser.found()
+  assert.equal(again.path, "/v1/status/stream?tag=x&last_event_id=b1-1")
+  await again.stream({ ...log("S", 2), id: "b3-1" }, { ...log("S", 3), id: "b3-2" }, end("S", 4, "job_end"))
+  for (const { types } of others) assert.deepEqual(types, ["snapshot", "log", "log", "job_end"])
+})
+
+test("the last words of a tab that led are for nobody who listens to another by now", async (context) => {
+  const browser = new Browser(context)
+  const first = heard(browser.tab().client.watch("J"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1))
+  const others = [0, 1].map(() => heard(browser.tab().client.watch("J")))
+  await browser.found()
+  const release = hold(0)
+  await stream.say(log("J", 2), log("J", 3)) // that is all that it does before it falls asleep
+  await browser.after(68_000)
+  await release(1) // while nobody has begun anything for the others
+  await browser.found()
+  await release()
+  const again = await browser.found()
+  assert.equal(again.path, "/v1/jobs/J/status/stream?last_event_id=e-1")
+  await again.stream(log("J", 2), log("J", 3), end("J", 4))
+  for (const { types } of [first, ...others]) assert.deepEqual(types, ["snapshot", "log", "log", "end"])
+})
+
+test("a tab that led and has not heard that it does not any more stops when it hears of another", async (context) => {
+  const browser = new Browser(context)
+  const first = heard(browser.tab().client.watch("J"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1))
+  const second = heard(browser.tab().client.watch("J"))
+  await browser.found()
+  hold(0) // it sleeps, and nobody tells it that the lock is gone
+  for (const lock of /** @type {any} */ (navigator).locks.held.values()) lock.lose = () => {}
+  await browser.after(68_000)
+  const next = await browser.found()
+  assert.ok(stream.aborted)
+  await next.stream(log("J", 2), end("J", 3))
+  for (const { types } of [first, second]) assert.deepEqual(types, ["snapshot", "log", "end"])
+})
+
+test("who leads and was told by another where things stand goes on from there when it comes back", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  heard(first.client.watch("J"))
+  await (await browser.found()).stream(snapshot("J", 1))
+  const second = browser.tab()
+  heard(second.client.watch("A"))
+  await browser.found()
+  heard(browser.tab().client.watch("J"))
+  await browser.found()
+  const fresh = heard(second.client.watch("J"))
+  const release = hold(2)
+  await first.happen("pagehide")
+  await browser.found()
+  await release()
+  await browser.found()
+  assert.deepEqual(fresh.types, ["snapshot"])
+  await second.happen("freeze")
+  await (await browser.found()).stream(log("J", 2), log("J", 3))
+  await second.happen("resume")
+  const stream = await browser.found()
+  assert.match(decodeURIComponent(stream.path), /J@e-1/)
+  await stream.stream(log("J", 2), log("J", 3))
+  assert.deepEqual(fresh.types, ["snapshot", "log", "log"])
+})
+
+test("who was told what another has brought along goes on from there when it comes back", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  heard(first.client.watch("J"))
+  await (await browser.found()).stream(snapshot("J", 1))
+  heard(browser.tab().client.watch("A"))
+  heard(browser.tab().client.watch("J"))
+  await browser.found()
+  const release = hold(2)
+  await first.happen("pagehide")
+  await browser.found()
+  const tab = browser.tab()
+  const fresh = heard(tab.client.watch("J"))
+  await browser.found()
+  await release()
+  await browser.found()
+  assert.deepEqual(fresh.types, ["snapshot"])
+  await tab.happen("freeze")
+  await browser.asked[browser.asked.length - 1].stream(log("J", 2), log("J", 3))
+  await tab.happen("resume")
+  const stream = await browser.found()
+  assert.match(decodeURIComponent(stream.path), /J@e-1/)
+  await stream.stream(log("J", 2), log("J", 3))
+  assert.deepEqual(fresh.types, ["snapshot", "log", "log"])
 })
