@@ -11,9 +11,8 @@ from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from milepost.errors import MilepostError
 from milepost.ids import JOB_ID
-from milepost_api.problems import answer_to
+from milepost_api.problems import answer_to_any
 from milepost_api.requests import header, path_of
 from milepost_api.routes.streams import open_stream
 
@@ -45,8 +44,8 @@ class Shortcut:
             return
         try:
             response = await open_stream(scope["app"].state.services, scope, *asked)
-        except MilepostError as error:
-            response = answer_to(error)
+        except Exception as error:  # noqa: BLE001 - what is none of ours is raised again
+            response = answer_to_any(error)
         await response(scope, receive, send)
 
 
