@@ -51,7 +51,7 @@ export function sender(secret, getToken) {
   const ask = async () => {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer
-    const late = () => new Promise((_, reject) => (timer = setTimeout(reject, ANSWER_MS, "it did not come")))
+    const late = () => new Promise((_, reject) => (timer = setTimeout(reject, ANSWER_MS / 2, "it did not come")))
     try {
       return getToken ? await Promise.race([getToken(), late()]) : secret
     } catch (cause) {

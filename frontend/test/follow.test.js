@@ -449,7 +449,7 @@ test("a token that never comes keeps nobody waiting for ever", async (context) =
   const client = server.client({ getToken })
   const getting = client.get("J")
   const refused = assert.rejects(getting, { status: 0, temporary: true, message: "No token: it did not come" })
-  await server.after(20_000)
+  await server.after(10_000)
   await refused
   const kept = heard(client.watch("J"))
   await (await server.after(OPEN_MS)).stream(snapshot("J", 1), end("J", 2))
