@@ -4,12 +4,13 @@
  */
 
 import { Backoff } from "./backoff.js"
-import { ANSWER_MS, Problem, request, sender } from "./http.js"
+import { ANSWER_MS, request, sender } from "./http.js"
 import { readJob } from "./job.js"
 import { late } from "./late.js"
 import { Watch } from "./watch.js"
 
 /** @typedef {import("./job.js").Job} Job */
+/** @typedef {import("./http.js").Problem} Problem */
 /** @typedef {import("./fold.js").JobEvent} JobEvent */
 /** @typedef {import("./watch.js").Update} Update */
 /** @typedef {import("./watch.js").ManyUpdate} ManyUpdate */
@@ -100,7 +101,7 @@ export class Milepost {
   /** @param {Options} [options] */
   constructor({ baseUrl, token, apiKey, getToken, share } = {}) {
     const page = globalThis.document?.baseURI
-    this.base = new URL(baseUrl === undefined ? page : `${baseUrl}`.replace(/\/?$/, "/"), page)
+    this.base = new URL(baseUrl === undefined ? "." : `${baseUrl}`.replace(/\/?$/, "/"), page)
     const secret = token ?? apiKey
     this.#send = sender(secret, getToken)
     this.#follow = late(({ Hub }) => new Hub(this, this.#send, share ?? (getToken ? "" : `${secret} `)))
@@ -310,9 +311,10 @@ export class Milepost {
       try {
         return await this.#json(place, query, { method: "POST", body, headers: { "Idempotency-Key": key } })
       } catch (error) {
-        if (!(error instanceof Problem && error.temporary) || backoff.tries >= SUBMIT_TRIES - 1) throw error
-        const milliseconds = backoff.next() + (error.retryAfter ?? 0) * 1000
-        await new Promise((resolve) => setTimeout(resolve, milliseconds))
+        const { temporary, retryAfter } = /** @type {any} a Problem, or nothing that passes */ (error)
+        const wait = retryAfter * 1000 // who submits is told of a long one, rather than kept waiting
+        if (!temporary || wait > ANSWER_MS || backoff.tries >= SUBMIT_TRIES - 1) throw error
+        await new Promise((resolve) => setTimeout(resolve, backoff.next() + wait))
       }
     }
   }

@@ -49,10 +49,11 @@ export function sender(secret, getToken) {
   /** @type {Promise<string | undefined> | undefined} */
   let token
   const ask = async () => {
+    const patience = AbortSignal.timeout(ANSWER_MS / 2)
     try {
-      return getToken ? await getToken() : secret
+      return await Promise.race([getToken ? getToken() : secret, new Promise((_, no) => (patience.onabort = no))])
     } catch (cause) {
-      throw cause instanceof Problem ? cause : new Problem(`No token: ${cause}`, { cause })
+      throw cause instanceof Problem ? cause : new Problem(`No token: ${patience.reason ?? cause}`, { cause })
     }
   }
   const forget = () => (token = undefined)
@@ -91,8 +92,7 @@ export async function request(send, url, { method, body, headers, signal, ms = A
     body: body && JSON.stringify(body),
     signal: signal ? AbortSignal.any([signal, patience]) : patience,
   }).catch((cause) => {
-    if (!patience.aborted) throw cause
-    throw new Problem(`The server at ${url.host} did not answer.`, { cause })
+    throw patience.aborted ? new Problem(`The server at ${url.host} did not answer.`, { cause }) : cause
   })
   if (!response.ok) throw await problemOf(response)
   if (response.status === 204) return null
@@ -112,7 +112,7 @@ export async function request(send, url, { method, body, headers, signal, ms = A
 export async function problemOf(response) {
   const { status, headers } = response
   // A proxy's HTML page, say: then the status is all there is to go by.
-  const answer = await response.json().catch(() => ({}))
+  const answer = await response.json().catch(() => null)
   const seconds = Number(headers.get("Retry-After") ?? NaN) // a date is of the server's clock, which is not ours
   return new Problem(String(answer?.detail ?? answer?.title ?? `The server answered ${status}.`), {
     status,

@@ -8,7 +8,7 @@
 
 import { isEnd } from "./fold.js"
 import { Line, SILENCE_MS } from "./line.js"
-import { advance, isBehind, isSelection, JOBS_MOST, told } from "./plan.js"
+import { advance, compares, isBehind, isSelection, JOBS_MOST, told } from "./plan.js"
 import { canShare, join, nameOf } from "./share.js"
 import { teller } from "./telling.js"
 
@@ -40,6 +40,9 @@ import { teller } from "./telling.js"
 const SETTLE_MS = 25
 /** Jobs of a selection that have ended, kept for those who begin to follow it later. */
 const OVER_KEPT = 500
+
+/** Nobody sees a worker either, but who has one there wants to hear from it. */
+const isHidden = () => globalThis.document?.hidden ?? false
 
 export class Hub {
   /** @type {Map<string, Topic>} */
@@ -96,7 +99,8 @@ export class Hub {
       const topic = this.#topic(key)
       topic.takers.add(take)
       queueMicrotask(() => {
-        for (const event of retold(topic)) take({ event, job: event.job, ...topic.status })
+        retell(topic, take)
+        take({ job: null, ...topic.status }) // nobody says again what has not changed
       })
     }
     this.#changed()
@@ -125,8 +129,12 @@ export class Hub {
     this.#timer ??= setTimeout(() => this.#settle(), SETTLE_MS)
   }
 
-  /** Make what is done fit what is wanted. */
-  #settle() {
+  /**
+   * Make what is done fit what is wanted.
+   * @param {boolean} [anew]  nobody has been told what is known here. Whoever leads may not know it, and has to tell it
+   *   to those who come later
+   */
+  #settle(anew = false) {
     this.#timer = undefined
     if (this.#away) return
     const mine = this.#mine()
@@ -134,8 +142,10 @@ export class Hub {
     else if (this.#leads) {
       this.#want(this.#tab, mine)
       this.#plan()
-    } else if (this.#link) this.#link.post({ from: this.#tab, wants: mine })
-    else this.#join()
+    } else if (this.#link) {
+      const known = anew ? [...this.#topics].map(([key, { jobs }]) => [key, jobs]) : []
+      this.#link.post({ from: this.#tab, wants: mine, known })
+    } else this.#join()
   }
 
   /** What is followed on this page, and how far it is; what is not is forgotten, unless others need it. */
@@ -151,19 +161,19 @@ export class Hub {
   async #join() {
     if (this.#joining) return
     this.#joining = true
-    const name = this.#who && canShare() && (await nameOf(this.#client.base + this.#who))
+    const name = this.#who && (await canShare()) && (await nameOf(this.#client.base + this.#who))
     this.#joining = false
     if (this.#away) return
     if (name) {
       this.#link = join(name, this.#tab, {
         hear: (said) => this.#overhear(said),
         lead: () => this.#lead(),
-        lost: () => (this.#rest(), this.#changed()),
+        lost: () => (this.#rest(), this.#listen(), this.#settle(true)),
         gone: (tab) => (this.#wants.delete(tab), this.#changed()),
       })
       this.#listen()
     } else this.#leads = true
-    this.#settle()
+    this.#settle(true)
   }
 
   #lead() {
@@ -197,16 +207,17 @@ export class Hub {
       this.#away = false
       this.#changed()
     }
-    if (document.hidden) return
+    const hidden = isHidden()
+    if (hidden && why !== "online") return // a tab that is not seen may have the connection of one that is
     for (const line of this.#lines) line.wake()
-    if (this.#link && !this.#leads && Date.now() - this.#heard > SILENCE_MS) this.#link.steal()
+    if (!hidden && this.#link && !this.#leads && Date.now() - this.#heard > SILENCE_MS) this.#link.steal()
   }
 
   /** A tab that has the connection and says nothing for too long sleeps with the lock in its hand. */
   #listen() {
     clearTimeout(this.#watchdog)
     this.#heard = Date.now()
-    this.#watchdog = setTimeout(() => document.hidden || this.#link?.steal(), SILENCE_MS * 1.5)
+    this.#watchdog = setTimeout(() => isHidden() || this.#link?.steal(), SILENCE_MS * 1.5)
   }
 
   /**
@@ -228,7 +239,9 @@ export class Hub {
     if (wants && this.#leads) {
       for (const [key, jobs] of known ?? []) {
         const topic = this.#topic(key)
-        if (!topic.jobs.size) topic.jobs = jobs
+        if (topic.jobs.size) continue
+        topic.jobs = jobs
+        for (const take of topic.takers) retell(topic, take)
       }
       this.#want(from, wants)
       this.#changed()
@@ -237,9 +250,7 @@ export class Hub {
     this.#listen()
     if (hello) {
       this.#begun(this.#topics.keys(), false)
-      // Whoever leads from now on may not know what is known here, and has to tell it to those who come later.
-      const known = new Map([...this.#topics].map(([key, { jobs }]) => [key, jobs]))
-      this.#link?.post({ from: this.#tab, wants: this.#mine(), known })
+      this.#settle(true)
     } else if (!to || to === this.#tab) {
       if (to) this.#begun(said.keys, true)
       this.#hear(said)
@@ -257,6 +268,15 @@ export class Hub {
     for (const [key, at] of wants) if (!before?.has(key)) this.#fresh.push([tab, key, at])
   }
 
+  /**
+   * Whether a tab wants something that was not begun for it yet: it does not hear the end of that either.
+   * @param {string} tab
+   * @param {string} key
+   */
+  #waits(tab, key) {
+    return this.#fresh.some(([who, what]) => who === tab && what === key)
+  }
+
   /** Bring the lines to what all tabs want. */
   #plan() {
     const wanted = new Set([...this.#wants.values()].flatMap((wants) => [...wants.keys()]))
@@ -267,7 +287,7 @@ export class Hub {
       for (const key of line.at.keys()) if (!wanted.has(key) && line.at.delete(key)) changed.add(line)
     }
     for (const [tab, key, at] of this.#fresh.splice(0)) {
-      const line = wanted.has(key) && this.#begin(tab, key, at)
+      const line = wanted.has(key) && this.#begin(tab, key, at, changed)
       if (line) changed.add(line)
     }
     for (const line of changed) line.change()
@@ -278,14 +298,17 @@ export class Hub {
    * @param {string} tab
    * @param {string} key
    * @param {string} at
+   * @param {Set<Line>} changed  what goes on from another place already
    * @returns {Line | undefined} what has to go on from another place
    */
-  #begin(tab, key, at) {
+  #begin(tab, key, at, changed) {
     const topic = this.#topic(key)
     const lines = [...this.#lines]
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
-    const level = line && !(at && (!place || isBehind(at, place)))
+    // Who may lack something hears it, but for two at once of which nobody knows who has seen more.
+    const known = line && place && (compares(at, place) || changed.has(line))
+    const level = line && (!at || (known && !isBehind(at, place)))
     line ??= isSelection(key) ? undefined : lines.find(hasRoom)
     if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
     this.#say({ to: tab, keys: [key], ...line.status }) // this begins it: see #begun
@@ -316,10 +339,13 @@ export class Hub {
       const id = event?.job_id
       const known = id && advance(topic.jobs.get(id), event)
       if (known === null) continue
-      const job = known ? keep(topic, id, known) : null
+      const job = known ? known.job : null
+      // Who comes later hears nothing of a job that is gone; should one of that id come again, it is another.
+      if (event?.type === "job_missing") topic.jobs.delete(id ?? "")
+      else if (known) keep(topic, String(id), known)
       if (refusal || (event && isEnd(event) && !(isSelection(key) && event.job_id))) {
         this.#topics.delete(key)
-        for (const wants of this.#wants.values()) wants.delete(key)
+        for (const [tab, wants] of this.#wants) if (!this.#waits(tab, key)) wants.delete(key)
         this.#changed()
       }
       for (const take of topic.takers) take({ event, job, refusal, ...topic.status })
@@ -345,9 +371,17 @@ function end(line) {
  * @param {Known} known
  */
 function keep({ jobs, over }, id, known) {
+  const news = known.over && !jobs.get(id)?.over
   jobs.set(id, known)
-  if (known.over && over.push(id) > OVER_KEPT) jobs.delete(String(over.shift()))
-  return known.job
+  if (news && over.push(id) > OVER_KEPT) jobs.delete(String(over.shift()))
+}
+
+/**
+ * @param {Topic} topic
+ * @param {Take} take
+ */
+function retell(topic, take) {
+  for (const event of retold(topic)) take({ event, job: event.job, ...topic.status })
 }
 
 /**

@@ -24,6 +24,8 @@ import { SseDecoder } from "./sse.js"
 
 /** The server pings after 15 s of silence: three missed pings mean that nobody is there. */
 export const SILENCE_MS = 45_000
+/** Who waits says so as often. */
+const SIGN_MS = 15_000
 /** A stream says something at once: where nothing comes for so long, something on the way keeps it back. */
 const OPENING_MS = 8000
 /** So long nobody tries again to stream through that. */
@@ -92,10 +94,12 @@ export class Line {
       }
       clearTimeout(watchdog)
       this.#cut.abort() // whoever has told all need not hang up first
-      if (pause) {
-        await new Promise((resolve) => {
-          this.#wakeUp = () => resolve(undefined)
-          watchdog = setTimeout(resolve, pause)
+      for (let woken = false; pause > 0 && !woken; pause -= SIGN_MS) {
+        this.#say({ keys: [] }) // or the other tabs would take this one for asleep, and ask before it is time
+        const milliseconds = Math.min(pause, SIGN_MS)
+        woken = await new Promise((resolve) => {
+          this.#wakeUp = () => resolve(true)
+          watchdog = setTimeout(resolve, milliseconds, false)
         })
         clearTimeout(watchdog)
       }
@@ -137,9 +141,11 @@ export class Line {
    * @returns {Promise<number>}
    */
   async #poll(signal) {
+    const [first] = this.at.keys()
+    const wait = this.at.size > 1 || isSelection(first) ? 0 : 20
     let news = 0
     for (const [key, at] of [...this.at]) {
-      const { items, next } = await poll(this.#client, key, at, this.at.size > 1 ? 0 : 20, signal)
+      const { items, next } = await poll(this.#client, key, at, wait, signal)
       for (const event of items) {
         const pause = this.#take(event)
         if (pause !== undefined) return pause
@@ -148,7 +154,7 @@ export class Line {
       this.#status("polling")
       if (next && this.at.has(key)) this.at.set(key, next)
     }
-    return news ? 0 : 1500
+    return wait && news ? 0 : 1500 // where nobody waits for news there is always something
   }
 
   /**

@@ -128,8 +128,8 @@ export class JobListElement extends WatchingElement {
     const { id, job, event } = update
     if (id === null) return
     const missing = event?.type === "job_missing"
-    if (job) this.#updates.set(id, update)
-    else if (missing && event.reason === "deleted") this.#updates.delete(id)
+    if (missing && event.reason === "deleted") this.#updates.delete(id)
+    else if (job) this.#updates.set(id, update)
     else if (missing) this.#updates.set(id, { ...update, connection: "refused", problem: "There is no such job, or no longer." })
     if (!this.hasAttribute("all")) return
     for (const [old, { job }] of this.#updates) {

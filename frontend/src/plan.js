@@ -31,15 +31,19 @@ const split = (at) => {
 }
 
 /**
- * Whether who is at `at` lacks something that who is at `other` has.
+ * Whether who is at `at` is known to lack something that who is at `other` has.
  * @param {string} at
  * @param {string} other
  */
 export function isBehind(at, other) {
-  const [name, number] = split(at)
-  const [otherName, otherNumber] = split(other)
-  return name === otherName && number < otherNumber
+  return compares(at, other) && split(at)[1] < split(other)[1]
 }
+
+/**
+ * @param {string} at
+ * @param {string} other
+ */
+export const compares = (at, other) => split(at)[0] === split(other)[0]
 
 /**
  * What is known after an event; null when the event is known already. Where several readers share a connection it
@@ -54,12 +58,13 @@ export function advance(known, event) {
   const { job = null, seq: before = 0, epoch: branch = epoch, over = false } = known ?? {}
   const ends = isEnd(event)
   const branched = type === "snapshot" && epoch && epoch !== branch
-  if (ends ? over : known && seq && seq <= before && !branched) return null
+  const again = ends ? over && type !== "job_missing" : known && seq && seq <= before && !branched
+  if (again) return null
   return {
     job: fold(job, event.job ? { ...event, type: "snapshot" } : event),
     seq: seq && (branched ? seq : Math.max(seq, before)) || before,
     epoch: epoch || branch,
-    over: ends,
+    over: ends || (over && !branched),
   }
 }
 

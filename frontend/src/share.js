@@ -14,8 +14,19 @@
 
 /** @typedef {ReturnType<typeof join>} Link */
 
-/** Whether tabs can share at all: not on plain HTTP, nor in old browsers. */
-export const canShare = () => Boolean(globalThis.navigator?.locks && globalThis.BroadcastChannel)
+/**
+ * Whether tabs can share at all: not on plain HTTP, nor in old browsers, nor where cookies are blocked, nor in a frame
+ * with a sandbox (both refuse with a SecurityError, and would for ever).
+ */
+export async function canShare() {
+  try {
+    await navigator.locks.query()
+    new BroadcastChannel("").close()
+    return true
+  } catch {
+    return false
+  }
+}
 
 /**
  * What is shared, without the secrets in it: every script of the origin can read the names of locks.

@@ -40,7 +40,7 @@ export class SseDecoder {
     if (!this.#begun) text = text.replace(/^\ufeff/, "")
     this.#begun = true
     if (this.#afterCr) text = text.replace(/^\n/, "") // the second half of a line's end
-    this.#afterCr = /\r$/.test(text) || (this.#afterCr && !text)
+    this.#afterCr = /\r$/.test(text)
     const lines = text.split(/\r\n?|\n/)
     this.#partial.push(lines[0])
     if (lines.length > 1) {

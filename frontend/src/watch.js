@@ -129,7 +129,9 @@ export class Watch extends EventTarget {
     if (event?.type === "progress" && last?.type === "progress" && last.job_id === event.job_id) queue.pop()
     if (queue.push(update) > LIMIT) {
       const gap = { ...update, event: { type: "gap", reason: "slow" } }
-      this.#queue = [gap, ...queue.filter((one) => one === update || (one.event && isEnd(one.event)))]
+      // Each end, and the latest of each job.
+      const kept = new Map(queue.map((one) => [one.event && isEnd(one.event) ? one : one.job?.id, one]))
+      this.#queue = [gap, ...kept.values()]
     }
     this.#wake()
   }

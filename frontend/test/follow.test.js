@@ -263,7 +263,9 @@ test("a selection of which no stream comes through is listed again and again, to
   assert.equal(more.path, "/v1/jobs?batch=b&limit=500&cursor=c")
   await more.json({ items: [job("B", 4, { done: true, status: "failed" })], next_cursor: null })
   assert.deepEqual(kept.types, ["snapshot", "snapshot", "job_end"])
-  const again = await server.after(1500)
+  await server.after(1499)
+  assert.equal(server.asked.length, 3)
+  const again = await server.after(1)
   await again.json({ items: [job("A", 5, { done: true, status: "succeeded" }), job("B", 4, { done: true, status: "failed" })], next_cursor: null })
   assert.deepEqual(kept.types.slice(3), ["snapshot", "job_end", "end"])
   assert.ok(kept.over)
@@ -389,4 +391,89 @@ test("a refusal is a sentence, also where a proxy answers", async (context) => {
   const getting = server.client().get("J")
   ;(await server.after(0)).answer(new Response("<html>", { status: 502, headers: { "Retry-After": "3" } }))
   await assert.rejects(getting, { name: "Problem", status: 502, message: "The server answered 502.", retryAfter: 3, temporary: true })
+})
+
+test("what the page's own address asks for is nothing that the client asks for", async (context) => {
+  const server = new Server(context)
+  Object.assign(globalThis, { document: { baseURI: "http://page/orders/list.html?tag=mine&job=J#top" } })
+  context.after(() => Reflect.deleteProperty(globalThis, "document"))
+  heard(server.client({ baseUrl: undefined }).watchMany({ all: true }))
+  assert.equal((await server.after(OPEN_MS)).url.href, "http://page/orders/v1/status/stream")
+  heard(server.client({ baseUrl: undefined }).watchMany({ tag: "x" }))
+  assert.equal((await server.after(OPEN_MS)).url.href, "http://page/orders/v1/status/stream?tag=x")
+})
+
+test("a job of a selection that is deleted after its end is told as gone, and one that comes under its id as another", async (context) => {
+  const server = new Server(context)
+  const client = server.client()
+  const kept = heard(client.watchMany({ tag: "x" }))
+  const stream = await server.after(OPEN_MS)
+  await stream.stream({ ...snapshot("A", 8), id: "b-1" }, { ...end("A", 9, "job_end"), id: "b-2" })
+  await stream.say({ type: "job_missing", job_id: "A", reason: "deleted", id: "b-3" })
+  assert.deepEqual(kept.types, ["snapshot", "job_end", "job_missing"])
+  const late = heard(client.watchMany({ tag: "x" }))
+  await server.after(OPEN_MS)
+  assert.deepEqual(late.types, [])
+  await stream.say({ ...snapshot("A", 1), id: "b-4" })
+  assert.deepEqual(late.seqs, [1])
+})
+
+test("who comes while the server is away hears that it is, like those who were there", async (context) => {
+  const server = new Server(context)
+  const client = server.client()
+  heard(client.watch("J"))
+  await (await server.after(OPEN_MS)).json({ detail: "Redis is away." }, 503, { "Retry-After": "60" })
+  const late = heard(client.watch("J"))
+  await settled()
+  assert.deepEqual([late.updates[0].connection, late.updates[0].problem], ["reconnecting", "Redis is away."])
+})
+
+test("nobody is kept waiting for a submission that a server will not take for long", async (context) => {
+  const server = new Server(context)
+  const submitting = server.client().submit("t")
+  ;(await server.after(0)).json({ detail: "Come back in an hour." }, 503, { "Retry-After": "3600" })
+  await assert.rejects(submitting, { status: 503, retryAfter: 3600, message: "Come back in an hour." })
+})
+
+test("a wait that no timer can hold is a long one, and none at all never", async (context) => {
+  const server = new Server(context)
+  heard(server.client().watch("J"))
+  await (await server.after(OPEN_MS)).json({}, 503, { "Retry-After": "99999999999" })
+  for (let minute = 0; minute < 5; minute++) await server.after(60_000)
+  assert.equal(server.asked.length, 1)
+})
+
+test("a token that never comes keeps nobody waiting for ever", async (context) => {
+  const server = new Server(context)
+  /** @type {Map<number, AbortController>} */
+  const timers = new Map()
+  context.mock.method(AbortSignal, "timeout", (/** @type {number} */ ms) => {
+    timers.set(ms, new AbortController())
+    return timers.get(ms)?.signal
+  })
+  let tries = 0
+  const getToken = () => (++tries === 1 ? new Promise(() => {}) : "t")
+  const client = server.client({ getToken })
+  const refused = assert.rejects(client.get("J"), { status: 0, temporary: true, message: "No token: TimeoutError: late" })
+  timers.get(10_000)?.abort(new DOMException("late", "TimeoutError"))
+  await refused
+  const kept = heard(client.watch("J"))
+  await (await server.after(OPEN_MS)).stream(snapshot("J", 1), end("J", 2))
+  assert.ok(kept.over)
+})
+
+test("who iterates too slowly is told how each job stands", async (context) => {
+  const server = new Server(context)
+  const iterator = server.client().watchMany({ ids: ["A", "B"] })[Symbol.asyncIterator]()
+  const first = iterator.next()
+  const stream = await server.after(OPEN_MS)
+  await stream.stream(snapshot("A", 1))
+  await first
+  const lines = Array.from({ length: 6000 }, (_, index) => event("A", index + 2, "log", { message: "" }))
+  await stream.say(snapshot("B", 7), ...lines, end("A", 6002, "job_end"), end("B", 8, "job_end"))
+  const versions = []
+  for await (const { id, job: one, event: happened } of { [Symbol.asyncIterator]: () => iterator }) {
+    if (id === "B") versions.push([happened?.type, one?.version])
+  }
+  assert.deepEqual(versions, [["snapshot", 7], ["job_end", 8]])
 })

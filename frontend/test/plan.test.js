@@ -66,3 +66,8 @@ test("the address says who is to be followed and from where", () => {
   assert.deepEqual(address({ "?tag=x&batch=y": "b-9" }), ["v1/status/stream", { tag: "x", batch: "y", last_event_id: "b-9" }])
   assert.deepEqual(address({ "?": "" }), ["v1/status/stream", {}])
 })
+
+test("what comes late after the end of a job does not have it end again", () => {
+  const waiting = event("A", 0, "waiting", { seq: undefined, cursor: undefined, queue_position: 2 })
+  assert.deepEqual(counted([snapshot("A", 1), end("A", 2), waiting, end("A", 2)]).taken, ["snapshot e-1", "end e-2", "waiting"])
+})

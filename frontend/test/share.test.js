@@ -11,6 +11,8 @@ class Locks {
   /** @type {[string, () => void][]} */
   queue = []
 
+  async query() {}
+
   /** @param {string} name @param {{signal?: AbortSignal, steal?: boolean}} options @param {() => unknown} work */
   request(name, { signal, steal }, work) {
     return new Promise((resolve, reject) => {
@@ -310,4 +312,130 @@ test("when the network is back, or the page is seen again, nobody waits on", asy
   await settled()
   await tab.happen("visibilitychange")
   assert.equal(browser.asked.length, 3)
+})
+
+/** @type {Record<string, (error: DOMException) => void>} */
+const DENIED = {
+  locks: (error) => Object.assign(navigator, { locks: { query: () => Promise.reject(error), request: () => Promise.reject(error) } }),
+  channels: (error) => {
+    const refuse = function () {
+      throw error
+    }
+    Object.assign(globalThis, { BroadcastChannel: refuse })
+  },
+}
+
+for (const [what, deny] of Object.entries(DENIED)) {
+  test(`where the browser denies ${what}, a page follows by itself`, async (context) => {
+    const browser = new Browser(context)
+    deny(new DOMException("Access is denied in this context.", "SecurityError"))
+    const kept = heard(browser.tab().client.watch("J"))
+    await (await browser.found()).stream(snapshot("J", 1), end("J", 2))
+    assert.deepEqual(kept.seqs, [1, 2])
+  })
+}
+
+test("a job that ends before its turn has come in a tab is asked for once more", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  heard(first.client.watch("J"))
+  heard(first.client.watch("K"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1), snapshot("K", 1))
+  const two = heard(browser.tab().client.watch("J"))
+  await browser.after(25) // the other tab has said what it wants
+  await stream.say(end("J", 2, "job_end")) // and nobody had the time to look
+  const again = await browser.found()
+  assert.notEqual(again, stream)
+  await again.stream(snapshot("J", 1), end("J", 2, "job_end"))
+  assert.deepEqual([two.seqs, two.over], [[1, 2], true])
+})
+
+test("who comes later is told of a job that a tab has brought along", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  heard(first.client.watch("J"))
+  await (await browser.found()).stream(snapshot("J", 1))
+  const second = browser.tab()
+  heard(second.client.watch("K"))
+  await browser.found()
+  await first.happen("freeze")
+  await (await browser.found()).stream(snapshot("K", 1))
+  await first.happen("resume") // behind the one that knows nothing of J
+  const stream = await browser.found()
+  const late = heard(second.client.watch("J"))
+  await browser.found()
+  assert.deepEqual(late.seqs, [1])
+  await stream.stream(end("J", 2, "job_end"))
+  assert.equal(late.updates.at(-1).job?.status, "succeeded")
+})
+
+test("who leads and has just begun is told what the others know already", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  heard(first.client.watch("A"))
+  await (await browser.found()).stream(snapshot("A", 1))
+  const second = browser.tab()
+  heard(second.client.watch("A"))
+  await browser.found()
+  heard(browser.tab().client.watchMany({ tag: "x" }))
+  const stream = await browser.found()
+  assert.equal(stream.path, "/v1/status/stream?tag=x")
+  await stream.stream({ type: "selection", jobs: 1 }, { ...snapshot("S", 1), id: "b1-1" })
+  const fresh = heard(second.client.watchMany({ tag: "x" }))
+  await first.happen("pagehide")
+  await browser.found()
+  assert.deepEqual(fresh.seqs, [1])
+})
+
+test("places that do not compare are no reason to leave anything out", async (context) => {
+  const browser = new Browser(context)
+  const first = browser.tab()
+  const one = heard(first.client.watchMany({ tag: "x" }))
+  await (await browser.found()).stream({ ...snapshot("S", 1), id: "b1-1" })
+  const two = heard(browser.tab().client.watchMany({ tag: "x" }))
+  await browser.found()
+  await first.happen("freeze")
+  await (await browser.found()).stream({ ...log("S", 2), id: "b2-1" }, { ...log("S", 3), id: "b2-2" })
+  await first.happen("resume")
+  const again = await browser.found()
+  assert.equal(again.path, "/v1/status/stream?tag=x&last_event_id=b1-1")
+  await again.stream({ ...log("S", 2), id: "b3-1" }, { ...log("S", 3), id: "b3-2" }, { ...log("S", 4), id: "b3-3" })
+  assert.deepEqual([one.seqs, two.seqs], [[1, 2, 3, 4], [1, 2, 3, 4]])
+})
+
+test("a tab that waits as long as the server asks is not taken for asleep", async (context) => {
+  const browser = new Browser(context)
+  heard(browser.tab().client.watch("J"))
+  const stream = await browser.found()
+  await stream.stream(snapshot("J", 1))
+  heard(browser.tab().client.watch("J"))
+  await browser.found()
+  await stream.say({ type: "reconnect", reason: "unavailable", retry_ms: 120_000 })
+  for (let quarter = 0; quarter < 7; quarter++) await browser.after(15_000)
+  assert.equal(browser.asked.length, 1)
+  await browser.after(15_000)
+  assert.equal(browser.asked.length, 2)
+})
+
+test("when the network is back, a tab that nobody sees wakes for those that are seen", async (context) => {
+  const browser = new Browser(context)
+  const tab = browser.tab()
+  heard(tab.client.watch("J"))
+  ;(await browser.found()).fail(new TypeError("Failed to fetch"))
+  await settled()
+  browser.hidden = true
+  await tab.happen("online")
+  assert.equal(browser.asked.length, 2)
+})
+
+test("a worker, which has no document, hears of the network as well", async (context) => {
+  const browser = new Browser(context)
+  const tab = browser.tab()
+  heard(tab.client.watch("J"))
+  ;(await browser.found()).fail(new TypeError("Failed to fetch"))
+  await settled()
+  Object.assign(globalThis, { document: undefined })
+  await tab.happen("online")
+  assert.equal(browser.asked.length, 2)
 })
