@@ -3,7 +3,7 @@
 import { Problem } from "../src/http.js"
 import { redacted } from "../src/schema.js"
 import { followCommand, submitCommand } from "./curl.js"
-import { button, make, prose } from "./dom.js"
+import { button, make, prose, write } from "./dom.js"
 import { Form } from "./form.js"
 import { href } from "./router.js"
 
@@ -109,7 +109,8 @@ export class NewView {
     const params = this.#form?.read({ quiet: true }) ?? {}
     const schema = this.app.known.tasks.get(task)?.params_schema ?? {}
     const submit = submitCommand(this.app.client.url("v1/jobs"), task, redacted(params, schema))
-    this.#curl.textContent = `${submit}\n\n${followCommand(this.app.client.streamUrl("ID")).replace("/ID/", "/$ID/")}`
+    // Only what differs: it is written every few seconds, and somebody may be about to copy it.
+    write(this.#curl, `${submit}\n\n${followCommand(this.app.client.streamUrl("ID")).replace("/ID/", "/$ID/")}`)
   }
 
   async #submit() {
