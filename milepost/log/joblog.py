@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 READ_ENTRIES = 500
 READ_BYTES = 1 << 20
+_READ_FIELDS = " ".join(("tenant", *STATE_FIELDS))
 """Events fetched at once: a long history arrives in pages, none of which blocks Redis or fills memory for long.
 
 A page ends after the event that reaches the number or the size.
@@ -223,8 +224,7 @@ class JobLog:
                 after.seq if after else 0,
                 READ_ENTRIES,
                 most_bytes,
-                "tenant",
-                *STATE_FIELDS,
+                _READ_FIELDS,
             )
             for job_id, after in asked
         ]

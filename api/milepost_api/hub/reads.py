@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
+from milepost.job import Job
 from milepost.log import JobLog, View
 from milepost.redis import UNREACHABLE
 from milepost_api.hub.line import Explain
@@ -90,7 +91,11 @@ class Reads:
         views = await self._joblog.read_all(asked, most_bytes=PAGE_BYTES)
         there = [view for view in views if view is not None]
         jobs = iter(await self._explain([view.job for view in there]))
-        return [None if view is None else replace(view, job=next(jobs)) for view in views]
+        return [view and _with(view, next(jobs)) for view in views]
+
+
+def _with(view: View, job: Job) -> View:
+    return view if job is view.job else replace(view, job=job)
 
 
 def _fail(asked: dict[Wanted, asyncio.Future[View]], error: Exception) -> None:
