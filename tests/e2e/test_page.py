@@ -114,7 +114,7 @@ async def test_steps_log_and_outputs_are_told(house: Stack, browser: Browser) ->
 
 
 async def test_a_deep_link_opens_the_job(house: Stack, browser: Browser) -> None:
-    """By the fragment as by the query, which servers and mail programs keep; a wrong one says so, or leads elsewhere."""
+    """By the fragment as by the query, which servers and mail programs keep; a wrong one says so, or leads away."""
     job = (await house.submit("demo.count", steps=2, delay_seconds=0))["id"]
     async with tab(browser) as page:
         page.expect_complaint("404")
