@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from milepost.background import end
 from milepost.ids import new_job_id
@@ -74,21 +74,16 @@ class Application(FastAPI):
     as much as opening a stream.
     """
 
-    _requests: ASGIApp | None = None
-
-    def build_middleware_stack(self) -> ASGIApp:
-        stack = super().build_middleware_stack()
-        self._requests = stack.app if isinstance(stack, ServerErrorMiddleware) else stack
-        return stack
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._requests is None:
+        stack = self.middleware_stack  # what instrumentation has put around it included
+        if scope["type"] != "http" or stack is None:
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
         if self.root_path:
             scope["root_path"] = self.root_path
-        await self._requests(scope, receive, send)
+        requests = stack.app if isinstance(stack, ServerErrorMiddleware) else stack
+        await requests(scope, receive, send)
 
 
 def create_app(settings: ApiSettings) -> FastAPI:

@@ -24,7 +24,7 @@ from milepost.tenants import DEFAULT_TENANT
 from milepost_api.crossing import SAFE, comes_from_elsewhere
 from milepost_api.pages import is_open
 from milepost_api.problems import Problem, answer_to
-from milepost_api.requests import header
+from milepost_api.requests import header, path_of
 from milepost_api.streaming import NDJSON, SSE, accepts, come_back_later
 from milepost_api.tokens import BadToken, Grant, Seals
 from milepost_api.tokens.doors import AGAIN, INVALID, check_time, pass_through, take_token
@@ -63,7 +63,7 @@ class KeyRing:
 
 
 def _is_open(scope: Scope) -> bool:
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    path = path_of(scope)
     return path in OPEN_PATHS or (scope["method"] in ("GET", "HEAD") and is_open(path))
 
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from milepost_api.auth import TENANT
 from milepost_api.problems import answer_to_any
+from milepost_api.requests import path_of
 from milepost_api.routes.submit import take
 from milepost_api.submit import Submission
 
@@ -57,7 +58,7 @@ def is_usual(scope: Scope, limit_bytes: int) -> bool:
     """Whether this may be a submission that the route would take without a word."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return False
-    if scope["path"].removeprefix(scope.get("root_path", "")) != "/v1/jobs":
+    if path_of(scope) != "/v1/jobs":
         return False
     headers = Headers(scope=scope)
     kind, keys = headers.get("content-type", ""), headers.getlist("idempotency-key")

@@ -164,6 +164,7 @@ def _in_one_go(cycle: RequestResponseCycle) -> None:
             await plain(message)
             return
         headers, head = [*cycle.default_headers, *head["headers"]], None
+        vars(cycle).pop("send", None)  # with itself inside, it would wait for the garbage collector
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
         if not cycle.disconnected:

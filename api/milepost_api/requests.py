@@ -28,6 +28,13 @@ def header(scope: Scope, name: bytes) -> str:
     return ""
 
 
+def path_of(scope: Scope) -> str:
+    """Return the path of a request below the root of this app, as the router sees it; "" is the bare root."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    inside = path == root or path.startswith(f"{root}/")
+    return path.removeprefix(root) if inside else path
+
+
 class RequestId:
     """Pure ASGI, the outermost: what it catches would otherwise reach the client as a dropped connection."""
 

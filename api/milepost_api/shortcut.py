@@ -11,10 +11,9 @@ from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from milepost.errors import MilepostError
 from milepost.ids import JOB_ID
-from milepost_api.problems import answer_to
-from milepost_api.requests import header
+from milepost_api.problems import answer_to_any
+from milepost_api.requests import header, path_of
 from milepost_api.routes.streams import open_stream
 
 _PATH = re.compile(rf"/v1/jobs/({JOB_ID.pattern})/status/stream")
@@ -45,8 +44,8 @@ class Shortcut:
             return
         try:
             response = await open_stream(scope["app"].state.services, scope, *asked)
-        except MilepostError as error:
-            response = answer_to(error)
+        except Exception as error:  # noqa: BLE001 - what is none of ours is raised again
+            response = answer_to_any(error)
         await response(scope, receive, send)
 
 
@@ -54,7 +53,7 @@ def asked_for(scope: Scope) -> Asked | None:
     """Return which stream a request is for; None if it is for none, or for one in an unusual way."""
     if scope["type"] != "http" or scope["method"] != "GET":
         return None
-    found = _PATH.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
+    found = _PATH.fullmatch(path_of(scope))
     if found is None:
         return None
     accept, cursor, query = header(scope, b"accept"), header(scope, b"last-event-id"), scope["query_string"]

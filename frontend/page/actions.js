@@ -21,11 +21,17 @@ export function possible(job) {
   return ["retry", "delete"]
 }
 
+/** @param {Job} job */
+export function whatCancelDoes({ status, attempt }) {
+  if (status === "running") return "Its worker is asked to stop. What it has done so far stays done."
+  return attempt ? "It will not be tried again. What it has done so far stays done." : "It has not begun, and will not."
+}
+
 /** @type {Record<Action, (job: Job) => Parameters<typeof confirmed>[0]>} */
 const QUESTIONS = {
   cancel: (job) => ({
     title: `Cancel ${job.task}?`,
-    says: [job.status === "running" ? "Its worker is asked to stop. What it has done so far stays done." : "It has not begun, and will not."],
+    says: [whatCancelDoes(job)],
     yes: "Cancel the job",
     no: "Let it go on",
   }),
@@ -88,7 +94,8 @@ const DEEDS = {
  * @param {(done: Job | true) => void} [then]
  */
 export function actionButton(app, action, job, then = () => {}) {
-  return button(LABELS[action], async () => {
+  return button(LABELS[action], async ({ currentTarget }) => {
+    if (/** @type {HTMLElement} */ (currentTarget).ariaDisabled === "true") return
     const about = job()
     const done = about && (await act(app, action, about))
     if (done) then(done)

@@ -1,7 +1,7 @@
 /** What somebody should know wherever they look: the server is away, no worker is there, jobs that nobody can take. */
 
 import { number } from "../src/format.js"
-import { get, make, prose } from "./dom.js"
+import { get, make, prose, write } from "./dom.js"
 import { queryOf } from "./filters.js"
 import { href } from "./router.js"
 
@@ -16,6 +16,8 @@ const NAMED = 3
 export class Alarm {
   #notice = get("#notice")
   #workers = get("#workers")
+  /** @type {HTMLAnchorElement[]} to the jobs that wait, one a sentence */
+  #links = []
   /** @type {string} what is wrong with the server, "" when nothing is */
   trouble = ""
 
@@ -29,24 +31,29 @@ export class Alarm {
     const { workers } = this.app.known
     const nobody = workers !== null && workers.length === 0
     const stuck = nobody || this.trouble ? [] : stuckOf(this.app.live.jobs.values())
-    const sentences = this.trouble ? [this.trouble] : nobody ? [NO_WORKER] : stuck.slice(0, NAMED).map(({ message }) => message)
-    this.#say(sentences, stuck)
-    this.#workers.textContent = workers === null ? "" : workers.length === 1 ? "1 worker" : `${workers.length} workers`
+    const named = stuck.slice(0, NAMED).sort((one, other) => (one.message < other.message ? -1 : 1)) // they keep their places
+    const sentences = this.trouble ? [this.trouble] : nobody ? [NO_WORKER] : named.map(({ message }) => message)
+    this.#say(sentences, named, stuck.length - named.length)
+    write(this.#workers, workers === null ? "" : workers.length === 1 ? "1 worker" : `${workers.length} workers`)
     if (workers !== null) this.#workers.dataset.there = String(workers.length > 0)
   }
 
   /**
    * @param {string[]} sentences
-   * @param {Stuck[]} stuck
+   * @param {Stuck[]} stuck  what the sentences are about
+   * @param {number} more  that are not named
    */
-  #say(sentences, stuck) {
-    const said = JSON.stringify([sentences, stuck.map(({ count }) => count)])
-    if (this.#notice.dataset.said === said) return // said again, it would be read out again
-    this.#notice.dataset.said = said
-    this.#notice.hidden = sentences.length === 0
-    const lines = sentences.map((sentence, place) => make("p", {}, ...prose(sentence), stuck[place] && " ", stuck[place] && waiting(stuck[place])))
-    if (stuck.length > NAMED) lines.push(make("p", {}, `The same holds for ${stuck.length - NAMED} other tasks or queues.`))
-    this.#notice.replaceChildren(...lines)
+  #say(sentences, stuck, more) {
+    const said = JSON.stringify([sentences, more])
+    if (this.#notice.dataset.said !== said) { // said again, it would be read out again
+      this.#notice.dataset.said = said
+      this.#notice.hidden = sentences.length === 0
+      this.#links = stuck.map(() => make("a", { "aria-live": "off" })) // numbers change all the time
+      const lines = sentences.map((sentence, place) => make("p", {}, ...prose(sentence), " ", this.#links[place]))
+      if (more) lines.push(make("p", {}, `The same holds for ${more} other tasks or queues.`))
+      this.#notice.replaceChildren(...lines)
+    }
+    stuck.forEach((one, place) => point(this.#links[place], one))
   }
 }
 
@@ -68,8 +75,12 @@ function stuckOf(jobs) {
   return [...found.values()].sort((one, other) => other.count - one.count)
 }
 
-/** @param {Stuck} stuck */
-function waiting({ count, task, queue }) {
+/**
+ * @param {HTMLAnchorElement} link
+ * @param {Stuck} stuck
+ */
+function point(link, { count, task, queue }) {
   const filter = { status: ["queued", "retrying"], queue, ...(task ? { task } : {}) }
-  return make("a", { href: href("jobs", "", queryOf(filter)) }, count === 1 ? "1 job waits." : `${number(count)} jobs wait.`)
+  link.href = href("jobs", "", queryOf(filter))
+  write(link, count === 1 ? "1 job waits." : `${number(count)} jobs wait.`)
 }

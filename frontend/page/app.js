@@ -26,6 +26,8 @@ const VIEWS = { jobs: JobsView, new: NewView, tasks: TasksView, workers: Workers
 /** What a stream token opens. */
 const READABLE = new Set(["jobs", "trends"])
 const TOLD_MS = 8000
+/** Nobody answered, or a proxy did in the server's place. */
+const AWAY = new Set([0, 502, 503, 504])
 
 export class App {
   session = new Session()
@@ -49,8 +51,10 @@ export class App {
   }
 
   async start() {
+    addEventListener("hashchange", () => this.session.isGiven && location.reload()) // a link with a token, opened in this tab
     this.router = follow((route, first) => this.#show(route, first))
     this.live.subscribe(() => this.#pulse())
+    this.#pulse()
     this.known.subscribe(() => this.#alarm.draw())
     get(".skip").addEventListener("click", (event) => {
       event.preventDefault() // the address behind the # is ours
@@ -76,13 +80,13 @@ export class App {
   }
 
   /**
-   * Something was refused. A refusal for want of a key asks for one.
+   * Something was refused. A refusal for want of a key asks for one; what the page asks for by itself, it asks for again.
    * @param {Problem} problem
-   * @param {string} [what]
+   * @param {string} [what]  that somebody has asked for, which is not done then
    */
   failed(problem, what = "") {
     if (problem.status === 401) return this.#ask(this.session.credential ? problem.message : "")
-    if (problem.status === 0) {
+    if (AWAY.has(problem.status) && !what) {
       this.#alarm.trouble = `${problem.message} Trying again.`
       return this.#alarm.draw()
     }
@@ -95,10 +99,20 @@ export class App {
    * @param {{link?: string, bad?: boolean}} [options]  `link`: the id of a job
    */
   say(sentence, { link, bad = false } = {}) {
-    clearTimeout(this.#telling)
     const more = link ? [" ", jobLink(link, "Open it")] : []
-    this.#told.replaceChildren(make("p", { "data-bad": bad }, sentence, ...more))
-    this.#telling = setTimeout(() => this.#told.replaceChildren(), TOLD_MS)
+    const told = make("p", { "data-bad": bad }, sentence, ...more)
+    // Said again while it stands there, it would be read out again.
+    if (this.#told.innerHTML !== told.outerHTML) this.#told.replaceChildren(told)
+    this.#hush()
+  }
+
+  /** Take away what was told, but not from under a pointer or a focus. */
+  #hush() {
+    clearTimeout(this.#telling)
+    this.#telling = setTimeout(() => {
+      if (this.#told.matches(":hover, :focus-within")) this.#hush()
+      else this.#told.replaceChildren()
+    }, TOLD_MS)
   }
 
   /** @param {string} title */
@@ -140,7 +154,7 @@ export class App {
 
   /** @param {string} view */
   #allowed(view) {
-    const known = view in VIEWS ? view : "jobs"
+    const known = Object.hasOwn(VIEWS, view) ? view : "jobs"
     return this.session.readOnly && !READABLE.has(known) ? "jobs" : known
   }
 
@@ -165,7 +179,7 @@ export class App {
 
   #pulse() {
     const place = get("#connection")
-    const words = { live: "Live", polling: "Live", connecting: "Connecting", reconnecting: "Reconnecting" }
+    const words = { live: "Live", polling: "Live", connecting: "Connecting", reconnecting: "Reconnecting", ended: "All ended" }
     const { connection, problem } = this.live
     place.textContent = /** @type {Record<string, string>} */ (words)[connection] ?? "Not live"
     place.dataset.connection = connection

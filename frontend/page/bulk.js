@@ -5,7 +5,7 @@ import { Problem } from "../src/http.js"
 import { confirmed } from "./confirm.js"
 import { WORDS } from "./counts.js"
 import { button, make } from "./dom.js"
-import { isEmpty, matches, wire } from "./filters.js"
+import { isEmpty, matches, SHORTEST, wireOfAll } from "./filters.js"
 
 /** @typedef {import("./actions.js").Action} Action */
 /** @typedef {import("./filters.js").Filter} Filter */
@@ -23,13 +23,13 @@ export class BulkMenu {
 
   /**
    * @param {import("./app.js").App} app
-   * @param {() => Filter} filter
+   * @param {() => import("./shelf.js").Shelf} shelf  what the list shows now
    * @param {() => Promise<void>} changed  after something was done
    */
-  constructor(app, filter, changed) {
+  constructor(app, shelf, changed) {
     this.app = app
     this.changed = changed
-    this.filter = filter
+    this.shelf = shelf
     const kinds = /** @type {Action[]} */ (Object.keys(KINDS))
     const buttons = kinds.map((kind) => button(KINDS[kind].label, () => this.#run(kind), { class: "quiet edged", "data-bulk": kind }))
     this.element = make("div", { class: "bulk", role: "group", "aria-label": "All jobs of the list" }, ...buttons)
@@ -51,13 +51,16 @@ export class BulkMenu {
 
   /** @param {Action} kind */
   async #ask(kind) {
-    const filter = this.filter()
-    const asked = isEmpty(filter) ? { all: true } : wire(filter)
+    const shelf = this.shelf()
+    const { filter } = shelf
+    const asked = wireOfAll(filter, shelf.jobs()[0])
     const { method, verb, says, done } = KINDS[kind]
+    if (!asked) return this.app.say(`Text is found by ${SHORTEST} characters or more: search for more, or for nothing.`)
     const there = await this.app.client[method](asked, { dryRun: true })
+    if (filter !== this.shelf().filter) return // another list is shown by now
     if (there.matched === 0) return this.app.say(`No job of this list is there to ${kind === "retry" ? "run again" : kind}.`)
     const title = `${verb} ${counted(there)}${kind === "retry" ? " again" : ""}?`
-    const which = isEmpty(filter) ? "These are all jobs there are, not only those you see." : "These are all that the filters find, not only those you see."
+    const which = `These are all ${isEmpty(filter) ? "jobs there are" : "that the filters find"}, not only those you see. What comes from now on is left alone.`
     if (!(await confirmed({ title, says: [listed(there), which, says], yes: `${verb} ${counted(there)}`, harmful: kind !== "retry" }))) return
     const result = await this.app.client[method](asked)
     if (kind === "delete") this.app.live.forgetAll((job) => matches(filter, job))

@@ -1,4 +1,4 @@
-/** Small charts: bars that stand on each other, and lines. What they show is in a table beside them as well. */
+/** Small charts: bars that stand on each other, and lines. What they amount to is said in words above them. */
 
 import { draw, make } from "./dom.js"
 
@@ -15,7 +15,7 @@ export function chart({ kind, series, times, says, label }) {
   const sums = times.map((_, place) => series.reduce((sum, { values }) => sum + (values[place] ?? 0), 0))
   const top = niceTop(kind === "bars" ? Math.max(0, ...sums) : Math.max(0, ...series.flatMap(({ values }) => values.map((value) => value ?? 0))))
   const marks = kind === "bars" ? bars(series, times.length, top) : series.map((one) => line(one, times.length, top))
-  const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, ...axis(top, says, times), ...marks)
+  const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, ...axis(kind, top, says, times), ...marks)
   const key = series.map(({ name, tone }) => make("li", { "data-tone": tone }, name))
   return make("div", { class: "chart" }, svg, make("ul", { class: "key" }, ...key))
 }
@@ -31,14 +31,15 @@ export function niceTop(value) {
 }
 
 /**
+ * @param {Chart["kind"]} kind  bars count, and there is no half of one
  * @param {number} top
  * @param {(value: number) => string} says
  * @param {number[]} times
  */
-function axis(top, says, times) {
+function axis(kind, top, says, times) {
   const lines = [0, 0.5, 1].flatMap((part) => {
     const y = yOf(part * top, top)
-    return [draw("line", { x1: LEFT, x2: WIDTH, y1: y, y2: y, class: "grid" }), draw("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, says(part * top))]
+    return [draw("line", { x1: LEFT, x2: WIDTH, y1: y, y2: y, class: "grid" }), draw("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, kind === "bars" && !Number.isInteger(part * top) ? "" : says(part * top))]
   })
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })
   const ends = [0, Math.floor((times.length - 1) / 2), times.length - 1].map((place, index) =>

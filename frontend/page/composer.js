@@ -3,7 +3,7 @@
 import { Problem } from "../src/http.js"
 import { redacted } from "../src/schema.js"
 import { followCommand, submitCommand } from "./curl.js"
-import { button, make, prose } from "./dom.js"
+import { button, make, prose, write } from "./dom.js"
 import { Form } from "./form.js"
 import { href } from "./router.js"
 
@@ -14,6 +14,8 @@ export class NewView {
   /** @type {Form | null} */
   #form = null
   #shown = ""
+  /** @type {string} the task that the address or another job asks for: it may come here before its worker is known of */
+  #wanted = ""
   #task = make("select", { id: "task", "aria-describedby": "task-about", disabled: true })
   #button = make("button", { class: "primary", id: "submit", disabled: true }, "Start")
   #about = make("p", { class: "hint", id: "task-about" })
@@ -45,22 +47,26 @@ export class NewView {
   /** @param {import("./router.js").Route} route */
   async show({ query }) {
     const from = query.get("from") ?? ""
+    this.#wanted = query.get("task") ?? this.#wanted
     if (from && from !== this.#from) await this.#beginWith(from)
-    this.#offer(query.get("task") ?? undefined)
+    this.#offer()
   }
 
   close() {
     this.unsubscribe()
   }
 
-  /** @param {string} wanted */
-  #offer(wanted = this.#task.value || this.app.known.example().name) {
+  #offer() {
+    const wanted = this.#wanted || this.#task.value || this.app.known.example().name
     const names = [...this.app.known.tasks.keys()]
     const options = [...this.#task.options].map(({ value }) => value)
     if (options.join() !== names.join()) this.#task.replaceChildren(...names.map((name) => make("option", {}, name)))
     if (names.includes(wanted)) this.#task.value = wanted
     this.#task.disabled = this.#button.disabled = names.length === 0
     this.#choose()
+    if (names.length && this.#wanted && !names.includes(this.#wanted)) {
+      write(this.#problem, `No worker has offered ${this.#wanted}: this form is of another task.`)
+    }
   }
 
   #choose() {
@@ -84,7 +90,8 @@ export class NewView {
     try {
       const [{ task }, { params }] = await Promise.all([this.app.client.get(id), this.app.ask.details(id)])
       await this.app.known.read()
-      this.#offer(task)
+      this.#wanted = task
+      this.#offer()
       if (params && this.#task.value === task) this.#form?.fill(params)
       this.#teach()
     } catch (error) {
@@ -109,7 +116,8 @@ export class NewView {
     const params = this.#form?.read({ quiet: true }) ?? {}
     const schema = this.app.known.tasks.get(task)?.params_schema ?? {}
     const submit = submitCommand(this.app.client.url("v1/jobs"), task, redacted(params, schema))
-    this.#curl.textContent = `${submit}\n\n${followCommand(this.app.client.streamUrl("ID")).replace("/ID/", "/$ID/")}`
+    // Only what differs: it is written every few seconds, and somebody may be about to copy it.
+    write(this.#curl, `${submit}\n\n${followCommand(this.app.client.streamUrl("ID")).replace("/ID/", "/$ID/")}`)
   }
 
   async #submit() {

@@ -3,12 +3,14 @@
 import { get, make, prose } from "./dom.js"
 
 /**
- * A real dialog: the rest of the page is out of reach, Escape says no, and the focus returns to where it was.
+ * A real dialog: the rest of the page is out of reach, Escape says no, and the focus returns to where it was. While it
+ * asks one thing, another is not asked: its words would stand under a finger that is on its way to the first.
  * @param {{title: string, says: (HTMLElement | string)[], yes: string, no?: string, harmful?: boolean}} about
  * @returns {Promise<boolean>}
  */
 export function confirmed({ title, says, yes, no = "Keep", harmful = true }) {
   const dialog = /** @type {HTMLDialogElement} */ (get("#confirm"))
+  if (dialog.open) return Promise.resolve(false)
   const before = document.activeElement
   const agree = make("button", { value: "yes", class: harmful ? "harmful" : "primary" }, yes)
   const refuse = make("button", { value: "", class: "quiet edged", autofocus: true }, no)
@@ -23,6 +25,8 @@ export function confirmed({ title, says, yes, no = "Keep", harmful = true }) {
       "close",
       () => {
         if (before instanceof HTMLElement && before.isConnected) before.focus()
+        // Meanwhile it may have gone, or been hidden: then reading goes on at the top of the view.
+        if (document.activeElement !== before) /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus()
         resolve(dialog.returnValue === "yes")
       },
       { once: true },

@@ -70,6 +70,19 @@ export function write(element, text) {
 }
 
 /**
+ * Take an element away or bring it back. What is taken away with the focus in it hands that on: who uses a keyboard
+ * would start from the top again.
+ * @param {HTMLElement} element
+ * @param {boolean} hidden
+ * @param {HTMLElement} next  where to go on
+ */
+export function hide(element, hidden, next) {
+  const held = hidden && !element.hidden && element.contains(document.activeElement)
+  element.hidden = hidden
+  if (held) next.focus({ preventScroll: true })
+}
+
+/**
  * @template {Element} T
  * @param {T} element
  * @param {Attributes} attributes

@@ -27,7 +27,7 @@ export function facts(job, details) {
     ["Due", job.run_at && when(job.run_at)],
     ["Started", [when(job.started_at), job.started_at && ` after ${span(job.created_at, job.started_at)}`]],
     ["Ended", [when(job.finished_at), job.finished_at && job.started_at && ` took ${span(job.started_at, job.finished_at)}`]],
-    ["Again of", job.retry_of && jobLink(job.retry_of)],
+    ["Retry of", job.retry_of && jobLink(job.retry_of)],
     ["Parent", job.parent_id && jobLink(job.parent_id)],
     ["Metadata", Object.keys(job.metadata).length > 0 && make("code", {}, JSON.stringify(job.metadata))],
     ["Id", make("code", {}, job.id)],
@@ -64,7 +64,7 @@ export function steps({ progress }) {
 
 /**
  * @param {Job} job
- * @param {URL} resultUrl
+ * @param {URL | null} resultUrl  null where it cannot be followed
  * @param {() => void} fetchResult  shows the whole of a result that is too large to be here
  * @returns {Child[]}
  */
@@ -78,7 +78,7 @@ export function outcome(job, resultUrl, fetchResult) {
   if (job.result_omitted) {
     const open = make("button", { type: "button", class: "quiet edged" }, "Show the result")
     open.addEventListener("click", fetchResult)
-    return [make("p", {}, "The result is too large to be told with the job. ", open, " ", make("a", { href: resultUrl.href }, "Its address"))]
+    return [make("p", {}, "The result is too large to be told with the job. ", open, resultUrl && " ", resultUrl && make("a", { href: resultUrl.href }, "Open its address"))]
   }
   return job.status === "succeeded" ? [json("Result", job.result)] : []
 }

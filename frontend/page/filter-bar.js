@@ -1,6 +1,6 @@
 /** The fields above the list of jobs. What they say stands in the address. */
 
-import { button, make } from "./dom.js"
+import { button, hide, make, write } from "./dom.js"
 import { isEmpty, SHORTEST } from "./filters.js"
 
 /** @typedef {import("./filters.js").Filter} Filter */
@@ -27,6 +27,7 @@ export class FilterBar {
     const lists = FIELDS.map((name) => make("datalist", { id: `known-${name}` }))
     this.element = make("form", { class: "filters", role: "search", "aria-label": "Filter the jobs" }, search, this.#narrower, ...fields, this.#clear, ...lists, this.#hint)
     this.element.addEventListener("input", () => this.#later())
+    this.element.addEventListener("change", () => this.#tell()) // on the way to a button that is about what is shown
     this.element.addEventListener("submit", (event) => {
       event.preventDefault()
       this.#tell()
@@ -50,9 +51,9 @@ export class FilterBar {
       const text = filter[/** @type {"q"} */ (name)]
       if (input.value.trim() !== text) input.value = text
     }
-    this.#clear.hidden = isEmpty(filter)
+    hide(this.#clear, isEmpty(filter), this.#inputs.q)
     if (FIELDS.some((name) => filter[name])) this.#open(true)
-    this.#hint.textContent = filter.q && filter.q.length < SHORTEST ? `Text is found by ${SHORTEST} characters or more.` : ""
+    write(this.#hint, filter.q && filter.q.length < SHORTEST ? `Text is found by ${SHORTEST} characters or more.` : "")
   }
 
   /**

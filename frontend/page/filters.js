@@ -40,6 +40,22 @@ export function wire(filter) {
   return { ...Object.fromEntries(named), ...(status.length ? { status } : {}), ...(q.length >= SHORTEST ? { q } : {}) }
 }
 
+/** Of jobs that are accepted at about the same time, as a batch is, the first of a list is not always the last one. */
+const ABOUT_MS = 1000
+
+/**
+ * What the API is asked for where something is done to all that a list shows: what comes later has been seen by nobody.
+ * @param {Filter} filter
+ * @param {Job | undefined} newest  of the list; undefined while it shows none
+ * @returns {Record<string, string | string[] | boolean> | null} null where the list shows more than the filter says
+ */
+export function wireOfAll(filter, newest) {
+  if (filter.q && filter.q.length < SHORTEST) return null
+  const asked = wire(filter)
+  if (newest?.created_at) return { ...asked, created_before: new Date(Date.parse(newest.created_at) + ABOUT_MS).toISOString() }
+  return isEmpty(filter) ? { all: true } : asked
+}
+
 /** @param {Filter} filter */
 export function isEmpty(filter) {
   return filter.status.length === 0 && NAMES.every((name) => !filter[name])

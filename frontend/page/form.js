@@ -1,6 +1,6 @@
 /** The fields of a task's params, made from its JSON Schema. */
 
-import { choiceText, fieldsOf, initialText, isOpen, readField } from "../src/schema.js"
+import { choiceText, fieldsOf, HIDDEN, holdsHidden, initialText, isOpen, readField } from "../src/schema.js"
 import { make, prose } from "./dom.js"
 
 /** @typedef {import("../src/schema.js").Field} Field */
@@ -87,6 +87,7 @@ export class Form {
       const { field, control } = row
       if (control instanceof HTMLInputElement && control.type === "checkbox") control.checked = value === true
       else control.value = initialText({ ...field, fallback: value })
+      if (holdsHidden(value)) this.complain(name, `A secret is not told again: type it in place of ${HIDDEN}.`)
     }
   }
 

@@ -14,6 +14,8 @@ export class History {
   #asked = false
   /** Why nothing of before is here; "" when it is. */
   missing = ""
+  /** Whether it begins later than the job did. */
+  isTail = false
 
   /**
    * @param {import("./app.js").App} app
@@ -40,7 +42,9 @@ export class History {
     if (event.type === "snapshot" || !event.seq) return
     this.tail.set(event.seq, event)
     if (event.type === "status" || event.type === "end") this.#story.set(event.seq, event)
-    if (this.tail.size > KEPT * 1.2) this.tail = new Map(this.events.slice(-KEPT).map((one) => [one.seq ?? 0, one]))
+    if (this.tail.size <= KEPT * 1.2) return
+    this.isTail = true
+    this.tail = new Map(this.events.slice(-KEPT).map((one) => [one.seq ?? 0, one]))
   }
 
   /**
@@ -52,6 +56,7 @@ export class History {
     if (this.#asked || !seq) return
     this.#asked = true
     const from = Math.max(0, Number(seq) - KEPT)
+    this.isTail = from > 0
     try {
       const story = from === 0 ? [] : await this.ask.story(this.id)
       const tail = await this.client.events(this.id, { after: from === 0 ? "" : `${epoch}-${from}`, limit: KEPT })
@@ -62,7 +67,6 @@ export class History {
       this.missing = error.message // the history is an extra: without it the page is still right
     }
   }
-
 }
 
 /** @param {Map<number, JobEvent>} events */

@@ -16,6 +16,7 @@ import { timeline } from "./timeline.js"
 /** @typedef {import("./ask.js").Details} Details */
 
 const DRAW_MS = 100
+const TICK_MS = 1000
 
 export class JobView {
   title = "Job"
@@ -26,6 +27,7 @@ export class JobView {
   #detailed = false
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer
+  #closed = false
   /** @type {Map<HTMLElement, string>} */
   #shown = new Map()
   #heading = make("h1", { tabindex: -1 }, "Job")
@@ -33,8 +35,8 @@ export class JobView {
   #steps = make("ol", { class: "steps", "aria-label": "Steps" })
   #facts = make("dl", { class: "facts" })
   #timeline = make("div", { class: "timeline" })
-  #log = new Lines("Log", logLine)
-  #outputs = new Lines("Outputs", outputLine)
+  #log = new Lines("Log", logLine, "log")
+  #outputs = new Lines("Outputs", outputLine, "output")
   #raw = new Lines("Raw events", rawLine)
   #params = make("div")
   #traceback = make("div")
@@ -52,13 +54,16 @@ export class JobView {
     this.progress.addEventListener("milepost-update", (event) => this.#take(/** @type {CustomEvent<Update>} */ (event).detail))
     this.progress.setAttribute("job", id)
     this.parts = this.#assemble()
+    this.ticking = setInterval(() => document.hidden || this.#job?.done || this.#tell(), TICK_MS)
     this.element = make("section", { class: "job", id: `job-${id}` }, ...this.parts.all)
   }
 
   async show() {}
 
   close() {
+    this.#closed = true
     clearTimeout(this.#timer)
+    clearInterval(this.ticking)
     this.progress.remove()
   }
 
@@ -123,6 +128,7 @@ export class JobView {
   #refuse(why) {
     write(this.#heading, "This job is not here")
     this.element.dataset.missing = "true"
+    this.progress.hidden = true // it says the same, and has nothing to show
     this.#outcome.replaceChildren(make("p", {}, why), make("p", {}, make("a", { href: "#/jobs" }, "All jobs")))
     for (const one of Object.values(this.parts)) if (one instanceof HTMLElement) one.hidden = true
   }
@@ -131,18 +137,34 @@ export class JobView {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const job = this.#job
-    if (job === null) return
+    if (job === null || this.#closed) return // the title is that of another view by then
     this.element.dataset.ready = "true"
     if (this.#heading.textContent !== job.task) this.app.entitle(job.task)
     write(this.#heading, job.task)
-    this.#steps.replaceChildren(...steps(job))
-    // Drawn again only where it has changed: the focus may be in there, and what was fetched.
+    // Drawn again only where it has changed: the focus may be in there, or a selection, and what was fetched.
+    this.#renew(this.#steps, job.progress.steps, () => steps(job))
+    this.progress.toggleAttribute("data-waiting", job.waiting !== null)
     const { progress: _, version: __, heartbeat_at: ___, ...rest } = job
-    this.#renew(this.#outcome, [rest], () => outcome(job, this.app.client.resultUrl(job.id), () => this.#whole()))
+    this.#renew(this.#outcome, [rest], () => outcome(job, this.#resultUrl, () => this.#whole()))
     this.#renew(this.#facts, [rest, this.#details], () => facts(job, this.#details))
-    this.#timeline.replaceChildren(...timeline(this.history.story, job))
+    this.#tell()
     this.#say(job)
     this.#ask()
+  }
+
+  /** The story, up to this second: also of a job that waits and says nothing. */
+  #tell() {
+    const job = this.#job
+    if (job === null) return
+    const { story } = this.history
+    const { progress: _, version: __, heartbeat_at: ___, ...rest } = job
+    const second = job.done ? 0 : Math.floor(Date.now() / TICK_MS)
+    this.#renew(this.#timeline, [story.length, rest, second], () => timeline(story, job))
+  }
+
+  /** A link carries no key: where one is wanted, it would lead to a refusal. */
+  get #resultUrl() {
+    return this.app.session.credential ? null : this.app.client.resultUrl(this.id)
   }
 
   /**
@@ -165,7 +187,7 @@ export class JobView {
     if (this.parts.raw.open) this.#raw.show(events)
     this.parts.outputs.hidden = this.#outputs.size === 0
     const empty = this.parts.log.querySelector(".hint")
-    if (empty) write(empty, this.#log.size ? "" : (this.history.missing || (job.done ? "It said nothing that is still kept." : "Nothing so far.")))
+    if (empty) write(empty, this.#log.size ? "" : this.history.missing || silence(job, this.history))
     this.#log.element.hidden = this.#log.size === 0
     const { cancel, retry, change, remove } = this.parts
     const focused = document.activeElement === cancel
@@ -189,9 +211,18 @@ export class JobView {
       this.#outcome.replaceChildren(json("Result", await this.app.client.result(this.id)))
     } catch (error) {
       if (!(error instanceof Problem)) throw error
-      this.app.failed(error)
+      this.app.failed(error, "Show the result: ")
     }
   }
+}
+
+/**
+ * @param {Job} job
+ * @param {History} history
+ */
+function silence({ done }, { isTail }) {
+  if (isTail) return "Nothing among the last few hundred events."
+  return done ? "It said nothing that is still kept." : "Nothing so far."
 }
 
 /**

@@ -4,7 +4,7 @@ import { Problem } from "../src/http.js"
 import { BulkMenu } from "./bulk.js"
 import { Counts } from "./counts.js"
 import { submitCommand } from "./curl.js"
-import { button, make, prose, write } from "./dom.js"
+import { button, hide, make, prose, write } from "./dom.js"
 import { FilterBar } from "./filter-bar.js"
 import { filterOf, isEmpty, matches, queryOf, wire } from "./filters.js"
 import { href } from "./router.js"
@@ -19,6 +19,7 @@ const TICK_MS = 1000
 
 export class JobsView {
   title = "Jobs"
+  #heading = make("h1", { tabindex: -1 }, "Jobs")
   #counts = new Counts()
   #list = make("ol", { class: "rows", role: "list", "aria-label": "Jobs" })
   #empty = make("div", { class: "empty", hidden: true })
@@ -27,6 +28,7 @@ export class JobsView {
   /** @type {Shelf} */
   #shelf
   #countedAt = -Infinity
+  #taught = ""
 
   /**
    * @param {App} app
@@ -40,8 +42,8 @@ export class JobsView {
       nearEnd: () => this.#fetch(),
       newest: (job) => app.live.jobs.get(job.id) ?? job,
     })
-    const bulk = app.session.readOnly ? null : new BulkMenu(app, () => this.#shelf.filter, () => this.#renew()).element
-    const head = make("div", { class: "head" }, make("h1", { tabindex: -1 }, "Jobs"), bulk)
+    const bulk = app.session.readOnly ? null : new BulkMenu(app, () => this.#shelf, () => this.#renew()).element
+    const head = make("div", { class: "head" }, this.#heading, bulk)
     this.element = make("section", { class: "jobs" }, head, this.#counts.element, this.bar.element, this.#told, this.#list, this.#empty, this.#more)
     this.unsubscribe = app.live.subscribe((change) => this.#changed(change))
     this.ticking = setInterval(() => this.#tick(), TICK_MS)
@@ -98,14 +100,17 @@ export class JobsView {
     this.rows.set(jobs)
     this.#list.setAttribute("aria-busy", String(!ready))
     this.#list.hidden = jobs.length === 0
-    this.#empty.hidden = jobs.length > 0 || !ready || this.#shelf.isAsking
+    hide(this.#empty, jobs.length > 0 || !ready || this.#shelf.isAsking, this.#heading)
     if (!this.#empty.hidden) this.#teach()
-    this.#more.hidden = this.#shelf.isWhole || this.#shelf.isFull || jobs.length === 0
+    hide(this.#more, this.#shelf.isWhole || this.#shelf.isFull || jobs.length === 0, this.#heading)
     write(this.#told, this.#shelf.isFull ? "Only so many are shown: narrow the filters to see older ones." : "")
   }
 
   /** An empty list says why it is, and what to do about it. */
   #teach() {
+    const about = JSON.stringify([isEmpty(this.#shelf.filter), this.app.known.example()])
+    if (this.#taught === about) return // other jobs come and go: nobody's focus or selection goes with them
+    this.#taught = about
     if (this.app.session.readOnly) return this.#empty.replaceChildren("This token reads no job that is there. Those that come will appear here.")
     if (!isEmpty(this.#shelf.filter)) {
       return this.#empty.replaceChildren(make("p", {}, make("strong", {}, "No job fits these filters."), " Jobs that come to fit them appear here."), make("a", { href: "#/jobs" }, "Clear filters"))

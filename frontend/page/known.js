@@ -15,6 +15,8 @@ export class Known {
   workers = null
   /** @type {Set<() => void>} */
   #readers = new Set()
+  /** Without another key there is nothing to ask; the page that has got one begins anew. */
+  #refused = false
 
   /** @param {import("./app.js").App} app */
   constructor(app) {
@@ -36,7 +38,7 @@ export class Known {
     let timer
     const beat = async () => {
       clearTimeout(timer)
-      if (document.hidden) return
+      if (document.hidden || this.#refused) return
       await this.#beat()
       clearTimeout(timer)
       timer = setTimeout(beat, BEAT_MS)
@@ -67,6 +69,7 @@ export class Known {
     } catch (error) {
       if (!(error instanceof Problem)) throw error
       this.workers = null
+      this.#refused = error.status === 401
       this.app.failed(error)
     }
   }

@@ -15,10 +15,12 @@ export class Lines {
 
   /**
    * @param {string} label
-   * @param {(event: JobEvent) => {kind: string, text: string} | null} read  null: not of this list
+   * @param {(event: JobEvent) => {kind: string, text: string}} read
+   * @param {string} [type]  of the events that are of this list; all are without
    */
-  constructor(label, read) {
+  constructor(label, read, type) {
     this.read = read
+    this.type = type
     this.element = make("ol", { class: "lines", tabindex: 0, "aria-label": label })
   }
 
@@ -30,11 +32,8 @@ export class Lines {
   show(events) {
     const { element } = this
     const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 8
-    for (const event of events.slice(-KEPT)) {
-      if (this.#lines.has(event.seq ?? 0)) continue
-      const said = this.read(event)
-      if (said) this.#add(event, said)
-    }
+    const own = this.type ? events.filter(({ type }) => type === this.type) : events
+    for (const event of own.slice(-KEPT)) if (!this.#lines.has(event.seq ?? 0)) this.#add(event, this.read(event))
     while (this.#lines.size > KEPT) this.#drop()
     if (atEnd) element.scrollTop = element.scrollHeight // but not under the eyes of who has scrolled up
   }
@@ -64,12 +63,12 @@ export class Lines {
 
 /** @param {JobEvent} event */
 export function logLine(event) {
-  return event.type === "log" ? { kind: event.level, text: event.message } : null
+  return { kind: event.level, text: event.message }
 }
 
 /** @param {JobEvent} event */
 export function outputLine(event) {
-  return event.type === "output" ? { kind: `#${event.index}`, text: JSON.stringify(event.data) } : null
+  return { kind: `#${event.index}`, text: JSON.stringify(event.data) }
 }
 
 /** @param {JobEvent} event */

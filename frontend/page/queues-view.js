@@ -49,5 +49,5 @@ function cells(queue) {
   const command = make("code", {}, `milepost worker MODULE${name === "default" ? "" : ` --queue ${name}`}`)
   const nobody = make("span", {}, make("strong", { class: "alarm" }, "no worker takes from it"), make("p", { class: "hint" }, "Start one: ", command))
   const who = isStuck(queue) ? nobody : number(workers)
-  return [jobs, number(waiting), waited(oldest), number(scheduled), number(running), who]
+  return [jobs, number(waiting), make("span", { class: "whole" }, waited(oldest)), number(scheduled), number(running), who]
 }

@@ -11,7 +11,7 @@ import { make } from "./dom.js"
 export function routeOf(address) {
   const asked = new URLSearchParams(address.search).get("job")
   if (asked && !address.hash.startsWith("#/")) return { view: "jobs", id: asked, query: new URLSearchParams() }
-  const [path, query = ""] = address.hash.replace(/^#\/?/, "").split("?")
+  const [, path, query = ""] = /** @type {RegExpExecArray} */ (/^#?\/?([^?]*)\??(.*)$/s.exec(address.hash))
   const [view = "", id = ""] = path.split("/")
   return { view: view || "jobs", id: decoded(id), query: new URLSearchParams(query) }
 }
@@ -62,8 +62,8 @@ export function follow(changed) {
   }
 }
 
-/** @param {string} text */
-function decoded(text) {
+/** @param {string} text  of an address */
+export function decoded(text) {
   try {
     return decodeURIComponent(text)
   } catch {

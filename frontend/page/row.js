@@ -27,7 +27,7 @@ export class JobRow {
   constructor(app) {
     this.#button = app.session.readOnly
       ? null
-      : button("", () => this.#job && act(app, possible(this.#job)[0], this.#job), { class: "quiet edged act" })
+      : button("", () => this.#job && !isStopping(this.#job) && act(app, possible(this.#job)[0], this.#job), { class: "quiet edged act" })
     const name = make("span", { class: "name" }, this.#link, this.#id, this.#tags)
     const how = make("span", { class: "how" }, this.#bar, this.#percent)
     const times = make("span", { class: "times" }, this.#time, this.#took)
@@ -52,6 +52,7 @@ export class JobRow {
     this.#id.textContent = `…${id.slice(-8)}`
     this.#id.title = id
     this.#bar.setAttribute("aria-label", `${task}, …${id.slice(-8)}`)
+    this.#tags.title = tags.join(", ")
     this.#tags.replaceChildren(...tags.slice(0, 3).map((tag) => make("span", { class: "tag" }, tag)))
     this.#time.dateTime = created ?? ""
     this.#time.title = created ? `Accepted ${exactly(created)}` : ""
@@ -72,7 +73,13 @@ export class JobRow {
     if (job.done) write(this.#took, span(job.started_at, job.finished_at))
     if (!this.#button) return
     const [first] = possible(job)
-    write(this.#button, job.cancel_requested && !job.done ? "Stopping" : LABELS[first])
+    write(this.#button, isStopping(job) ? "Stopping" : LABELS[first])
+    this.#button.ariaDisabled = String(isStopping(job))
     this.#button.setAttribute("aria-label", `${this.#button.textContent} ${job.task} …${job.id.slice(-8)}`)
   }
+}
+
+/** @param {Job} job  which needs not be asked twice */
+function isStopping({ cancel_requested: asked, done }) {
+  return asked && !done
 }

@@ -1,6 +1,11 @@
 /** Who looks at the page: everybody, the holder of a key, or of a token that only reads. Kept as long as the tab. */
 
+import { decoded } from "./router.js"
+
 const KEPT = "milepost-credential"
+
+/** Where a browser keeps nothing for this site: until the page is left. @type {Pick<Storage, "getItem" | "setItem" | "removeItem">} */
+const FORGETFUL = { getItem: () => null, setItem() {}, removeItem() {} }
 
 /** @typedef {{all?: true, tag?: string, batch?: string, ids?: string[]}} Selection  which jobs the live list shows */
 
@@ -10,16 +15,21 @@ export class Session {
 
   /**
    * A token in the address is taken from there at once: addresses are copied, kept in histories and photographed.
-   * @param {Storage} [storage]
+   * @param {Pick<Storage, "getItem" | "setItem" | "removeItem">} [storage]
    */
-  constructor(storage = sessionStorage) {
+  constructor(storage = kept()) {
     this.storage = storage
     const { given, rest } = takeToken(location.hash)
     if (given) {
       storage.setItem(KEPT, given)
       history.replaceState(null, "", `${location.pathname}${location.search}${rest}`)
     }
-    this.#credential = storage.getItem(KEPT) ?? ""
+    this.#credential = given || (storage.getItem(KEPT) ?? "")
+  }
+
+  /** Whether the address holds a token, as it does when a link with one is opened where the page is already. */
+  get isGiven() {
+    return takeToken(location.hash).given !== ""
   }
 
   get credential() {
@@ -46,13 +56,21 @@ export class Session {
   }
 }
 
+function kept() {
+  try {
+    return sessionStorage
+  } catch {
+    return FORGETFUL
+  }
+}
+
 /**
  * @param {string} hash  `#token=…`, perhaps with a route after it: `#token=…&/jobs/ID`
  * @returns {{given: string, rest: string}}
  */
 function takeToken(hash) {
   const found = /^#token=([^&]+)&?(.*)$/.exec(hash)
-  return found ? { given: decodeURIComponent(found[1]), rest: found[2] ? `#${found[2]}` : "" } : { given: "", rest: hash }
+  return found ? { given: decoded(found[1]), rest: found[2] ? `#${found[2]}` : "" } : { given: "", rest: hash }
 }
 
 /**

@@ -6,7 +6,7 @@ import { make } from "./dom.js"
 /** @typedef {{id: string, bad?: boolean, cells: Child[]}} Row */
 
 export class Table {
-  /** @type {Map<string, {element: HTMLElement, key: string}>} */
+  /** @type {Map<string, {element: HTMLTableRowElement, key: string}>} */
   #rows = new Map()
   #body = make("tbody")
 
@@ -42,9 +42,25 @@ export class Table {
     const key = element.outerHTML
     const before = this.#rows.get(id)
     if (before?.key === key) return
-    if (before) before.element.replaceWith(element)
+    if (before) this.#renew(before.element, element)
     else this.#body.insertBefore(element, this.#body.children[index] ?? null)
-    this.#rows.set(id, { element, key })
+    this.#rows.set(id, { element: before?.element ?? element, key })
+  }
+
+  /**
+   * Cell by cell: a load that is another one every few seconds takes no link from under a finger.
+   * @param {HTMLTableRowElement} row
+   * @param {HTMLTableRowElement} wanted
+   */
+  #renew(row, wanted) {
+    row.toggleAttribute("data-bad", wanted.hasAttribute("data-bad"))
+    const cells = [...wanted.cells]
+    for (const [place, before] of [...row.cells].entries()) {
+      if (before.outerHTML === cells[place].outerHTML) continue
+      const held = before.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : null
+      before.replaceWith(cells[place])
+      if (held) [...cells[place].querySelectorAll("a")].find((link) => link.getAttribute("href") === held)?.focus()
+    }
   }
 }
 

@@ -40,3 +40,11 @@ export function span(from, to) {
   const seconds = secondsBetween(from, to)
   return seconds === null ? "–" : duration(seconds)
 }
+
+/**
+ * @param {number} seconds
+ * @returns {string} to the millisecond where tenths of a second would all be the same
+ */
+export function brief(seconds) {
+  return seconds < 0.95 ? `${Math.round(seconds * 1000)} ms` : duration(seconds)
+}

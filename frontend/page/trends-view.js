@@ -4,9 +4,9 @@ import { duration, number } from "../src/format.js"
 import { Problem } from "../src/http.js"
 import { bucketsOf, quantile } from "./buckets.js"
 import { chart } from "./chart.js"
-import { make } from "./dom.js"
+import { make, write } from "./dom.js"
 import { href } from "./router.js"
-import { shortly } from "./times.js"
+import { brief, shortly } from "./times.js"
 
 /** @typedef {import("../src/job.js").Job} Job */
 /** @typedef {import("./buckets.js").Bucket} Bucket */
@@ -31,8 +31,12 @@ export class TrendsView {
   /** @type {string | null} where reading had to stop; null when it read the whole window */
   #cut = null
   #charts = make("div", { class: "charts" })
-  #windows = make("div", { class: "windows", role: "group", "aria-label": "Window" })
-  #says = make("p", { class: "hint", role: "status" })
+  /** @type {Map<string, HTMLElement>} by the name of the window */
+  #links = new Map(Object.entries(WINDOWS).map(([name, { words }]) =>
+    [name, make("a", { href: href("trends", "", { window: name }), class: "quiet edged button" }, `Last ${words}`)],
+  ))
+  #windows = make("div", { class: "windows", role: "group", "aria-label": "Window" }, ...this.#links.values())
+  #says = make("p", { class: "hint" })
 
   /** @param {import("./app.js").App} app */
   constructor(app) {
@@ -46,11 +50,11 @@ export class TrendsView {
   /** @param {import("./router.js").Route} route */
   async show({ query }) {
     const asked = query.get("window") ?? ""
-    this.#window = asked in WINDOWS ? asked : "15m"
-    const links = Object.entries(WINDOWS).map(([name, { words }]) =>
-      make("a", { href: href("trends", "", { window: name }), class: "quiet edged button", "aria-current": name === this.#window && "true" }, `Last ${words}`),
-    )
-    this.#windows.replaceChildren(...links)
+    this.#window = Object.hasOwn(WINDOWS, asked) ? asked : "15m"
+    for (const [name, link] of this.#links) {
+      if (name === this.#window) link.setAttribute("aria-current", "true")
+      else link.removeAttribute("aria-current")
+    }
     this.#keep(this.app.live.jobs.keys())
     this.#draw()
     await this.#read(this.#window)
@@ -102,7 +106,8 @@ export class TrendsView {
     const buckets = bucketsOf(this.#jobs.values(), { from: to - minutes * MINUTE, to, count: BUCKETS })
     const ended = buckets.reduce((sum, one) => sum + one.succeeded + one.failed + one.other, 0)
     const from = this.#cut ? `, read back to ${shortly(this.#cut)}: there were more than ${number(MOST)}` : ""
-    this.#says.textContent = `From ${number(ended)} ${ended === 1 ? "job" : "jobs"} that were accepted and have ended in the last ${words}${from}.`
+    const says = `From ${number(ended)} ${ended === 1 ? "job" : "jobs"} that were accepted and have ended in the last ${words}${from}.`
+    write(this.#says, says)
     this.#charts.replaceChildren(throughput(buckets, width), latency("Time to run", "runs", buckets), latency("Time to wait", "waits", buckets))
   }
 }
@@ -134,12 +139,12 @@ function throughput(buckets, width) {
 function latency(title, what, buckets) {
   const all = buckets.flatMap((bucket) => bucket[what])
   const [half, most] = [quantile(all, 0.5), quantile(all, 0.95)]
-  const says = half === null || most === null ? "nothing to tell yet" : `half within ${duration(half)}, 95% within ${duration(most)}`
+  const says = half === null || most === null ? "nothing to tell yet" : `half within ${brief(half)}, 95% within ${brief(most)}`
   const series = [
     { name: "median", tone: "accent", values: buckets.map((bucket) => quantile(bucket[what], 0.5)) },
     { name: "95%", tone: "warning", values: buckets.map((bucket) => quantile(bucket[what], 0.95)) },
   ]
-  const drawn = chart({ kind: "lines", series, times: buckets.map(({ from }) => from), says: duration, label: `${title}: ${says}` })
+  const drawn = chart({ kind: "lines", series, times: buckets.map(({ from }) => from), says: brief, label: `${title}: ${says}` })
   return panel(title, says, drawn)
 }
 

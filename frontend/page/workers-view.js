@@ -44,7 +44,8 @@ function cells({ host, pid, version, state, concurrency, running, queues, tasks,
   const more = running.length > 8 && make("li", { class: "hint" }, `and ${running.length - 8} more`)
   const list = running.length ? make("ul", { class: "plain" }, ...jobs, more) : make("span", { class: "hint" }, "nothing")
   const word = state === "draining" ? make("strong", { class: "alarm" }, "draining: takes no more") : state
-  return [who, word, slots, list, queues.join(", "), `${Math.round(load.cpu_percent)}% CPU, ${bytes(load.memory_bytes)}`, when(since)]
+  const use = make("div", {}, make("span", { class: "whole" }, `${Math.round(load.cpu_percent)}% CPU,`), " ", make("span", { class: "whole" }, bytes(load.memory_bytes)))
+  return [who, word, slots, list, queues.join(", "), use, when(since)]
 }
 
 /** @param {number | null} seconds */

@@ -3,7 +3,7 @@
  * the same instant (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
  */
 export class Backoff {
-  /** How often it has waited since the last success. */
+  /** How often it has waited since the last success, which sets it to 0. */
   tries = 0
 
   /**
@@ -18,9 +18,5 @@ export class Backoff {
   /** @returns {number} milliseconds */
   next() {
     return this.random() * Math.min(this.cap, this.base * 2 ** this.tries++)
-  }
-
-  reset() {
-    this.tries = 0
   }
 }

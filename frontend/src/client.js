@@ -268,7 +268,7 @@ export class Milepost {
    * @returns {Watch<ManyUpdate>}
    */
   watchMany({ ids, tag, batch, all }, { signal } = {}) {
-    if (!ids && !tag && !batch && !all) throw new TypeError("Say which jobs: ids, tag, batch, or all: true.")
+    if (!ids && !tag && !batch && !all) throw new TypeError("Which jobs? Say ids, tag, batch or all.")
     const { search } = this.url("", { tag, batch })
     return new Watch(this.#follow, ids ? [...new Set(ids)] : [search || "?"], true, signal)
   }
@@ -379,5 +379,5 @@ function added(sum, more) {
 
 /** A key nobody has used before. (`crypto.randomUUID` is missing on pages served over plain HTTP.) */
 function newKey() {
-  return crypto.getRandomValues(new Uint32Array(4)).join("-")
+  return `${crypto.getRandomValues(new Uint32Array(4))}`
 }

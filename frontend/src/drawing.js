@@ -52,11 +52,12 @@ export class Drawing {
   draw(update) {
     const bar = this.#bar
     const now = performance.now()
-    const { job } = update
+    const { job, connection } = update
     const before = this.#update
     this.#update = update
+    if (job?.status !== before.job?.status) this.#complaint = "" // it was about what is over
     if (job?.progress !== before.job?.progress) this.#progressAt = now
-    if ([before, update].some(({ connection }) => connection !== "reconnecting")) this.#lostAt = now
+    if ([before, update].some((one) => one.connection !== "reconnecting")) this.#lostAt = now
     if (job?.done && before.job?.done === false) this.#endedAt = now
     const view = describe(update, { age: (now - this.#progressAt) / 1000, lost: (now - this.#lostAt) / 1000 })
     view.trouble ||= this.#complaint
@@ -67,7 +68,7 @@ export class Drawing {
     this.#offer("cancel", !!job && !job.done, job?.cancel_requested)
     this.#offer("retry", !!job?.done && job.status !== "succeeded")
     this.#announce(view)
-    TICKER.set(this.#tick, bar.isConnected && !job?.done)
+    TICKER.set(this.#tick, bar.isConnected && !job?.done && connection !== "refused")
   }
 
   /**
@@ -112,9 +113,8 @@ export class Drawing {
    * @param {View} view
    */
   #announce({ state, attempt }) {
-    if (!this.#update.job) return
-    const told = attempt ? `${state}, ${attempt}` : state
-    if (this.#state && this.#state !== told && !this.#bar.hasAttribute("quiet")) {
+    const told = !this.#update.job ? "" : attempt ? `${state}, ${attempt}` : state
+    if (told && this.#state && this.#state !== told && !this.#bar.hasAttribute("quiet")) {
       this.#bar.write("said", `${this.#bar.parts.label.textContent}: ${told}`)
     }
     this.#state = told

@@ -111,7 +111,7 @@ export class ProgressElement extends WatchingElement {
    */
   show(update) {
     const ends = update.job?.done && !this.value?.done
-    this.#update = update
+    this.#update = { ...update, job: update.job ?? this.value } // a page may know its job before the first word
     this.draw()
     this.tell("update", update)
     if (ends) this.tell("end", update)

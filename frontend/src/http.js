@@ -92,7 +92,7 @@ export async function request(send, url, { method, body, headers, signal, ms = A
     body: body && JSON.stringify(body),
     signal: signal ? AbortSignal.any([signal, patience]) : patience,
   }).catch((cause) => {
-    throw patience.aborted ? new Problem(`The server at ${url.host} did not answer.`, { cause }) : cause
+    throw patience.aborted ? new Problem(`The server at ${url.host} cannot be reached.`, { cause }) : cause
   })
   if (!response.ok) throw await problemOf(response)
   if (response.status === 204) return null
@@ -117,7 +117,7 @@ export async function problemOf(response) {
   return new Problem(String(answer?.detail ?? answer?.title ?? `The server answered ${status}.`), {
     status,
     type: String(answer?.type ?? ""),
-    items: Array.isArray(answer?.errors) ? answer.errors : [],
+    items: [answer?.errors ?? []].flat(),
     retryAfter: seconds >= 0 ? seconds : null,
   })
 }

@@ -176,7 +176,7 @@ export class Line {
       if (selection ? event.type === "end" : isEnd(event)) this.at.delete(key)
       else if (at) this.at.set(key, at)
       if (event.type === "job_missing") this.#pollUntil = 0 // the others can be had by a stream
-      this.#backoff.reset()
+      this.#backoff.tries = 0
       this.#say({ keys: [key], event, at })
     }
     return this.at.size ? undefined : 0

@@ -200,7 +200,7 @@ function choicesOf(schema, nullable) {
   return choices.length && nullable && !choices.includes(null) ? [...choices, null] : choices
 }
 
-const HIDDEN = "***"
+export const HIDDEN = "***"
 const BRANCHES = ["allOf", "anyOf", "oneOf"]
 
 /**
@@ -219,6 +219,16 @@ export function redacted(value, root, schemas = [root]) {
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) => [name, redacted(inner, root, ofProperty(said, name))]),
   )
+}
+
+/**
+ * Whether something in there was taken out by `redacted`.
+ * @param {unknown} value
+ * @returns {boolean}
+ */
+export function holdsHidden(value) {
+  if (value === null || typeof value !== "object") return value === HIDDEN
+  return Object.values(value).some(holdsHidden)
 }
 
 /**

@@ -4,8 +4,12 @@ import assert from "node:assert/strict"
 import { test } from "node:test"
 
 import { bucketsOf, quantile } from "../page/buckets.js"
-import { filterOf, isEmpty, matches, newestFirst, queryOf, wire } from "../page/filters.js"
+import { whatCancelDoes } from "../page/actions.js"
+import { filterOf, isEmpty, matches, newestFirst, queryOf, wire, wireOfAll } from "../page/filters.js"
+import { href, routeOf } from "../page/router.js"
+import { Session } from "../page/session.js"
 import { stretches } from "../page/story.js"
+import { brief } from "../page/times.js"
 import { readJob } from "../src/job.js"
 
 const job = (more) => readJob({ id: "j", task: "demo.count", created_at: "2026-01-01T00:00:00.000Z", ...more })
@@ -22,6 +26,55 @@ test("text that is too short for the server is not sent and hides nothing", () =
   const filter = filterOf(new URLSearchParams("q=ab"))
   assert.deepEqual(wire(filter), {})
   assert.ok(matches(filter, job({})))
+})
+
+test("what is done to a whole list is done to nothing that came later than its newest job", () => {
+  const none = filterOf(new URLSearchParams())
+  assert.deepEqual(wireOfAll(none, undefined), { all: true })
+  assert.deepEqual(wireOfAll(none, job({})), { created_before: "2026-01-01T00:00:01.000Z" }) // a filter: not both
+  assert.deepEqual(wireOfAll(filterOf(new URLSearchParams("tag=a")), undefined), { tag: "a" })
+  assert.deepEqual(wireOfAll(filterOf(new URLSearchParams("q=abc")), job({})), { q: "abc", created_before: "2026-01-01T00:00:01.000Z" })
+})
+
+test("nothing is done to a whole list that shows more than is looked for", () => {
+  for (const query of ["q=ab", "q=ab&tag=a"]) assert.equal(wireOfAll(filterOf(new URLSearchParams(query)), job({})), null)
+})
+
+test("who cancels is told what that does", () => {
+  assert.match(whatCancelDoes(job({ status: "running", attempt: 1 })), /asked to stop/)
+  assert.match(whatCancelDoes(job({ status: "retrying", attempt: 1 })), /not be tried again/)
+  assert.match(whatCancelDoes(job({ status: "queued" })), /not begun/)
+})
+
+test("a route comes back from its link, whatever is looked for", () => {
+  const at = (hash, search = "") => routeOf({ hash, search })
+  for (const q of ["why?", "a#b", "a&b=c", "100%", "é / ü"]) {
+    const { view, query } = at(href("jobs", "", queryOf({ q })))
+    assert.deepEqual([view, filterOf(query).q], ["jobs", q])
+  }
+  assert.equal(at("#/jobs?q=why?").query.get("q"), "why?") // typed by hand
+  assert.equal(at(href("jobs", "a/b?c")).id, "a/b?c")
+  assert.deepEqual([at("").view, at("#/").view, at("#/jobs/%").id], ["jobs", "jobs", "%"])
+  assert.equal(at("", "?job=a").id, "a")
+  assert.equal(at("#/tasks", "?job=a").view, "tasks")
+})
+
+test("a token is taken from the address, also where the browser keeps nothing", () => {
+  const replaced = []
+  Object.assign(globalThis, { location: { hash: "#token=k%zz&/jobs/1", pathname: "/", search: "" } })
+  globalThis.history = { replaceState: (...given) => replaced.push(given[2]) }
+  try {
+    const session = new Session({ getItem: () => null, setItem() {}, removeItem() {} })
+    assert.deepEqual([session.credential, session.isGiven], ["k%zz", true])
+    assert.deepEqual(replaced, ["/#/jobs/1"])
+  } finally {
+    delete globalThis.location
+    delete globalThis.history
+  }
+})
+
+test("what takes milliseconds is told in them", () => {
+  assert.deepEqual([0, 0.0391, 0.94, 0.96, 61].map(brief), ["0 ms", "39 ms", "940 ms", "1.0 s", "1 min 1 s"])
 })
 
 test("a job is looked for by all that the server finds it by", () => {

@@ -8,7 +8,7 @@ import { Ticker } from "../src/ticker.js"
 test("the wait doubles up to its cap, spread over all of it, and begins anew after success", () => {
   const backoff = new Backoff({ base: 100, cap: 500, random: () => 1 })
   assert.deepEqual([backoff.next(), backoff.next(), backoff.next(), backoff.next()], [100, 200, 400, 500])
-  backoff.reset()
+  backoff.tries = 0
   assert.equal(backoff.next(), 100)
   assert.equal(new Backoff({ random: () => 0 }).next(), 0)
 })

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import test from "node:test"
-import { fieldsOf, initialText, isOpen, readField, redacted } from "../src/schema.js"
+import { fieldsOf, holdsHidden, initialText, isOpen, readField, redacted } from "../src/schema.js"
 
 /** @param {Record<string, any>} property @param {Record<string, any>} [rest] */
 function field(property, rest = {}) {
@@ -150,3 +150,9 @@ for (const [kind, text, words] of [
     assert.ok("problem" in reading && reading.problem.includes(words) && reading.problem.endsWith("."))
   })
 }
+
+test("what was taken out is found again, however deep", () => {
+  const root = { properties: { login: { properties: { password: { type: "string", writeOnly: true } } }, names: {} } }
+  const shown = redacted({ login: { password: "x" }, names: ["***bold***", null] }, root)
+  assert.deepEqual([holdsHidden(shown), holdsHidden(shown.login), holdsHidden(shown.names), holdsHidden(null)], [true, true, false, false])
+})

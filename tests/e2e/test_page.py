@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,7 +114,7 @@ async def test_steps_log_and_outputs_are_told(house: Stack, browser: Browser) ->
 
 
 async def test_a_deep_link_opens_the_job(house: Stack, browser: Browser) -> None:
-    """By the fragment as by the query, which servers and mail programs keep; a wrong one says so."""
+    """By the fragment as by the query, which servers and mail programs keep; a wrong one says so, or leads away."""
     job = (await house.submit("demo.count", steps=2, delay_seconds=0))["id"]
     async with tab(browser) as page:
         page.expect_complaint("404")
@@ -126,6 +128,72 @@ async def test_a_deep_link_opens_the_job(house: Stack, browser: Browser) -> None
         await page.show(f"#/jobs/{new_job_id()}")
         await page.page.get_by_text("This job is not here").wait_for()
         await page.shoot("missing")
+        await page.page.goto("about:blank")
+        await page.goto(f"{house.url}/#/new?task=page.form")
+        await page.page.locator("#submit", has_text="Start page.form").wait_for()
+        for unknown in ("#/constructor", "#/trends?window=toString"):
+            await page.page.goto("about:blank")
+            await page.goto(f"{house.url}/{unknown}")
+
+
+async def test_new_numbers_take_no_focus_away(house: Stack, browser: Browser) -> None:
+    """A link stays under the finger while the load of its worker changes; so does a window that was chosen."""
+    job = (await house.submit("demo.ticker", symbol="ACME", interval_seconds=1))["id"]
+    loads = count(1)
+
+    async def busier(route: Route) -> None:
+        answer = await (await route.fetch()).json()
+        for worker in answer["items"]:
+            worker["load"]["memory_bytes"] = next(loads) * 1_000_000
+        await route.fulfill(json=answer)
+
+    async with tab(browser, viewport=DESKTOP) as page:
+        await page.page.route("**/v1/workers", busier)
+        await page.goto(f"{house.url}/#/workers")
+        link = page.page.locator(f'tbody a[href$="{job}"]')
+        await link.focus()
+        before = await page.page.locator('td[data-head="Load"]').first.inner_text()
+        changed = "before => document.querySelector('td[data-head=Load]').innerText !== before"
+        await page.page.wait_for_function(changed, arg=before)
+        assert await link.evaluate("link => link === document.activeElement")
+
+        await page.show("#/trends")
+        hour = page.page.get_by_role("link", name="Last hour")
+        await hour.focus()
+        await page.page.keyboard.press("Enter")
+        await page.page.locator('.windows [aria-current="true"]', has_text="Last hour").wait_for()
+        assert await hour.evaluate("link => link === document.activeElement")
+        await house.http.post(f"/v1/jobs/{job}/cancel")
+
+
+async def test_one_thing_is_asked_at_a_time(house: Stack, browser: Browser) -> None:
+    """A question that comes late does not take the place of the one that somebody is about to answer."""
+    job = (await house.submit("demo.ticker", symbol="ACME", interval_seconds=1))["id"]
+    await house.submit("demo.count", steps=1, delay_seconds=0)
+    await eventually(lambda: _succeeded(house), "there is something to delete")
+    asked = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await asked.wait()
+        await route.continue_()
+
+    async with tab(browser, viewport=DESKTOP) as page:
+        await page.page.route("**/v1/jobs/delete?*", late)
+        await page.goto(f"{house.url}/#/jobs")
+        await page.until_row(job, "Running")
+        await page.page.get_by_role("button", name="Delete all …").click()
+        await page.row(job).get_by_role("button").click()
+        dialog = page.page.get_by_role("dialog", name="Cancel demo.ticker?")
+        await dialog.wait_for()
+        async with page.page.expect_response("**/v1/jobs/delete?*"):
+            asked.set()
+        await page.confirm("Cancel the job")
+        await page.until_row(job, "Cancelled")
+        assert await page.page.get_by_role("dialog").count() == 0
+
+
+async def _succeeded(house: Stack) -> bool:
+    return bool((await house.http.get("/v1/jobs/counts")).json()["by_status"]["succeeded"])
 
 
 async def test_filters_stand_in_the_address(house: Stack, browser: Browser) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from redis.asyncio import Redis
 
 from milepost.job import JobError
 from milepost.log import TaskInfo
+from milepost.redis.clients import REPLY_SECONDS
 from tests.support.api import COUNT, Api, Hand, announce, serving, settings
 from tests.support.redis import RedisServer
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +60,42 @@ async def test_params_of_a_task_that_nobody_knows_are_not_shown(locked: Api) -> 
     answer = await locked.http.get(f"/v1/jobs/{job['id']}/details")
     assert answer.json()["params"] is None
     assert SECRET not in answer.text
+
+
+async def test_a_secret_is_not_shown_under_the_name_that_it_had_before(locked: Api, redis: Redis) -> None:
+    """A task that renames a param marks the new name only, and jobs of before hold the secret under the old one."""
+    job = await locked.submit(task="mail.send", params={"to": "ada", "password": SECRET})
+    renamed = {
+        "type": "object",
+        "properties": {"to": {"type": "string"}, "passphrase": {"type": "string", "writeOnly": True}},
+        "additionalProperties": False,
+    }
+    await announce(redis, replace(TOLD, params_schema=renamed))
+    details = f"/v1/jobs/{job['id']}/details"
+
+    async def of_the_task_as_it_is() -> bool:
+        offer = await locked.services.offers.find("mail.send")
+        return offer.task.params_schema == renamed
+
+    await eventually(of_the_task_as_it_is, "the task is known as it is announced now")
+    assert (await locked.get(details))["params"] == {"to": "ada", "password": "***"}
+
+
+async def test_a_redis_that_does_not_answer_holds_nobody_up(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis
+) -> None:
+    """What the records have is shown before a connection gives up; which params are secret, nobody can say then."""
+    await announce(redis, TOLD)
+    async with serving(settings(tmp_path, redis_server.url)) as before:
+        job = await before.submit(task="mail.send", params={"to": "ada"}, timeout_seconds=7)
+    async with serving(settings(tmp_path, redis_server.url, redis_answer_seconds=0.2)) as api:
+        redis_server.pause()
+        try:
+            async with asyncio.timeout(REPLY_SECONDS / 2):
+                details = await api.get(f"/v1/jobs/{job['id']}/details")
+        finally:
+            redis_server.resume()
+    assert (details["params"], details["timeout_seconds"]) == (None, 7.0)
 
 
 async def test_a_failed_job_shows_where_it_failed(locked: Api) -> None:

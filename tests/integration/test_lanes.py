@@ -16,6 +16,7 @@ from milepost_api.protocol import Loan, StreamingProtocol
 from milepost_api.streaming.lanes import Lane
 from milepost_api.streaming.lent import LentStream
 from redis.asyncio import Redis
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from milepost.background import end
 from tests.support.api import Api, Hand, announce, serving, settings
@@ -23,7 +24,7 @@ from tests.support.redis import RedisServer
 from tests.support.sse import RawStream, open_stream
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
-OURS = (Lane, LentStream, Loan, StreamingProtocol)
+OURS = (Lane, LentStream, Loan, RequestResponseCycle, StreamingProtocol)
 
 
 @pytest.fixture

@@ -230,10 +230,11 @@ async def test_keys_do_not_close_the_page_and_the_elements_and_close_everything_
             assert (await client.post(address)).status_code == 401
 
 
-async def test_a_prefix_without_its_slash_is_sent_to_the_page(tmp_path: Path) -> None:
-    """Relative addresses would be looked for beside the prefix."""
+@pytest.mark.parametrize("keys", ["", "one:first-key"])
+async def test_a_prefix_without_its_slash_is_sent_to_the_page(tmp_path: Path, keys: str) -> None:
+    """Relative addresses would be looked for beside the prefix; like the page, it is there for everybody."""
     write(tmp_path / "site", FILES)
-    async with browsing(app_of(tmp_path), root_path="/milepost") as client:
+    async with browsing(app_of(tmp_path, keys=keys), root_path="/milepost") as client:
         bare = await client.get("/milepost?job=1")
         assert (bare.status_code, bare.headers["location"]) == (307, "/milepost/?job=1")
         folder = await version_below(client, "/milepost/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 
@@ -11,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from milepost_api.settings import ApiSettings
 from milepost_api.tokens import BadToken, Grant, Seals
+from milepost_api.tokens.doors import pass_through
 from milepost_api.tokens.grant import JOBS_MOST
 from milepost_api.tokens.seal import ALGORITHM, AUDIENCE, looks_like_a_token
 
-from milepost.errors import SettingsError
+from milepost.errors import JobNotFound, SettingsError
 from milepost.ids import new_job_id
+from milepost.job import Job
 from milepost.settings import load
 
 KEYS = {"one-key-of-acme": "acme", "another-of-acme": "acme", "the-key-of-globex": "globex"}
@@ -74,6 +77,19 @@ def test_a_selection_is_allowed_as_it_was_granted() -> None:
     assert not batch.allows_selection(tags=["b"])
     assert [one.allows_selection() for one in (jobs, tag, batch)] == [False, False, False]
     assert grant(everything=True).allows_selection()
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/a/status/stream", "/v1/status/stream"])
+def test_a_token_opens_the_same_below_a_prefix(path: str) -> None:
+    """Where the app is mounted in another one, all its addresses begin with that."""
+    scope = {"method": "GET", "path": f"/below{path}", "root_path": "/below", "query_string": b"job=a"}
+    asyncio.run(pass_through(scope, grant(jobs=frozenset({"a"})), never_asked))
+    with pytest.raises(JobNotFound):
+        asyncio.run(pass_through(scope, grant(jobs=frozenset({"b"})), never_asked))
+
+
+async def never_asked(job_id: str) -> Job:
+    raise AssertionError(job_id)
 
 
 def test_every_process_with_these_keys_knows_the_tokens_of_the_others() -> None:

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from milepost_api.pages.site import ASSETS, MEDIA_TYPES, Document, Site, names
+from milepost_api.requests import path_of
 
 _INSTALLED = Path(__file__).parents[1] / "static"
 _CHECKOUT = Path(__file__).parents[3] / "frontend"
@@ -28,7 +29,7 @@ def is_open(path: str) -> bool:
     which other sites load by a tag. Neither an address bar nor a tag can send a key, and what they load is published:
     it says nothing of anybody's jobs.
     """
-    return not path.startswith("/v1/") and (path == "/" or PurePosixPath(path).suffix in MEDIA_TYPES)
+    return not path.startswith("/v1/") and (path in ("", "/") or PurePosixPath(path).suffix in MEDIA_TYPES)
 
 
 class Pages:
@@ -47,7 +48,7 @@ class Pages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or self._folder is None:
             raise HTTPException(404)
-        path = _path_below_root(scope)
+        path = path_of(scope)
         if not path:  # the prefix without its slash: what the page names would be looked for beside it
             query = scope["query_string"].decode("latin-1")
             await RedirectResponse(f"{scope['path']}/{query and '?'}{query}")(scope, receive, send)
@@ -82,12 +83,6 @@ def _installed(folder: Path) -> Site:
 @lru_cache(maxsize=1)
 def _seen(folder: Path, signature: Signature) -> Site:
     return Site.read(folder)
-
-
-def _path_below_root(scope: Scope) -> str:
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    inside = path == root or path.startswith(f"{root}/")
-    return path.removeprefix(root) if inside else path
 
 
 def answer(document: Document, method: str, headers: Headers) -> Response:

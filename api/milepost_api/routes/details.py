@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.job import Json
-from milepost.secrets import redacted
+from milepost.secrets import HIDDEN, redacted
 from milepost_api.lookup import redis_answers
 from milepost_api.problems import Problem, describe
 from milepost_api.records import JobRecord
@@ -26,7 +27,8 @@ router = APIRouter(tags=["jobs"])
 class JobDetails:
     """What a job was asked to do, and where it failed.
 
-    `params` has `***` in place of every secret, and is null when no schema is known that says which they are.
+    `params` has `***` in place of every secret and of what the task takes no more, and is null when no schema is known
+    that says which they are.
     """
 
     id: str
@@ -59,10 +61,19 @@ async def get_job_details(job_id: JobId, services: ServicesDep, tenant: TenantDe
 
 async def _params(services: Services, record: JobRecord) -> Json:
     try:
-        offer = await services.offers.find(record.task)
+        async with redis_answers(services.settings.redis_answer_seconds):
+            offer = await services.offers.find(record.task)
     except (Problem, StoreUnavailable, RedisError):
         return None  # nobody knows which of them are secret: none is shown
-    return redacted(json.loads(record.params), offer.task.params_schema)
+    return _shown(json.loads(record.params), offer.task.params_schema)
+
+
+def _shown(params: dict[str, Json], schema: Mapping[str, Any]) -> Json:
+    """Return params without secrets. One that was renamed since is unknown by its old name: nobody can say of it."""
+    if schema.get("additionalProperties") is False:
+        known = schema.get("properties", {})
+        params = {name: value if name in known else HIDDEN for name, value in params.items()}
+    return redacted(params, schema)
 
 
 async def _newest_traceback(services: Services, job_id: str) -> str | None:

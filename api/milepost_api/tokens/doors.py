@@ -16,6 +16,7 @@ from milepost.ids import is_job_id
 from milepost.job import Job
 from milepost.times import rfc3339
 from milepost_api.problems import Problem
+from milepost_api.requests import path_of
 from milepost_api.tokens.grant import Grant
 from milepost_api.views import RESERVED_IDS
 
@@ -40,7 +41,7 @@ async def pass_through(scope: Scope, grant: Grant, find: FindJob) -> None:
     Raises `Problem` where a token opens nothing, `JobNotFound` for a job that this one does not, there or not, and
     whatever `find` raises.
     """
-    path = scope["path"]
+    path = path_of(scope)
     if not opens(scope["method"], path):
         raise Problem(
             "forbidden",
@@ -93,7 +94,7 @@ INVALID = {"WWW-Authenticate": 'Bearer realm="milepost", error="invalid_token"'}
 
 def _is_resumed(scope: Scope) -> bool:
     """Whether a reader of events says where it stood, as each kind of stream says it."""
-    query, path = QueryParams(scope["query_string"]), scope["path"]
+    query, path = QueryParams(scope["query_string"]), path_of(scope)
     named = query.getlist("job")
     if path.endswith("/status/stream"):
         stood = Headers(scope=scope).get("last-event-id") or query.get("last_event_id", "")
