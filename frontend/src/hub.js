@@ -145,8 +145,7 @@ export class Hub {
       this.#want(this.#tab, mine)
       this.#plan()
     } else if (this.#link) {
-      const known = anew ? [...this.#topics].map(([key, { jobs }]) => [key, jobs]) : []
-      this.#link.post({ from: this.#tab, wants: mine, known })
+      this.#link.post({ wants: mine, known: anew ? [...this.#topics].map(([key, { jobs }]) => [key, jobs]) : [] })
     } else this.#join()
   }
 
@@ -170,7 +169,7 @@ export class Hub {
       this.#link = join(name, this.#tab, {
         hear: (said) => this.#overhear(said),
         lead: () => this.#lead(),
-        lost: () => (this.#rest(), this.#listen(), this.#settle(true)),
+        lost: () => this.#again(),
         gone: (tab) => (this.#wants.delete(tab), this.#changed()),
       })
       this.#listen()
@@ -180,19 +179,27 @@ export class Hub {
 
   #lead() {
     this.#leads = true
-    clearTimeout(this.#watchdog)
-    this.#link?.post({ hello: true, by: this.#tab })
+    this.#link?.post({ hello: true })
     this.#changed()
   }
 
   /** Close what is open; others may go on. */
   #rest() {
     this.#leads = false
-    this.#begun(this.#topics.keys(), false)
+    this.#begun()
     this.#wants.clear()
     this.#fresh = []
-    for (const line of this.#lines) end(line)
+    for (const line of this.#lines) {
+      line.at.clear()
+      line.change()
+    }
     this.#lines.clear()
+  }
+
+  /** Another tab leads, since this one was silent for too long. */
+  #again() {
+    this.#leave()
+    this.#changed()
   }
 
   #leave() {
@@ -213,23 +220,23 @@ export class Hub {
     const hidden = isHidden()
     if (hidden && why !== "online") return // a tab that is not seen may have the connection of one that is
     for (const line of this.#lines) line.wake()
-    if (!hidden && this.#link && !this.#leads && Date.now() - this.#heard > SILENCE_MS) this.#link.steal()
+    if (!hidden && !this.#leads && Date.now() - this.#heard > SILENCE_MS) this.#link?.steal()
   }
 
   /** A tab that has the connection and says nothing for too long sleeps with the lock in its hand. */
   #listen() {
     clearTimeout(this.#watchdog)
     this.#heard = Date.now()
-    this.#watchdog = setTimeout(() => isHidden() || this.#link?.steal(), SILENCE_MS * 1.5)
+    this.#watchdog = setTimeout(() => isHidden() || this.#leads || this.#link?.steal(), SILENCE_MS * 1.5)
   }
 
   /**
    * What is said to all is for those who are level with the one who says it: who comes behind has to wait for its turn,
    * or it would hear the latest first and take what it lacks for what it knows.
-   * @param {Iterable<string>} keys
-   * @param {boolean} ready
+   * @param {Iterable<string>} [keys]
+   * @param {boolean} [ready]
    */
-  #begun(keys, ready) {
+  #begun(keys = this.#topics.keys(), ready = false) {
     for (const key of keys) {
       const topic = this.#topics.get(key)
       if (topic) topic.ready = ready
@@ -238,8 +245,10 @@ export class Hub {
 
   /** @param {any} said  by another tab */
   #overhear(said) {
-    const { from, wants, known, hello, to, by } = said
-    if (wants && this.#leads) {
+    const { from, wants, known, hello, to } = said
+    if (this.#leads) {
+      if (hello) this.#again() // this tab was not told yet that the lock was taken from it
+      if (!wants) return
       for (const [key, jobs] of known ?? []) {
         const topic = this.#topic(key)
         if (topic.jobs.size || topic.at) continue
@@ -250,19 +259,15 @@ export class Hub {
       this.#want(from, wants)
       this.#changed()
     }
-    if (hello && this.#leads) {
-      this.#leave() // this tab slept, and was not told yet that the lock was taken from it
-      this.#changed()
-    }
-    if (wants || !this.#link || this.#leads) return
+    if (wants) return
     this.#listen()
     if (hello) {
-      this.#leader = by
-      this.#begun(this.#topics.keys(), false)
+      this.#leader = from
+      this.#begun()
       this.#settle(true)
     } else if (!to || to === this.#tab) {
-      if (to) this.#leader ??= by
-      if (by !== this.#leader) return // it led before: what it said meanwhile was not heard, and is in between
+      if (to) this.#leader ??= from
+      if (from !== this.#leader) return // it led before: what it said meanwhile was not heard, and is in between
       if (to) this.#begun(said.keys, true)
       this.#hear(said)
     }
@@ -279,15 +284,6 @@ export class Hub {
     for (const [key, at] of wants) if (!before?.has(key)) this.#fresh.push([tab, key, at])
   }
 
-  /**
-   * Whether a tab wants something that was not begun for it yet: it does not hear the end of that either.
-   * @param {string} tab
-   * @param {string} key
-   */
-  #waits(tab, key) {
-    return this.#fresh.some(([who, what]) => who === tab && what === key)
-  }
-
   /** Bring the lines to what all tabs want. */
   #plan() {
     const wanted = new Set([...this.#wants.values()].flatMap((wants) => [...wants.keys()]))
@@ -298,8 +294,7 @@ export class Hub {
       for (const key of line.at.keys()) if (!wanted.has(key) && line.at.delete(key)) changed.add(line)
     }
     for (const [tab, key, at] of this.#fresh.splice(0)) {
-      const line = wanted.has(key) && this.#begin(tab, key, at, changed)
-      if (line) changed.add(line)
+      if (wanted.has(key)) this.#begin(tab, key, at, changed)
     }
     for (const line of changed) line.change()
     for (const line of this.#lines) if (!line.at.size) this.#lines.delete(line)
@@ -309,37 +304,31 @@ export class Hub {
    * @param {string} tab
    * @param {string} key
    * @param {string} at
-   * @param {Set<Line>} changed  what goes on from another place already
-   * @returns {Line | undefined} what has to go on from another place
+   * @param {Set<Line>} changed  what has to go on from another place
    */
   #begin(tab, key, at, changed) {
     const topic = this.#topic(key)
     const lines = [...this.#lines]
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
+    const same = place && compares(at, place)
     // Who may lack something hears it, but for two at once of which nobody knows who has seen more.
-    const known = line && place && (compares(at, place) || changed.has(line))
-    const level = line && (!at || (known && !isBehind(at, place)))
+    const level = line && (!at || (place && (same || changed.has(line)) && !isBehind(at, place)))
     line ??= isSelection(key) ? undefined : lines.find(hasRoom)
     if (!line) this.#lines.add((line = new Line(this.#client, this.#send, (word) => this.#say(word))))
     this.#say({ to: tab, keys: [key], ...line.status }) // this begins it: see #begun
-    if (level) {
-      // Who knows where it is hears all that lies behind that. What is known here may be further on already: told of it,
-      // it would take what lies between for known.
-      if (!at || !compares(at, place ?? "")) {
-        for (const event of retold(topic)) this.#say({ to: tab, keys: [key], event, at: place })
-      }
-      return
-    }
+    // What is known here may lie ahead of where the line is. It is for those who know nothing yet, and for those of whom
+    // nobody knows where they are: all others hear what lies between, and would take it for known.
+    const how = level ? !same && { to: tab, at: place } : at && !place && { at, spare: true }
+    if (how) for (const event of retold(topic)) this.#say({ keys: [key], event, ...how })
+    if (level) return
     line.at.set(key, at)
-    // For those who know nothing yet: who knows something may be behind this, and hears what lies between.
-    if (at && !place) for (const event of retold(topic)) this.#say({ keys: [key], event, at, spare: true })
-    return line
+    changed.add(line)
   }
 
   /** @param {Word & {to?: string}} word */
   #say(word) {
-    if (word.to !== this.#tab && this.#wants.size > 1) this.#link?.post({ ...word, by: this.#tab })
+    if (word.to !== this.#tab && this.#wants.size > 1) this.#link?.post(word)
     if (!word.to || word.to === this.#tab) this.#hear(word)
   }
 
@@ -360,7 +349,10 @@ export class Hub {
       else if (known) keep(topic, String(id), known)
       if (refusal || (event && isEnd(event) && !(isSelection(key) && event.job_id))) {
         this.#topics.delete(key)
-        for (const [tab, wants] of this.#wants) if (!this.#waits(tab, key)) wants.delete(key)
+        for (const [tab, wants] of this.#wants) {
+          // For whom it was not begun yet does not hear the end of it either.
+          if (!this.#fresh.some(([who, what]) => who === tab && what === key)) wants.delete(key)
+        }
         this.#changed()
       }
       for (const take of topic.takers) take({ event, job, refusal, ...topic.status })
@@ -372,12 +364,6 @@ export class Hub {
 function hasRoom({ at }) {
   const [first] = at.keys()
   return at.size > 0 && at.size < JOBS_MOST && !isSelection(first)
-}
-
-/** @param {Line} line */
-function end(line) {
-  line.at.clear()
-  line.change()
 }
 
 /**

@@ -8,7 +8,7 @@
  * @typedef {object} Ears
  * @property {(data: any) => void} hear  something was said in another tab
  * @property {() => void} lead  the connection is this tab's, from now on
- * @property {() => void} lost  it was taken away: this tab was silent for too long
+ * @property {() => void} lost  it was taken away, since this tab was silent for too long: nothing follows but `leave`
  * @property {(tab: string) => void} gone  a tab is no more
  */
 
@@ -52,20 +52,14 @@ export function join(name, tab, { hear, lead, lost, gone }) {
   channel.onmessage = ({ data }) => hear(data)
 
   /** @param {LockOptions} options */
-  const take = (options) => {
-    locks.request(name, options, () => (lead(), left)).catch(() => {
-      if (signal.aborted) return
-      lost()
-      take({ signal })
-    })
-  }
+  const take = (options) => locks.request(name, options, () => (lead(), left)).catch(() => signal.aborted || lost())
   take({ signal })
   const here = new Promise((resolve) => {
     locks.request(`${name} ${tab}`, { signal }, () => (resolve(undefined), left)).catch(resolve)
   })
   return {
-    /** @param {object} data  said to the other tabs; they can rely on hearing of the end of this one */
-    post: (data) => here.then(() => signal.aborted || channel.postMessage(data)),
+    /** @param {object} data  said to the other tabs; they can rely on hearing of the end of this one, which is `from` */
+    post: (data) => here.then(() => signal.aborted || channel.postMessage({ ...data, from: tab })),
     /** @param {string} other  a tab of which is to be known when it goes away */
     until: (other) => locks.request(`${name} ${other}`, { signal }, () => gone(other)).catch(() => {}),
     /** Take the connection from a tab that does not give it up and says nothing. */

@@ -58,6 +58,11 @@ class Channel {
   /** @param {any} data */
   postMessage(data) {
     assert.ok(Channel.all.has(this), "the channel is closed")
+    this.carry(data)
+  }
+
+  /** @param {any} data */
+  carry(data) {
     const copy = structuredClone(data)
     for (const one of Channel.all) {
       if (one !== this && one.name === this.name) queueMicrotask(() => Channel.all.has(one) && one.onmessage?.({ data: copy }))
@@ -80,7 +85,7 @@ function hold(place) {
   const underWay = []
   channel.postMessage = (data) => void underWay.push(structuredClone(data))
   return (most = Infinity) => {
-    for (const data of underWay.splice(0, most)) Channel.prototype.postMessage.call(channel, data)
+    for (const data of underWay.splice(0, most)) channel.carry(data)
     if (most === Infinity) Reflect.deleteProperty(channel, "postMessage")
     return settled()
   }
