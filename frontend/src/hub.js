@@ -51,7 +51,7 @@ export class Hub {
   #lines = new Set()
   /** By tab: what it wants, and where it is with that. @type {Map<string, Map<string, string>>} */
   #wants = new Map()
-  /** Who wants what since the lines were last looked at. @type {[string, string, string][]} */
+  /** Who wants what since the lines were last looked at. @type {[string, string, string, Topic["jobs"] | undefined][]} */
   #fresh = []
   #tab = Math.random().toString(36).slice(2)
   #leads = false
@@ -249,14 +249,7 @@ export class Hub {
     if (this.#leads) {
       if (hello) this.#again() // this tab was not told yet that the lock was taken from it
       if (!wants) return
-      for (const [key, jobs] of known ?? []) {
-        const topic = this.#topic(key)
-        if (topic.jobs.size || topic.at) continue
-        topic.jobs = jobs
-        topic.at = wants.get(key) ?? ""
-        for (const take of topic.takers) retell(topic, take)
-      }
-      this.#want(from, wants)
+      this.#want(from, wants, known)
       this.#changed()
     }
     if (wants) return
@@ -276,12 +269,14 @@ export class Hub {
   /**
    * @param {string} tab
    * @param {Map<string, string>} wants
+   * @param {Iterable<[string, Topic["jobs"]]>} [known]  by key
    */
-  #want(tab, wants) {
+  #want(tab, wants, known) {
     const before = this.#wants.get(tab)
     if (!before && tab !== this.#tab) this.#link?.until(tab)
     this.#wants.set(tab, wants)
-    for (const [key, at] of wants) if (!before?.has(key)) this.#fresh.push([tab, key, at])
+    const jobs = new Map(known)
+    for (const [key, at] of wants) if (!before?.has(key)) this.#fresh.push([tab, key, at, jobs.get(key)])
   }
 
   /** Bring the lines to what all tabs want. */
@@ -293,8 +288,8 @@ export class Hub {
     for (const line of this.#lines) {
       for (const key of line.at.keys()) if (!wanted.has(key) && line.at.delete(key)) changed.add(line)
     }
-    for (const [tab, key, at] of this.#fresh.splice(0)) {
-      if (wanted.has(key)) this.#begin(tab, key, at, changed)
+    for (const [tab, key, at, jobs] of this.#fresh.splice(0)) {
+      if (wanted.has(key)) this.#begin(tab, key, at, changed, jobs)
     }
     for (const line of changed) line.change()
     for (const line of this.#lines) if (!line.at.size) this.#lines.delete(line)
@@ -305,9 +300,16 @@ export class Hub {
    * @param {string} key
    * @param {string} at
    * @param {Set<Line>} changed  what has to go on from another place
+   * @param {Topic["jobs"]} [jobs]  what the tab knows
    */
-  #begin(tab, key, at, changed) {
+  #begin(tab, key, at, changed, jobs) {
     const topic = this.#topic(key)
+    // Not before this tab goes on from there: what it hears until then begins with a snapshot.
+    if (jobs && !topic.jobs.size && !topic.at) {
+      topic.jobs = jobs
+      topic.at = at
+      for (const take of topic.takers) retell(topic, take)
+    }
     const lines = [...this.#lines]
     let line = lines.find((one) => one.at.has(key))
     const place = line?.at.get(key)
@@ -319,8 +321,11 @@ export class Hub {
     this.#say({ to: tab, keys: [key], ...line.status }) // this begins it: see #begun
     // What is known here may lie ahead of where the line is. It is for those who know nothing yet, and for those of whom
     // nobody knows where they are: all others hear what lies between, and would take it for known.
-    const how = level ? !same && { to: tab, at: place } : at && !place && { at, spare: true }
-    if (how) for (const event of retold(topic)) this.#say({ keys: [key], event, ...how })
+    const how = level ? !same && { to: tab, at: place } : at && !place && { spare: true }
+    if (how) {
+      for (const event of retold(topic)) this.#say({ keys: [key], event, ...how })
+      this.#say({ keys: [key], at, ...how }) // last: who is somewhere takes nothing that is spare
+    }
     if (level) return
     line.at.set(key, at)
     changed.add(line)
@@ -337,7 +342,7 @@ export class Hub {
     for (const key of keys) {
       const topic = this.#topics.get(key)
       if (!topic || !(topic.ready || this.#leads)) continue
-      if (spare && topic.jobs.has(event?.job_id ?? "")) continue
+      if (spare && topic.at) continue
       if (connection) topic.status = { connection, problem }
       if (at && !isBehind(at, topic.at)) topic.at = at
       const id = event?.job_id
