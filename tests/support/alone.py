@@ -81,9 +81,12 @@ class Alone:
 
     def files(self) -> int:
         """How many files it has open. Not those of its database, which it opens when it has something to write."""
-        held = Path(f"/proc/{self.process.pid}/fd")
-        names = (one.readlink().name for one in held.iterdir())
-        return sum(not name.startswith("milepost.db") for name in names)
+        process = psutil.Process(self.process.pid)
+        while True:  # counted twice: in one look it would be a file of the database that was opened in between
+            count = process.num_fds()
+            of_database = sum(Path(one.path).name.startswith("milepost.db") for one in process.open_files())
+            if count == process.num_fds():
+                return int(count) - of_database
 
     async def watched(self) -> int:
         """How many jobs it has subscribed to."""
