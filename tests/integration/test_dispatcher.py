@@ -20,7 +20,7 @@ from milepost.log import JobLog, NewJob
 from milepost.log.housekeeping import Keepsake
 from milepost.log.keys import events_key, state_key
 from milepost.log.lifecycle import Lifecycle
-from milepost.times import utc_now
+from milepost.times import parse, utc_now
 from tests.support.api import COUNT, Hand
 from tests.support.redis import RedisServer
 
@@ -317,6 +317,29 @@ async def test_an_end_whose_event_was_lost_is_recorded(
     record = await store.get("a")
     assert record is not None
     assert (record.status, record.result, record.version) == ("succeeded", "[1]", 3)
+    began = (await joblog.read("a")).job.started_at
+    assert began is not None
+    assert record.started_at == parse(began)
+
+
+async def test_a_recorder_that_comes_after_the_dispatcher_changes_nothing(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """The caretaker may see an end while its recorder still gathers: both leave the same record."""
+    await accept(store, "a")
+    await dispatcher.round()
+    await Hand(joblog).run("a", "[1]")
+
+    await dispatcher.round()
+    before = await store.get("a")
+    await record_all(store, joblog, redis)
+
+    after = await store.get("a")
+    assert before is not None
+    assert after is not None
+    assert before.done
+    assert before.started_at is not None
+    assert after == before
 
 
 async def test_nothing_runs_twice_because_the_records_are_far_behind(store: JobStore, redis: Redis) -> None:

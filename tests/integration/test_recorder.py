@@ -271,6 +271,27 @@ async def test_two_recorders_at_once_agree(store: JobStore, joblog: JobLog, redi
     }
 
 
+async def test_an_end_that_is_recorded_first_is_told_when_the_job_began(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Another recorder was given the rest; what the end has brought stays, and is searched for as before."""
+    await accepted(store, joblog, "a")
+    await Hand(joblog).run("a", "[1]")
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    recorder = Recorder(lifecycle, store, joblog)
+    *earlier, end = await lifecycle.fresh(10, wait_ms=1)
+
+    await recorder.record([end])
+    before = await get(store, "a")
+    await recorder.record(earlier)
+
+    after = await get(store, "a")
+    assert before.started_at is None
+    assert after.started_at is not None
+    assert {**before.model_dump(), "started_at": after.started_at} == after.model_dump()
+
+
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     """Expected errors are logged without frames drawn around them."""

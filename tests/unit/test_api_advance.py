@@ -78,6 +78,12 @@ def test_the_end_fills_in_what_it_does_not_carry() -> None:
     assert record["expires_at"] == datetime(2026, 1, 2, tzinfo=UTC)
 
 
+@given(st.permutations(LIFE))
+def test_the_beginning_is_known_whatever_came_first(order: list[dict[str, Any]]) -> None:
+    """The end too: two recorders may take the events of a short job in any order."""
+    assert after(order)["started_at"] == datetime(2026, 1, 1, 0, 0, 2, tzinfo=UTC)
+
+
 def test_rubbish_is_no_event() -> None:
     """Nothing that cannot be applied gets as far as a record."""
     for wire in (

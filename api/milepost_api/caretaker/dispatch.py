@@ -14,7 +14,7 @@ from milepost.log import JobLog
 from milepost.log.housekeeping import Keepsake
 from milepost.log.lifecycle import Lifecycle
 from milepost.log.peek import Peek, peek, undelivered
-from milepost.times import rfc3339, utc_now
+from milepost.times import parse, rfc3339, utc_now
 from milepost_api.records import JobRecord, JobStore, Standing
 from milepost_api.records.advance import NO_OUTCOME, advance
 from milepost_api.revival import Revival
@@ -112,17 +112,16 @@ class Dispatcher:
             return
         large = [seen.job.id for seen in ended if seen.job.result_omitted]
         outcomes = await self._lifecycle.outcomes([seen.job.id for seen in ended], large=large)
-        created_at = {seen.job.id: seen.job.created_at for seen in ended}
-        ends = {
-            job.id: end_of(job, seq=seen.cursor.seq, cursor=str(seen.cursor), at=job.created_at or "")
-            for seen in ended
-            for job in [seen.job]
-        }
+        by_id = {seen.job.id: seen for seen in ended}
 
         def apply(standings: Mapping[str, Standing]) -> None:
             for job_id, standing in standings.items():
-                if created_at[job_id] != rfc3339(standing.created_at):
-                    continue  # a later job, which was given the id of one that was deleted since
-                advance(standing, ends[job_id], outcomes.get(job_id, NO_OUTCOME))
+                job, cursor = by_id[job_id].job, by_id[job_id].cursor
+                if standing.done or job.created_at != rfc3339(standing.created_at):
+                    continue  # recorded meanwhile; or a later job, given the id of one that was deleted since
+                end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=job.created_at or "")
+                advance(standing, end, outcomes.get(job_id, NO_OUTCOME))
+                if standing.done and job.started_at:  # its `running` may be lost too, and an end does not carry it
+                    standing.started_at = parse(job.started_at)
 
-        await self._store.change(list(ends), apply)
+        await self._store.change(list(by_id), apply)

@@ -35,7 +35,10 @@ def advance(
 ) -> None:
     """Apply one event, if it is news."""
     cursor = Cursor.parse(event.cursor)
-    if cursor is None or record.done:
+    if cursor is None:
+        return
+    if record.done:
+        _start_late(record, cursor, event)
         return
     record.dispatched_at = record.dispatched_at or parse(event.at)  # it is in the log
     if not _is_news(record, cursor, event):

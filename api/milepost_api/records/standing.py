@@ -79,13 +79,15 @@ class Change:
         self._before = {job_id: replace(standing) for job_id, standing in self.standings.items()}
 
     async def write(self, connection: AsyncConnection) -> None:
-        """Write it: at most one statement for jobs that go on and one for those that have ended."""
+        """Write it: at most one statement for jobs that end and one for all others."""
         changed = [one for one in self.standings.values() if one != self._before[one.id]]
-        moved = [_parameters(one, _MOVING) for one in changed if not one.done]
+        # What had ended before is only moved: what an end brings was not read, and is written once.
+        ends = {one.id for one in changed if one.done and not self._before[one.id].done}
+        moved = [_parameters(one, _MOVING) for one in changed if one.id not in ends]
         ended = [
             {**_parameters(one, _NAMES), "more_search": searchable_end(one.status, one.progress, one.error)}
             for one in changed
-            if one.done
+            if one.id in ends
         ]
         for statement, rows in ((_MOVE, moved), (_END, ended)):
             if rows:
