@@ -89,7 +89,7 @@ class Reader:
             acknowledged = self._channels[name] = asyncio.get_running_loop().create_future()
             if self._feed:  # else it is said when the connection is up again
                 self._asked[name] = self._asked.get(name, 0) + 1
-                self._say("SUBSCRIBE", channel)
+                self._say(self._feed, "SUBSCRIBE", channel)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await asyncio.shield(acknowledged)
@@ -100,39 +100,34 @@ class Reader:
 
     async def unsubscribe(self, channel: str) -> None:
         if self._channels.pop(channel.encode(), None) is not None and self._feed:
-            self._say("UNSUBSCRIBE", channel)
+            self._say(self._feed, "UNSUBSCRIBE", channel)
 
-    def _say(self, command: str, channel: str) -> None:
+    def _say(self, feed: Feed, command: str, channel: str) -> None:
         """Send soon. What is asked for in the same moment is one command: to send one costs more than to obey it."""
         self._to_say.append((command, channel))
         if self._saying is None:
-            self._saying = asyncio.create_task(self._say_all())
+            self._saying = asyncio.create_task(self._say_all(feed))
 
-    async def _say_all(self) -> None:
+    async def _say_all(self, feed: Feed) -> None:
         try:
             while self._to_say:
-                said, self._to_say, feed = self._to_say, [], self._feed
+                said, self._to_say = self._to_say, []
                 for command, group in groupby(said, key=itemgetter(0)):
-                    if feed is not None:  # else all channels are asked for when the connection is up again
-                        await feed.say(command, *(channel for _, channel in group))
+                    await feed.say(command, *(channel for _, channel in group))
         finally:
             self._saying = None
 
     async def run(self) -> None:
         """Listen for ever."""
         failures = 0
-        try:
-            while True:
-                try:
-                    await self._listen()
-                except (RedisError, *UNREACHABLE) as error:
-                    failures = 1 if self._was_connected else failures + 1
-                    if failures == 1 or failures % 60 == 0:
-                        log.warning("reader.redis_trouble", error=str(error), failures=failures)
-                    await asyncio.sleep(min(2.0, 0.05 * 2 ** min(failures - 1, 6)))
-        finally:
-            if self._saying is not None:
-                await end(self._saying)
+        while True:
+            try:
+                await self._listen()
+            except (RedisError, *UNREACHABLE) as error:
+                failures = 1 if self._was_connected else failures + 1
+                if failures == 1 or failures % 60 == 0:
+                    log.warning("reader.redis_trouble", error=str(error), failures=failures)
+                await asyncio.sleep(min(2.0, 0.05 * 2 ** min(failures - 1, 6)))
 
     async def _listen(self) -> None:
         probing: asyncio.Task[None] | None = None
@@ -147,8 +142,9 @@ class Reader:
                 await feed.lost
         finally:
             self._disconnected()
-            if probing is not None:
-                await end(probing)
+            # What was still to be said is said with all the rest when the connection is up again.
+            ending, self._saying = (probing, self._saying), None
+            await end(*(task for task in ending if task is not None))
 
     async def _keep_probing(self, feed: Feed) -> None:
         try:

@@ -104,30 +104,19 @@ class StreamResponse(Response):
         """
         first = self._opening() + encoded(await self._source.next(0), ndjson=self._ndjson)
         stalled = self._stalled_seconds
-        if is_clogged(scope):  # what this connection was sent before lies unread
-            try:
-                async with asyncio.timeout(stalled):
-                    await self._begin(send, first)
-            except TimeoutError:
-                raise SendTimeoutError from None
-        else:
-            await self._begin(send, first)
+        head = {"status": self.status_code, "headers": self.raw_headers, BEGINS: True}
+        try:
+            # What this connection was sent before may lie unread. Else nothing is waited for, and needs no timer.
+            async with asyncio.timeout(stalled if is_clogged(scope) else None):
+                await send({"type": "http.response.start", **head})
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+        except TimeoutError:
+            raise SendTimeoutError from None
         loan = borrow(scope)
         if loan is None:
             return False
         LentStream(lanes, loan, self._source, ndjson=self._ndjson, stalled_seconds=stalled).begin()
         return True
-
-    async def _begin(self, send: Send, first: bytes) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-                BEGINS: True,
-            }
-        )
-        await send({"type": "http.response.body", "body": first, "more_body": True})
 
     def _plain(self) -> EventSourceResponse:
         response = EventSourceResponse(
