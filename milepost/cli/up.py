@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -42,7 +42,7 @@ def up(modules: tuple[str, ...], no_color: bool, quiet: bool) -> int:
     _check_installed()
     plan = _plan(modules)
     colour = not no_color and not os.environ.get("NO_COLOR") and sys.stdout.isatty()
-    terminal = Terminal(sys.stdout, colour=colour, quiet=quiet)
+    terminal = Terminal(_output_of_its_own(), colour=colour, quiet=quiet)
     try:
         with open_house(plan.data_dir, lambda text: terminal.line("milepost", text)) as house:
             house.say_where(plan.url)
@@ -50,6 +50,16 @@ def up(modules: tuple[str, ...], no_color: bool, quiet: bool) -> int:
             return asyncio.run(supervise(plan, house, terminal))
     finally:
         terminal.close()
+
+
+def _output_of_its_own() -> TextIO:
+    """Return a second way to standard output.
+
+    A write that is stuck, because a terminal is paused, holds the lock of its stream, and whoever flushes
+    `sys.stdout` would wait for it: click, and the interpreter when it ends.
+    """
+    again = os.dup(sys.stdout.fileno())
+    return open(again, "w", encoding=sys.stdout.encoding, errors="backslashreplace")  # noqa: SIM115 -- see above
 
 
 def _plan(modules: tuple[str, ...]) -> Plan:
