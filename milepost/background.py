@@ -12,7 +12,7 @@ _AGAIN_SECONDS = 0.5
 async def together(*work: Coroutine[Any, Any, None]) -> None:
     """Do all of it at once until one part fails, and raise what that one raised; or until all have ended.
 
-    Not `asyncio.TaskGroup`: it passes a cancel on once, and would wait for ever for a part that has lost it (see `end`).
+    Not `asyncio.TaskGroup`: it passes a cancel on once, and would wait for ever for a part that lost it (see `end`).
     """
     tasks = [asyncio.create_task(one) for one in work]
     try:

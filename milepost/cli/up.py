@@ -26,7 +26,8 @@ def up(modules: tuple[str, ...], no_color: bool, quiet: bool) -> int:
     """Run Redis, the API and a worker on this machine, until Ctrl-C.
 
     The worker offers the built-in demo tasks and those in MODULEs (names, as for import). Jobs survive a
-    restart. A process that dies is started again; if it dies twice within a minute, all stop.
+    restart. A process that dies is started again; if it dies twice within a minute, or cannot be started,
+    all stop.
 
     \b
     MILEPOST_PORT          where to listen (8000; 0: any free port)
@@ -59,7 +60,7 @@ def _output_of_its_own() -> TextIO:
     `sys.stdout` would wait for it: click, and the interpreter when it ends.
     """
     again = os.dup(sys.stdout.fileno())
-    return open(again, "w", encoding=sys.stdout.encoding, errors="backslashreplace")  # noqa: SIM115 -- see above
+    return os.fdopen(again, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
 
 
 def _plan(modules: tuple[str, ...]) -> Plan:
