@@ -14,13 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from milepost_api.auth import TENANT
 from milepost_api.problems import answer_to_any
 from milepost_api.requests import path_of
-from milepost_api.routes.submit import take
+from milepost_api.routes.submit import KEY, take
 from milepost_api.submit import Submission
 
 SMALL_BYTES = 65_536
 """Larger bodies go to the route, and through the limit on bodies."""
-
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Express:
@@ -67,7 +65,7 @@ def is_usual(scope: Scope, limit_bytes: int) -> bool:
         kind.partition(";")[0].strip().lower() == "application/json"
         and re.fullmatch("[0-9]{1,9}", length) is not None
         and 0 < int(length) <= limit_bytes
-        and (not keys or (len(keys) == 1 and _KEY.fullmatch(keys[0]) is not None))
+        and (not keys or (len(keys) == 1 and re.fullmatch(KEY, keys[0]) is not None))
     )
 
 

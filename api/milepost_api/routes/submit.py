@@ -31,8 +31,10 @@ from milepost_api.waiting import wait_for_end
 
 router = APIRouter(tags=["jobs"])
 log = structlog.get_logger()
+KEY = r"[\x21-\x7e]{1,255}"
+"""What an idempotency key is, as a regular expression."""
 IdempotencyKey = Annotated[
-    str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Plain ASCII.")
+    str | None, Header(min_length=1, max_length=255, pattern=f"^{KEY}$", description="Plain ASCII.")
 ]
 Prefer = Annotated[list[str] | None, Header(description="`wait=N`: answer when done, for N seconds.")]
 Accept = Annotated[
