@@ -12,8 +12,9 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from milepost_api.app import create_app
-from milepost_api.pages import Pages, Site
+from milepost_api.pages import Pages, Site, pages
 from milepost_api.pages.modules import needed
+from milepost_api.pages.site import names
 from milepost_api.settings import ApiSettings
 from pydantic import SecretStr
 
@@ -122,6 +123,19 @@ async def test_who_works_on_the_files_sees_them_when_the_page_is_loaded_again(
     assert after != before
     assert (await site.get(f"/{after}/src/fold.js")).text == "export const fold = 2"
     assert (await site.get(f"/{before}/src/fold.js")).status_code == 404
+
+
+async def test_a_file_that_is_being_saved_is_served_as_it_was(
+    site: httpx2.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Editors take the old one away before the new one is there; what leads nowhere is no file."""
+    before = await version(site)
+    (tmp_path / "site/lost.js").symlink_to("nowhere")
+    with monkeypatch.context() as saving:
+        saving.setattr(pages, "names", lambda folder: iter([*names(folder), "src/going.js"]))
+        assert await version(site) == before
+    write(tmp_path / "site", {"src/going.js": "export {}"})
+    assert await version(site) != before
 
 
 def test_a_version_is_what_is_in_the_files_and_nothing_else() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -61,7 +62,10 @@ class Pages:
     def _find(self, name: str, folder: Path) -> Document | None:
         # A file of a version that is known is looked up and no more: a page asks for dozens at once.
         if self._changes and not name.startswith(f"{ASSETS}/{self._site.version}/"):
-            self._site = self._read(folder)
+            with suppress(
+                FileNotFoundError
+            ):  # an editor is about to put it back: what was there is served meanwhile
+                self._site = self._read(folder)
         return self._site.documents.get(name)
 
     def _read(self, folder: Path) -> Site:
@@ -71,8 +75,9 @@ class Pages:
         signature = tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
         if signature == self._signature:
             return self._site
+        site = _seen(folder, signature)
         self._signature = signature
-        return _seen(folder, signature)
+        return site
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -89,11 +90,12 @@ class Site:
 
 def names(folder: Path) -> Iterator[str]:
     """Name the files of a folder that are served, in order: nothing hidden, no tests, nothing of an unknown kind."""
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") or part in HIDDEN for part in name.parts)
-        if path.suffix in MEDIA_TYPES and not hidden and path.is_file():
-            yield name.as_posix()
+    # Pruned on the way: a checkout has tens of thousands of files in what is hidden.
+    for inside, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in HIDDEN)
+        for path in (Path(inside) / name for name in sorted(files)):
+            if path.suffix in MEDIA_TYPES and not path.name.startswith(".") and path.is_file():
+                yield path.relative_to(folder).as_posix()
 
 
 def _version(files: Mapping[str, bytes]) -> str:
