@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from milepost_api.caretaker import Dispatcher
 from milepost_api.caretaker import dispatch as module
 from milepost_api.recorder import Recorder
-from milepost_api.records import JobRecord, JobStore, open_engines, schema
+from milepost_api.records import JobRecord, JobStore, Standing, open_engines, schema
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
@@ -320,6 +320,34 @@ async def test_an_end_whose_event_was_lost_is_recorded(
     began = (await joblog.read("a")).job.started_at
     assert began is not None
     assert record.started_at == parse(began)
+
+
+async def test_an_end_counts_though_the_clock_was_ahead_before_the_failover(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """By the clock of the new master the job ends before it began: it is over nevertheless, and runs once."""
+    await accept(store, "a")
+    await dispatcher.round()
+    hand = Hand(joblog)
+    await hand.begin("a")
+
+    def ahead(standings: Mapping[str, Standing]) -> None:
+        standings["a"].updated_at = utc_now() + timedelta(seconds=100)
+
+    await record_all(store, joblog, redis)
+    await store.change(["a"], ahead)
+    await redis.script_flush()  # another server
+    await hand.succeed("[1]")
+    await redis.delete("mp:lifecycle")
+
+    await dispatcher.round()
+
+    record = await store.get("a")
+    assert record is not None
+    assert (record.status, record.done, record.result) == ("succeeded", True, "[1]")
+    await redis.delete(state_key("a"), events_key("a"))
+    await dispatcher.round()
+    assert await there(joblog, "a") == [False]
 
 
 async def test_a_recorder_that_comes_after_the_dispatcher_changes_nothing(

@@ -71,6 +71,27 @@ def test_another_history_begins_anew() -> None:
     assert record["started_at"] == datetime(2026, 1, 1, 0, 0, 21, tzinfo=UTC)
 
 
+def test_an_end_of_another_history_ends_the_job_whatever_the_clock_says() -> None:
+    """After a failover to a host whose clock is behind, the end seems to be older than what came before it."""
+    record = after([*LIFE[:2], event(3, "succeeded", epoch="f", at=1)])
+    assert (record["status"], record["done"]) == ("succeeded", True)
+    assert (record["epoch"], record["version"]) == ("f", 3)
+
+
+def test_an_end_counts_however_low_its_number_is() -> None:
+    """Redis had lost what the record knows, and did not notice: in the log the job is over."""
+    record = after([*LIFE[:4], event(3, "failed", attempt=2)])
+    assert (record["status"], record["done"], record["version"]) == ("failed", True, 3)
+
+
+@given(st.permutations([LIFE[-1], event(3, "failed", epoch="f", at=1), *LIFE[:2]]))
+def test_of_two_ends_the_first_to_be_recorded_counts(order: list[dict[str, Any]]) -> None:
+    """Readers have perhaps seen it; the second changes nothing, of whichever history it is."""
+    first = next(one for one in order if one["type"] == "end")
+    record = after(order)
+    assert (record["status"], f"{record['epoch']}-{record['version']}") == (first["status"], first["cursor"])
+
+
 def test_the_end_fills_in_what_it_does_not_carry() -> None:
     """Result and expiry come from the log; nothing follows an end."""
     record = after([*LIFE, event(10, "failed")])

@@ -64,6 +64,8 @@ def is_forgotten(record: Standing | JobRecord, event: StatusChanged | Ended) -> 
 
 
 def _is_news(record: Standing | JobRecord, cursor: Cursor, event: Event) -> bool:
+    if isinstance(event, Ended):
+        return True  # nothing follows an end, whatever the clock of another server or a number says
     if record.epoch == cursor.epoch:
         return cursor.seq > record.version
     # Two histories of one job (Redis lost the first): their numbers do not compare, their times do.
