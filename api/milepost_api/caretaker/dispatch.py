@@ -14,7 +14,7 @@ from milepost.log import JobLog
 from milepost.log.housekeeping import Keepsake
 from milepost.log.lifecycle import Lifecycle
 from milepost.log.peek import Peek, peek, undelivered
-from milepost.times import parse, rfc3339, utc_now
+from milepost.times import rfc3339, utc_now
 from milepost_api.records import JobRecord, JobStore, Standing
 from milepost_api.records.advance import NO_OUTCOME, advance
 from milepost_api.revival import Revival
@@ -121,7 +121,5 @@ class Dispatcher:
                     continue  # recorded meanwhile; or a later job, given the id of one that was deleted since
                 end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=job.created_at or "")
                 advance(standing, end, outcomes.get(job_id, NO_OUTCOME))
-                if standing.done and job.started_at:  # its `running` may be lost too, and an end does not carry it
-                    standing.started_at = parse(job.started_at)
 
         await self._store.change(list(by_id), apply)
