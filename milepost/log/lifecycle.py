@@ -19,6 +19,7 @@ PAGE_ENTRIES = 100
 PAGE_BYTES = 4 * 1024 * 1024
 """A batch is read in pages, and none follows when so much has come: an event is mostly short and may be megabytes."""
 
+OUTCOME_FIELDS = ["traceback", "expires_at", "started_at", "cancel_requested"]
 FORGOTTEN_MS = 3_600_000  # a consumer that is idle for so long and owes nothing was a process of the past
 
 
@@ -43,6 +44,7 @@ class Outcome:
     traceback: str | None = None
     expires_at: str | None = None
     started_at: str | None = None
+    cancel_requested: bool = False
 
 
 class Lifecycle:
@@ -122,7 +124,7 @@ class Lifecycle:
             return {}
         async with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
-                pipe.hmget(state_key(job_id), ["traceback", "expires_at", "started_at"])
+                pipe.hmget(state_key(job_id), OUTCOME_FIELDS)
             for job_id in large:
                 pipe.get(result_key(job_id))
             replies = await pipe.execute()
@@ -169,13 +171,18 @@ def _is_enough(found: Sequence[LifecycleEntry], page: Sequence[LifecycleEntry], 
 
 
 def _outcome(
-    result: bytes | None, traceback: bytes | None, expires: bytes | None, started: bytes | None
+    result: bytes | None,
+    traceback: bytes | None,
+    expires: bytes | None,
+    started: bytes | None,
+    cancel: bytes | None,
 ) -> Outcome:
     if not expires:  # what was lost after its end lives there again: its beginning is another one
-        started = None
+        started = cancel = None
     return Outcome(
         result=result.decode() if result else None,
         traceback=traceback.decode("utf-8", "replace") if traceback else None,
         expires_at=expires.decode() if expires else None,
         started_at=started.decode() if started else None,
+        cancel_requested=cancel == b"1",
     )

@@ -12,7 +12,7 @@ import pytest
 from milepost_api.caretaker import Dispatcher
 from milepost_api.caretaker import dispatch as module
 from milepost_api.recorder import Recorder
-from milepost_api.records import JobRecord, JobStore, Standing, open_engines, schema
+from milepost_api.records import JobRecord, JobStore, Standing, job_of, open_engines, schema
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
@@ -169,6 +169,35 @@ async def test_what_was_running_when_redis_was_flushed_goes_on_or_ends(
         assert (record.status, record.done, record.attempt) == (status, True, attempt)
         assert record.started_at == was.started_at is not None
         assert record.epoch != was.epoch
+
+
+@pytest.mark.parametrize("max_attempts", [1, 3])
+async def test_a_job_that_was_asked_to_stop_does_not_run_again_when_redis_was_flushed(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis, max_attempts: int
+) -> None:
+    """The cancel was answered: it is carried out, whatever attempts are left, and everybody is told the same."""
+    await begun(store, joblog, redis, "a", max_attempts=max_attempts)
+    assert await joblog.cancel("a") == "requested"
+    await record_all(store, joblog, redis)
+    await redis.flushall()
+    async with redis.pubsub() as pubsub:
+        await pubsub.subscribe("mp:{a}:live", "mp:jobs")
+        await dispatcher.round()
+        said = [await pubsub.get_message(timeout=20) for _ in range(4)]
+    end, announcement = [message["data"].decode() for message in said[2:] if message]
+
+    job = (await joblog.read("a")).job
+    assert (job.status, job.attempt, job.cancel_requested) == ("cancelled", 1, True)
+    assert job.error is not None
+    assert (job.error.code, job.error.attempt) == ("cancelled", 1)
+    assert await redis.zcard("mp:queue:default") == 0
+    assert end.split(" ")[1] == "end"
+    assert '"what":"created"' in announcement
+    await record_all(store, joblog, redis)
+    record = await store.get("a")
+    assert record is not None
+    assert (record.status, record.done, record.cancel_requested) == ("cancelled", True, True)
+    assert job_of(record) == job
 
 
 async def test_who_takes_over_in_the_middle_of_a_recovery_finishes_it(
@@ -348,6 +377,23 @@ async def test_an_end_counts_though_the_clock_was_ahead_before_the_failover(
     await redis.delete(state_key("a"), events_key("a"))
     await dispatcher.round()
     assert await there(joblog, "a") == [False]
+
+
+async def test_a_cancel_whose_event_was_lost_is_recorded_with_the_end(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """The answer is the same when the log has let go of the job."""
+    hand = await begun(store, joblog, redis, "a", max_attempts=1)
+    assert await joblog.cancel("a") == "requested"
+    await hand.succeed("[1]")
+    await redis.delete("mp:lifecycle")
+
+    await dispatcher.round()
+
+    record = await store.get("a")
+    assert record is not None
+    assert job_of(record).cancel_requested
+    assert (await joblog.read("a")).job.cancel_requested
 
 
 async def test_a_recorder_that_comes_after_the_dispatcher_changes_nothing(

@@ -38,6 +38,7 @@ BRANCHED = [  # Redis was restarted while the job ran; its worker handed it back
     event(4, "running", epoch="f"),
     event(5, "succeeded", epoch="f"),
 ]
+ASKED = event(3, "running", at=4, cancel_requested=True)
 
 
 def second(number: int) -> datetime:
@@ -97,6 +98,18 @@ def test_of_two_ends_the_first_to_be_recorded_counts(order: list[dict[str, Any]]
     first = next(one for one in order if one["type"] == "end")
     record = after(order)
     assert (record["status"], f"{record['epoch']}-{record['version']}") == (first["status"], first["cursor"])
+
+
+@given(st.permutations([*BRANCHED, ASKED]))
+def test_a_cancel_is_remembered_whatever_came_first(order: list[dict[str, Any]]) -> None:
+    """It was answered: neither a history that does not have it nor an end undoes it."""
+    assert after(order)["cancel_requested"]
+    assert not after([one for one in order if one is not ASKED])["cancel_requested"]
+
+
+def test_a_cancel_whose_event_is_lost_is_told_by_the_log() -> None:
+    """The log of a finished job says whether it had been asked."""
+    assert after([LIFE[-1]], replace(OUTCOME, cancel_requested=True))["cancel_requested"]
 
 
 def test_the_end_fills_in_what_it_does_not_carry() -> None:

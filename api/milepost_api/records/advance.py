@@ -37,7 +37,8 @@ def advance(
     cursor = Cursor.parse(event.cursor)
     if cursor is None:
         return
-    _begin(record, event)
+    if isinstance(event, StatusChanged):
+        _remember(record, event)
     if record.done:
         return
     record.dispatched_at = record.dispatched_at or parse(event.at)  # it is in the log
@@ -68,11 +69,13 @@ def _is_news(record: Standing | JobRecord, cursor: Cursor, event: Event) -> bool
     return record.updated_at is None or parse(event.at) >= record.updated_at
 
 
-def _begin(record: Standing | JobRecord, event: StatusChanged | Ended) -> None:
-    """The first `running` tells when the job began, of whichever history and in whatever order they are recorded.
+def _remember(record: Standing | JobRecord, event: StatusChanged) -> None:
+    """When the job began, and that it was asked to stop: of whichever history, in whatever order they are recorded.
 
-    A job that was handed back, or that Redis has lost, has begun when it began first: so the log has it, too.
+    A job that was handed back, or that Redis has lost, has begun when it began first: so the log has it, too. A cancel
+    was answered and holds, also where Redis has lost it.
     """
+    record.cancel_requested = record.cancel_requested or event.cancel_requested
     if event.status == Status.RUNNING:
         began = parse(event.at)
         record.started_at = min(record.started_at, began) if record.started_at else began
@@ -81,7 +84,9 @@ def _begin(record: Standing | JobRecord, event: StatusChanged | Ended) -> None:
 def _end(record: Standing | JobRecord, event: Ended, outcome: Outcome) -> None:
     record.done, record.run_at = True, None
     record.finished_at = parse(event.finished_at or event.at)
-    if outcome.started_at:  # as everybody was told; its `running` may be lost, or be recorded later
+    # As everybody was told; the events that say it may be lost, or be recorded later.
+    record.cancel_requested = record.cancel_requested or outcome.cancel_requested
+    if outcome.started_at:
         record.started_at = parse(outcome.started_at)
     record.progress = event.progress.to_wire()
     # The log may have lost its copy since; the event carries all but a large one.
