@@ -20,7 +20,7 @@ from milepost.log import JobLog, NewJob
 from milepost.log.housekeeping import Keepsake
 from milepost.log.keys import events_key, state_key
 from milepost.log.lifecycle import Lifecycle
-from milepost.times import parse, utc_now
+from milepost.times import parse, rfc3339, utc_now
 from tests.support.api import COUNT, Hand
 from tests.support.redis import RedisServer
 
@@ -198,6 +198,47 @@ async def test_a_job_that_was_asked_to_stop_does_not_run_again_when_redis_was_fl
     assert record is not None
     assert (record.status, record.done, record.cancel_requested) == ("cancelled", True, True)
     assert job_of(record) == job
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["running", "handed back"])
+async def test_a_cancel_that_redis_came_back_without_is_carried_out(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis, waits: bool
+) -> None:
+    """Only its last second was lost: whoever runs the job is asked again, and a job that waits is over."""
+    hand = await begun(store, joblog, redis, "a", max_attempts=3)
+    backup = {key: await redis.dump(key) async for key in redis.scan_iter("*")}
+    assert await joblog.cancel("a") == "requested"
+    await record_all(store, joblog, redis)
+    await redis.flushall()
+    for key, value in backup.items():
+        await redis.restore(key, 0, value)
+    if waits:
+        await hand.release()
+
+    await dispatcher.round()
+    await dispatcher.round()
+
+    job = (await joblog.read("a")).job
+    if waits:
+        assert (job.status, job.done) == ("cancelled", True)
+        assert await redis.zcard("mp:queue:default") == 0
+    else:
+        assert (job.status, job.cancel_requested, job.version) == ("running", True, 3)  # asked once
+
+
+async def test_a_cancel_is_not_asked_of_a_later_job(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """The job was deleted since its record was read, and its id was given again."""
+    await begun(store, joblog, redis, "a", max_attempts=3)
+    await joblog.cancel("a")
+    await record_all(store, joblog, redis)
+    await redis.delete(state_key("a"), events_key("a"))
+    await joblog.create(NewJob(id="a", task=COUNT.name, created_at=rfc3339(utc_now())))
+
+    await dispatcher.round()
+
+    assert (await joblog.read("a")).job.status == "queued"
 
 
 async def test_who_takes_over_in_the_middle_of_a_recovery_finishes_it(

@@ -98,10 +98,18 @@ class Dispatcher:
         old = [record.id for record in missing if self._is_old(record)]
         waits = not await self._revival.bring(old) or len(old) < len(missing)
         await self._settle([one for one in seen if one is not None and one.job.done])
+        lost = [record.id for record, one in zip(records, seen, strict=True) if _lost_cancel(record, one)]
+        await self._cancel_again(lost)
         for job_id in await undelivered(self._redis, [one for one in seen if one is not None]):
             if await self._log.redeliver(job_id) == "delivered":
                 log.warning("a waiting job stood in no queue and was delivered again", job_id=job_id)
         return _Page(records[-1].id if len(records) == PAGE else None, waits)
+
+    async def _cancel_again(self, job_ids: Sequence[str]) -> None:
+        """Redis came back without a cancel that was answered: carry it out, or ask the worker once more."""
+        outcomes = await self._log.call_all([self._log.cancellation(job_id, None) for job_id in job_ids])
+        for job_id, outcome in zip(job_ids, outcomes, strict=True):
+            log.warning("redis had forgotten a cancel", job_id=job_id, outcome=outcome.decode())
 
     def _is_old(self, record: JobRecord) -> bool:
         return record.created_at < self._now() - timedelta(seconds=YOUNG_SECONDS)
@@ -123,3 +131,11 @@ class Dispatcher:
                 advance(standing, end, outcomes.get(job_id, NO_OUTCOME))
 
         await self._store.change(list(by_id), apply)
+
+
+def _lost_cancel(record: JobRecord, seen: Peek | None) -> bool:
+    if seen is None or not record.cancel_requested:
+        return False
+    # Recorded before the log was asked. A later job may have been given the id of one that was deleted since.
+    job = seen.job
+    return not (job.cancel_requested or job.done) and job.created_at == rfc3339(record.created_at)
