@@ -95,9 +95,12 @@ class JobLog:
         }
         if job.started_at:  # not empty: `take` writes it where there is none
             fields["started_at"] = job.started_at
+        if job.cancel_requested:
+            fields["cancel_requested"] = "1"
         flat = [part for pair in fields.items() for part in pair]
         delay, due = max(0, job.delay_ms), job.due_ms or 0
-        error = dumps(job.error.to_wire()) if job.error else ""
+        last = CANCELLED_ERROR if job.cancel_requested else job.error
+        error = dumps(last.to_wire()) if last else ""
         how = (delay, due, self.history_limit, self.retention_ms, job.attempt, error)
         return job_call("create", job.id, new_epoch(), *how, *cast("list[str]", flat), result=True)
 

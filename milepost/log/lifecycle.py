@@ -19,6 +19,7 @@ PAGE_ENTRIES = 100
 PAGE_BYTES = 4 * 1024 * 1024
 """A batch is read in pages, and none follows when so much has come: an event is mostly short and may be megabytes."""
 
+OUTCOME_FIELDS = ["traceback", "expires_at", "started_at", "cancel_requested"]
 FORGOTTEN_MS = 3_600_000  # a consumer that is idle for so long and owes nothing was a process of the past
 
 
@@ -39,9 +40,11 @@ class LifecycleEntry:
 class Outcome:
     """What the log still has of a finished job and its `end` event does not carry. `result` is JSON, if it is large."""
 
-    result: str | None
-    traceback: str | None
-    expires_at: str | None
+    result: str | None = None
+    traceback: str | None = None
+    expires_at: str | None = None
+    started_at: str | None = None
+    cancel_requested: bool = False
 
 
 class Lifecycle:
@@ -121,7 +124,7 @@ class Lifecycle:
             return {}
         async with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
-                pipe.hmget(state_key(job_id), ["traceback", "expires_at"])
+                pipe.hmget(state_key(job_id), OUTCOME_FIELDS)
             for job_id in large:
                 pipe.get(result_key(job_id))
             replies = await pipe.execute()
@@ -167,9 +170,19 @@ def _is_enough(found: Sequence[LifecycleEntry], page: Sequence[LifecycleEntry], 
     return len(page) < PAGE_ENTRIES or len(found) >= most or sum(entry.size for entry in found) >= PAGE_BYTES
 
 
-def _outcome(result: bytes | None, traceback: bytes | None, expires: bytes | None) -> Outcome:
+def _outcome(
+    result: bytes | None,
+    traceback: bytes | None,
+    expires: bytes | None,
+    started: bytes | None,
+    cancel: bytes | None,
+) -> Outcome:
+    if not expires:  # what was lost after its end lives there again: its beginning is another one
+        started = cancel = None
     return Outcome(
         result=result.decode() if result else None,
         traceback=traceback.decode("utf-8", "replace") if traceback else None,
         expires_at=expires.decode() if expires else None,
+        started_at=started.decode() if started else None,
+        cancel_requested=cancel == b"1",
     )

@@ -39,6 +39,8 @@ class NewJob:
     error: JobError | None = None
     """What became of the last of them: the job comes back as `retrying`, or ends when none are left."""
     started_at: str | None = None
+    cancel_requested: bool = False
+    """It was asked to stop before Redis lost it: it ends as `cancelled`, whatever attempts are left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,10 @@ async def test_migrations_keep_what_is_there(engines: Engines) -> None:
     await store.insert(record("a", tags=["kept"]))
     await schema.downgrade(engines, "0001")
     await schema.upgrade(engines)
+    await schema.check(engines)
     found = await store.page(JobFilter(tag="kept"), limit=2)
     assert [(job.id, job.tags, job.tenant) for job in found] == [("a", ["kept"], "default")]
+    assert found[0].cancel_requested is False
 
 
 async def test_replicas_may_upgrade_at_the_same_time(database_url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from milepost_api.caretaker import Dispatcher
 from milepost_api.caretaker import dispatch as module
 from milepost_api.recorder import Recorder
-from milepost_api.records import JobRecord, JobStore, open_engines, schema
+from milepost_api.records import JobRecord, JobStore, Standing, job_of, open_engines, schema
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
@@ -20,7 +20,7 @@ from milepost.log import JobLog, NewJob
 from milepost.log.housekeeping import Keepsake
 from milepost.log.keys import events_key, state_key
 from milepost.log.lifecycle import Lifecycle
-from milepost.times import parse, utc_now
+from milepost.times import parse, rfc3339, utc_now
 from tests.support.api import COUNT, Hand
 from tests.support.redis import RedisServer
 
@@ -169,6 +169,76 @@ async def test_what_was_running_when_redis_was_flushed_goes_on_or_ends(
         assert (record.status, record.done, record.attempt) == (status, True, attempt)
         assert record.started_at == was.started_at is not None
         assert record.epoch != was.epoch
+
+
+@pytest.mark.parametrize("max_attempts", [1, 3])
+async def test_a_job_that_was_asked_to_stop_does_not_run_again_when_redis_was_flushed(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis, max_attempts: int
+) -> None:
+    """The cancel was answered: it is carried out, whatever attempts are left, and everybody is told the same."""
+    await begun(store, joblog, redis, "a", max_attempts=max_attempts)
+    assert await joblog.cancel("a") == "requested"
+    await record_all(store, joblog, redis)
+    await redis.flushall()
+    async with redis.pubsub() as pubsub:
+        await pubsub.subscribe("mp:{a}:live", "mp:jobs")
+        await dispatcher.round()
+        said = [await pubsub.get_message(timeout=20) for _ in range(4)]
+    end, announcement = [message["data"].decode() for message in said[2:] if message]
+
+    job = (await joblog.read("a")).job
+    assert (job.status, job.attempt, job.cancel_requested) == ("cancelled", 1, True)
+    assert job.error is not None
+    assert (job.error.code, job.error.attempt) == ("cancelled", 1)
+    assert await redis.zcard("mp:queue:default") == 0
+    assert end.split(" ")[1] == "end"
+    assert '"what":"created"' in announcement
+    await record_all(store, joblog, redis)
+    record = await store.get("a")
+    assert record is not None
+    assert (record.status, record.done, record.cancel_requested) == ("cancelled", True, True)
+    assert job_of(record) == job
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["running", "handed back"])
+async def test_a_cancel_that_redis_came_back_without_is_carried_out(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis, waits: bool
+) -> None:
+    """Only its last second was lost: whoever runs the job is asked again, and a job that waits is over."""
+    hand = await begun(store, joblog, redis, "a", max_attempts=3)
+    backup = {key: await redis.dump(key) async for key in redis.scan_iter("*")}
+    assert await joblog.cancel("a") == "requested"
+    await record_all(store, joblog, redis)
+    await redis.flushall()
+    for key, value in backup.items():
+        await redis.restore(key, 0, value)
+    if waits:
+        await hand.release()
+
+    await dispatcher.round()
+    await dispatcher.round()
+
+    job = (await joblog.read("a")).job
+    if waits:
+        assert (job.status, job.done) == ("cancelled", True)
+        assert await redis.zcard("mp:queue:default") == 0
+    else:
+        assert (job.status, job.cancel_requested, job.version) == ("running", True, 3)  # asked once
+
+
+async def test_a_cancel_is_not_asked_of_a_later_job(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """The job was deleted since its record was read, and its id was given again."""
+    await begun(store, joblog, redis, "a", max_attempts=3)
+    await joblog.cancel("a")
+    await record_all(store, joblog, redis)
+    await redis.delete(state_key("a"), events_key("a"))
+    await joblog.create(NewJob(id="a", task=COUNT.name, created_at=rfc3339(utc_now())))
+
+    await dispatcher.round()
+
+    assert (await joblog.read("a")).job.status == "queued"
 
 
 async def test_who_takes_over_in_the_middle_of_a_recovery_finishes_it(
@@ -320,6 +390,51 @@ async def test_an_end_whose_event_was_lost_is_recorded(
     began = (await joblog.read("a")).job.started_at
     assert began is not None
     assert record.started_at == parse(began)
+
+
+async def test_an_end_counts_though_the_clock_was_ahead_before_the_failover(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """By the clock of the new master the job ends before it began: it is over nevertheless, and runs once."""
+    await accept(store, "a")
+    await dispatcher.round()
+    hand = Hand(joblog)
+    await hand.begin("a")
+
+    def ahead(standings: Mapping[str, Standing]) -> None:
+        standings["a"].updated_at = utc_now() + timedelta(seconds=100)
+
+    await record_all(store, joblog, redis)
+    await store.change(["a"], ahead)
+    await redis.script_flush()  # another server
+    await hand.succeed("[1]")
+    await redis.delete("mp:lifecycle")
+
+    await dispatcher.round()
+
+    record = await store.get("a")
+    assert record is not None
+    assert (record.status, record.done, record.result) == ("succeeded", True, "[1]")
+    await redis.delete(state_key("a"), events_key("a"))
+    await dispatcher.round()
+    assert await there(joblog, "a") == [False]
+
+
+async def test_a_cancel_whose_event_was_lost_is_recorded_with_the_end(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """The answer is the same when the log has let go of the job."""
+    hand = await begun(store, joblog, redis, "a", max_attempts=1)
+    assert await joblog.cancel("a") == "requested"
+    await hand.succeed("[1]")
+    await redis.delete("mp:lifecycle")
+
+    await dispatcher.round()
+
+    record = await store.get("a")
+    assert record is not None
+    assert job_of(record).cancel_requested
+    assert (await joblog.read("a")).job.cancel_requested
 
 
 async def test_a_recorder_that_comes_after_the_dispatcher_changes_nothing(

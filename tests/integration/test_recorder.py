@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Collection, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ from milepost.log import lifecycle as lifecycle_module
 from milepost.log.housekeeping import settle
 from milepost.log.keys import events_key, state_key
 from milepost.log.lifecycle import Lifecycle
-from milepost.times import utc_now
+from milepost.times import parse, rfc3339, utc_now
 from tests.support.api import COUNT, Hand
 from tests.support.wait import eventually
 
@@ -271,8 +272,9 @@ async def test_two_recorders_at_once_agree(store: JobStore, joblog: JobLog, redi
     }
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["in the log", "lost since"])
 async def test_an_end_that_is_recorded_first_is_told_when_the_job_began(
-    store: JobStore, joblog: JobLog, redis: Redis
+    store: JobStore, joblog: JobLog, redis: Redis, is_there: bool
 ) -> None:
     """Another recorder was given the rest; what the end has brought stays, and is searched for as before."""
     await accepted(store, joblog, "a")
@@ -282,14 +284,60 @@ async def test_an_end_that_is_recorded_first_is_told_when_the_job_began(
     recorder = Recorder(lifecycle, store, joblog)
     *earlier, end = await lifecycle.fresh(10, wait_ms=1)
 
+    if not is_there:
+        await redis.delete(state_key("a"))
+
     await recorder.record([end])
     before = await get(store, "a")
     await recorder.record(earlier)
 
     after = await get(store, "a")
-    assert before.started_at is None
+    assert (before.started_at is not None) == is_there
     assert after.started_at is not None
     assert {**before.model_dump(), "started_at": after.started_at} == after.model_dump()
+
+
+async def test_a_job_that_is_handed_back_after_a_restart_has_begun_when_it_began_first(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """The record says what the log says: the answer does not change when the log lets go of the job."""
+    await accepted(store, joblog, "a")
+    hand = Hand(joblog)
+    await hand.begin("a")
+    began = (await joblog.read("a")).job.started_at
+    assert began is not None
+    await redis.script_flush()  # another server
+    await hand.release()
+    lifecycle = Lifecycle(redis, "c")
+    await everything(Recorder(lifecycle, store, joblog), lifecycle)
+    record = await get(store, "a")
+    assert (record.status, record.attempt, record.started_at) == ("queued", 0, parse(began))
+
+    await Hand(joblog).run("a")
+    await everything(Recorder(lifecycle, store, joblog), lifecycle)
+
+    assert (await get(store, "a")).started_at == parse(began)
+    assert (await joblog.read("a")).job.started_at == began
+
+
+async def test_the_beginning_of_another_life_is_not_that_of_an_end(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """Redis has lost the job after its end, and it was begun anew before that end could be recorded."""
+    record = await accepted(store, joblog, "a")
+    await Hand(joblog).run("a", '"first"')
+    lifecycle = Lifecycle(redis, "c")
+    await lifecycle.join()
+    entries = await lifecycle.fresh(10, wait_ms=1)
+    await forgotten_and_created_again(redis, joblog, record)
+    await redis.hset(state_key("a"), "started_at", rfc3339(utc_now() + timedelta(seconds=60)))  # type: ignore[misc]
+
+    await Recorder(lifecycle, store, joblog).record(entries)
+
+    ended = await get(store, "a")
+    assert ended.started_at is not None
+    assert ended.finished_at is not None
+    assert ended.started_at <= ended.finished_at
 
 
 @pytest.fixture(autouse=True)

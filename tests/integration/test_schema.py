@@ -35,8 +35,8 @@ async def file(tmp_path: Path) -> Path:
     path = tmp_path / "records.db"
     async with open_engines(f"sqlite+aiosqlite:///{path}") as engines:
         await schema.upgrade(engines)
-        await schema.downgrade(engines, OLDER)
         await insert(engines, "kept")
+        await schema.downgrade(engines, OLDER)
     path.chmod(0o640)
     return path
 

@@ -137,6 +137,9 @@ class Hand:
     async def fail(self, error: JobError) -> None:
         await self._call(self._known.end(Status.FAILED, NO_PROGRESS, error=error))
 
+    async def release(self) -> None:
+        await self._call(self._known.release())
+
     async def run(self, job_id: str, result: str = "3") -> None:
         await self.begin(job_id)
         await self.succeed(result)

@@ -14,7 +14,7 @@ from milepost.log import JobLog
 from milepost.log.housekeeping import Keepsake
 from milepost.log.lifecycle import Lifecycle, Outcome
 from milepost.log.peek import Peek, peek, undelivered
-from milepost.times import parse, rfc3339, utc_now
+from milepost.times import rfc3339, utc_now
 from milepost_api.records import JobRecord, JobStore, Standing
 from milepost_api.records.advance import NO_OUTCOME, advance
 from milepost_api.revival import Revival
@@ -98,10 +98,18 @@ class Dispatcher:
         old = [record.id for record in missing if self._is_old(record)]
         waits = not await self._revival.bring(old) or len(old) < len(missing)
         await self._settle([one for one in seen if one is not None and one.job.done])
+        lost = [record.id for record, one in zip(records, seen, strict=True) if _lost_cancel(record, one)]
+        await self._cancel_again(lost)
         for job_id in await undelivered(self._redis, [one for one in seen if one is not None]):
             if await self._log.redeliver(job_id) == "delivered":
                 log.warning("a waiting job stood in no queue and was delivered again", job_id=job_id)
         return _Page(records[-1].id if len(records) == PAGE else None, waits)
+
+    async def _cancel_again(self, job_ids: Sequence[str]) -> None:
+        """Redis came back without a cancel that was answered: carry it out, or ask the worker once more."""
+        outcomes = await self._log.call_all([self._log.cancellation(job_id, None) for job_id in job_ids])
+        for job_id, outcome in zip(job_ids, outcomes, strict=True):
+            log.warning("redis had forgotten a cancel", job_id=job_id, outcome=outcome.decode())
 
     def _is_old(self, record: JobRecord) -> bool:
         return record.created_at < self._now() - timedelta(seconds=YOUNG_SECONDS)
@@ -128,5 +136,11 @@ def _end(standing: Standing, seen: Peek, outcome: Outcome) -> None:
     job, cursor = seen.job, seen.cursor
     end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=job.created_at or "")
     advance(standing, end, outcome)
-    if standing.done and job.started_at:  # its `running` may be lost too, and an end does not carry it
-        standing.started_at = parse(job.started_at)
+
+
+def _lost_cancel(record: JobRecord, seen: Peek | None) -> bool:
+    if seen is None or not record.cancel_requested:
+        return False
+    # Recorded before the log was asked. A later job may have been given the id of one that was deleted since.
+    job = seen.job
+    return not (job.cancel_requested or job.done) and job.created_at == rfc3339(record.created_at)

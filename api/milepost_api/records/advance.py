@@ -13,7 +13,7 @@ from milepost.times import parse
 from milepost_api.records.standing import Standing
 from milepost_api.records.table import JobRecord
 
-NO_OUTCOME = Outcome(result=None, traceback=None, expires_at=None)
+NO_OUTCOME = Outcome()
 
 
 def lifecycle_event(wire: Mapping[str, Any] | None) -> StatusChanged | Ended | None:
@@ -37,15 +37,13 @@ def advance(
     cursor = Cursor.parse(event.cursor)
     if cursor is None:
         return
+    if isinstance(event, StatusChanged):
+        _remember(record, event)
     if record.done:
-        _start_late(record, cursor, event)
         return
     record.dispatched_at = record.dispatched_at or parse(event.at)  # it is in the log
     if not _is_news(record, cursor, event):
-        _start_late(record, cursor, event)
         return
-    if record.epoch != cursor.epoch and event.attempt == 0:
-        record.started_at = None  # another history, and in it nobody has begun the job yet
     record.epoch, record.version, record.updated_at = cursor.epoch, cursor.seq, parse(event.at)
     record.status, record.attempt = str(event.status), event.attempt
     record.error = event.error.to_wire() if event.error else None
@@ -53,7 +51,6 @@ def advance(
         _end(record, event, outcome)
     else:
         record.run_at = parse(event.run_at) if event.run_at else None
-        _start_late(record, cursor, event)
 
 
 def is_forgotten(record: Standing | JobRecord, event: StatusChanged | Ended) -> bool:
@@ -64,15 +61,22 @@ def is_forgotten(record: Standing | JobRecord, event: StatusChanged | Ended) -> 
 
 
 def _is_news(record: Standing | JobRecord, cursor: Cursor, event: Event) -> bool:
+    if isinstance(event, Ended):
+        return True  # nothing follows an end, whatever the clock of another server or a number says
     if record.epoch == cursor.epoch:
         return cursor.seq > record.version
     # Two histories of one job (Redis lost the first): their numbers do not compare, their times do.
     return record.updated_at is None or parse(event.at) >= record.updated_at
 
 
-def _start_late(record: Standing | JobRecord, cursor: Cursor, event: StatusChanged | Ended) -> None:
-    """The first `running` tells when the job began, even when two recorders took its events out of order."""
-    if event.status == Status.RUNNING and record.epoch == cursor.epoch:
+def _remember(record: Standing | JobRecord, event: StatusChanged) -> None:
+    """When the job began, and that it was asked to stop: of whichever history, in whatever order they are recorded.
+
+    A job that was handed back, or that Redis has lost, has begun when it began first: so the log has it, too. A cancel
+    was answered and holds, also where Redis has lost it.
+    """
+    record.cancel_requested = record.cancel_requested or event.cancel_requested
+    if event.status == Status.RUNNING:
         began = parse(event.at)
         record.started_at = min(record.started_at, began) if record.started_at else began
 
@@ -80,6 +84,10 @@ def _start_late(record: Standing | JobRecord, cursor: Cursor, event: StatusChang
 def _end(record: Standing | JobRecord, event: Ended, outcome: Outcome) -> None:
     record.done, record.run_at = True, None
     record.finished_at = parse(event.finished_at or event.at)
+    # As everybody was told; the events that say it may be lost, or be recorded later.
+    record.cancel_requested = record.cancel_requested or outcome.cancel_requested
+    if outcome.started_at:
+        record.started_at = parse(outcome.started_at)
     record.progress = event.progress.to_wire()
     # The log may have lost its copy since; the event carries all but a large one.
     inline = dumps(event.result) if event.status == Status.SUCCEEDED and not event.result_omitted else None

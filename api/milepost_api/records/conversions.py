@@ -35,6 +35,7 @@ def job_of(record: JobRecord) -> Job:
             "result": None if large else _parsed(record.result),
             "result_omitted": large,
             "error": record.error,
+            "cancel_requested": record.cancel_requested,
             "batch_id": record.batch_id,
             "parent_id": record.parent_id,
             "retry_of": record.retry_of,
@@ -46,7 +47,7 @@ def job_of(record: JobRecord) -> Job:
 def new_job(record: JobRecord) -> NewJob:
     """Return what the log needs of a record, at submit time or when it has lost the job.
 
-    A job that was begun is not begun anew: its attempts count.
+    A job that was begun is not begun anew: its attempts count. One that was asked to stop is not begun at all.
     """
     return NewJob(
         id=record.id,
@@ -65,6 +66,7 @@ def new_job(record: JobRecord) -> NewJob:
         attempt=record.attempt,
         error=_last_error(record),
         started_at=rfc3339(record.started_at) if record.started_at else None,
+        cancel_requested=record.cancel_requested,
         retry_of=record.retry_of,
         tenant=record.tenant,
     )

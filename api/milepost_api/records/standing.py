@@ -26,6 +26,7 @@ class Standing:
     id: str
     status: str
     done: bool
+    cancel_requested: bool
     epoch: str | None
     version: int
     attempt: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, UniqueConstraint, inspect, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, UniqueConstraint, false, inspect, text
 from sqlalchemy.orm import configure_mappers
 from sqlmodel import Field, SQLModel
 
@@ -66,6 +66,7 @@ class JobRecord(SQLModel, table=True):
 
     status: str = Field(default=Status.QUEUED.value, max_length=16)
     done: bool = False
+    cancel_requested: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     epoch: str | None = Field(default=None, max_length=32)
     version: int = 0
     attempt: int = 0

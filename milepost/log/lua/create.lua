@@ -1,7 +1,8 @@
 -- Begin the history of an accepted job and hand it to arq. Idempotent: a job that is there stays as it is.
 -- ARGV: id, epoch, delay in ms, due in ms since 1970 (0: by the delay), history limit, retention in ms, attempts used up,
 -- what became of the last one (an error as JSON, or ''), then state fields.
--- The last two are of jobs that Redis has lost: what was begun goes on with its next attempt, or ends when there is none.
+-- The last two are of jobs that Redis has lost: what was begun goes on with its next attempt, or ends when there is none,
+-- or when it was asked to stop (among the fields: cancel_requested; the error is that of a cancel then).
 local given = {}
 for i = 9, #ARGV, 2 do given[ARGV[i]] = ARGV[i + 1] end
 local created_at = given.created_at
@@ -31,8 +32,9 @@ local fields = { 'id', ID, 'epoch', ARGV[2], 'generation', GENERATION, 'fence', 
 for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', STATE, unpack(fields))
 redis.call('UNLINK', EVENTS) -- its state was lost, or evicted, alone: what is left is another history
-if error ~= '' and attempt >= tonumber(redis.call('HGET', STATE, 'max_attempts')) then
-  finish_without_result('failed', error, history_limit, tonumber(ARGV[6]))
+local cancel = given.cancel_requested == '1'
+if cancel or error ~= '' and attempt >= tonumber(redis.call('HGET', STATE, 'max_attempts')) then
+  finish_without_result(cancel and 'cancelled' or 'failed', error, history_limit, tonumber(ARGV[6]))
   announce('created')
   return { 'created', '1' }
 end
