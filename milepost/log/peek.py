@@ -23,7 +23,7 @@ class Peek:
     job: Job
     cursor: Cursor
     delivery: str
-    """What stands in the queue for it while it waits."""
+    """What stands in the queue for it while it waits; number 0 of a job that was never in one."""
     tenant: str
 
 
@@ -63,12 +63,11 @@ def _placed(seen: Peek, place: Place | None) -> Peek:
 
 def _peek(job_id: str, row: Sequence[bytes | None]) -> Peek | None:
     epoch, seq, delivery, tenant, *state = row
-    if epoch is None or seq is None or delivery is None:
+    if epoch is None or seq is None:
         return None
     cursor = Cursor(epoch.decode(), int(seq))
-    return Peek(
-        job_from(job_id, cursor.seq, state), cursor, f"{job_id}.{delivery.decode()}", owner_from(tenant)
-    )
+    number = (delivery or b"0").decode()  # older versions ended jobs that were never delivered without one
+    return Peek(job_from(job_id, cursor.seq, state), cursor, f"{job_id}.{number}", owner_from(tenant))
 
 
 async def undelivered(redis: Redis, seen: Sequence[Peek]) -> list[str]:

@@ -322,6 +322,24 @@ async def test_an_end_whose_event_was_lost_is_recorded(
     assert record.started_at == parse(began)
 
 
+async def test_an_end_that_redis_lost_the_last_attempt_to_is_recorded(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """The job was never delivered again, and the event of its end was lost as well."""
+    await begun(store, joblog, redis, "over", max_attempts=1)
+    await redis.flushall()
+    await dispatcher.round()
+    assert (await joblog.read("over")).job.status == "failed"
+    await redis.delete("mp:lifecycle")
+
+    await dispatcher.round()
+
+    record = await store.get("over")
+    assert record is not None
+    assert (record.status, record.done, record.version) == ("failed", True, 1)
+    assert (record.error or {})["code"] == "lost"
+
+
 async def test_a_recorder_that_comes_after_the_dispatcher_changes_nothing(
     store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
 ) -> None:
