@@ -256,15 +256,19 @@ class JobLog:
         return await places(self._redis, job_ids)
 
     async def result(self, job_id: str) -> bytes | None:
-        """Return the result of a finished job as JSON, large ones too; None where there is none."""
+        """Return the result of a finished job as JSON, large ones too; None where there is none.
+
+        Nor is there one where a large one was evicted: what stands in its place is not the result.
+        """
         large = await self._redis.get(result_key(job_id))
         if large is not None:
             return cast("bytes", large)
-        return await self._hget(job_id, "result") or None
+        omitted, inline = await self._hmget(job_id, "result_omitted", "result")
+        return None if omitted == b"1" else inline or None
 
     async def traceback(self, job_id: str) -> str | None:
         """Return the traceback of a failed job, for operators."""
-        raw = await self._hget(job_id, "traceback")
+        [raw] = await self._hmget(job_id, "traceback")
         return raw.decode() if raw else None
 
     async def call(self, call: Call) -> Any:
@@ -275,5 +279,5 @@ class JobLog:
         """Run scripts, each a step of its own, in round trips so short that Redis serves others in between."""
         return await evaluate_all(self._redis, calls)
 
-    async def _hget(self, job_id: str, name: str) -> bytes | None:
-        return await cast("Awaitable[bytes | None]", self._redis.hget(state_key(job_id), name))
+    async def _hmget(self, job_id: str, *names: str) -> list[bytes | None]:
+        return await cast("Awaitable[list[bytes | None]]", self._redis.hmget(state_key(job_id), list(names)))
