@@ -173,7 +173,7 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
         catalogue=announced,
         offers=offers,
         roster=roster,
-        desk=Desk(store, joblog, offers, answer_seconds=seconds),
+        desk=Desk(store, joblog, offers, hub.foresee, answer_seconds=seconds),
         lookup=Lookup(redis, store, roster, answer_seconds=seconds),
         revival=revival,
         hub=hub,

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from milepost.errors import StoreUnavailable
 from milepost.log import JobLog
 from milepost_api.catalogue import Offer, Offers
+from milepost_api.hub import Foreseen
 from milepost_api.lookup import redis_answers
 from milepost_api.problems import Problem
 from milepost_api.records import IdTaken, JobRecord, JobStore, KeyTaken, new_job
@@ -30,10 +31,22 @@ class Accepted:
 
 
 class Desk:
-    """Accepts jobs. All raise `Problem` for what cannot be accepted."""
+    """Accepts jobs. All raise `Problem` for what cannot be accepted.
 
-    def __init__(self, store: JobStore, joblog: JobLog, offers: Offers, *, answer_seconds: float) -> None:
-        self._store, self._log, self._offers, self._seconds = store, joblog, offers, answer_seconds
+    `foresee` is told of each before it is committed, and how it is once it is in the log.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        joblog: JobLog,
+        offers: Offers,
+        foresee: Callable[[str], Foreseen],
+        *,
+        answer_seconds: float,
+    ) -> None:
+        self._store, self._log, self._offers, self._foresee = store, joblog, offers, foresee
+        self._seconds = answer_seconds
 
     async def accept(
         self,
@@ -84,22 +97,28 @@ class Desk:
             if (earlier := await self._earlier(ticket)) is not None:
                 return Accepted(_same(earlier, ticket), replayed=True)
             record = ticket.on(await make())
-            try:
-                await self._store.insert(record)
-            except (KeyTaken, IdTaken):
-                continue  # a twin of this request was faster; its job is there, or was deleted again
-            return Accepted(record, await self._hand_over(record))
+            with self._foresee(record.id) as foreseen:
+                try:
+                    await self._store.insert(record)
+                except (KeyTaken, IdTaken):
+                    continue  # a twin of this request was faster; its job is there, or was deleted again
+                return Accepted(record, await self._hand_over(record, foreseen))
 
     async def _earlier(self, ticket: Ticket) -> JobRecord | None:
         if ticket.job_id is not None:
             return await self._store.get(ticket.job_id)
         return None if ticket.key is None else await self._store.by_key(ticket.tenant, ticket.key)
 
-    async def _hand_over(self, record: JobRecord) -> int | None:
+    async def _hand_over(self, record: JobRecord, foreseen: Foreseen) -> int | None:
         """Return its position in the queue, None where that is not known."""
+        job = new_job(record)
         try:
             async with redis_answers(self._seconds):
-                created = await self._log.create(new_job(record))
+                if foreseen.heard:
+                    created, view = await self._log.create_and_read(job)
+                    foreseen.tell(view)
+                else:
+                    created = await self._log.create(job)
                 return created.position if created else None
         except (StoreUnavailable, RedisError) as error:
             # It is committed, so it is accepted: the dispatcher brings it to Redis when that is back.

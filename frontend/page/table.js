@@ -63,14 +63,3 @@ export class Table {
     }
   }
 }
-
-/**
- * What stands where nothing is.
- * @param {string} what
- * @param {string} then
- * @param {string} command
- */
-export function empty(what, then, command) {
-  const pre = make("pre", { tabindex: 0, "aria-label": "Command" }, make("code", {}, command))
-  return make("div", { class: "empty", hidden: true }, make("p", {}, make("strong", {}, what), ` ${then}`), pre)
-}

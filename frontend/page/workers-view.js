@@ -1,38 +1,24 @@
 /** The workers that are there. */
 
-import { bytes, duration } from "../src/format.js"
+import { bytes } from "../src/format.js"
 import { make } from "./dom.js"
 import { jobLink } from "./router.js"
-import { empty, Table } from "./table.js"
+import { TableView } from "./table-view.js"
 import { when } from "./times.js"
 
 /** @typedef {import("../src/client.js").WorkerInfo} WorkerInfo */
 
-export class WorkersView {
-  title = "Workers"
-  #table = new Table("Workers", ["Worker", "State", "Slots", "Runs", "Queues", "Load", "Since"])
-  #empty = empty("No worker is there.", "Jobs are accepted and wait until one is. Start one:", "milepost worker MODULE")
-
+/** @extends {TableView<WorkerInfo>} */
+export class WorkersView extends TableView {
   /** @param {import("./app.js").App} app */
   constructor(app) {
-    this.app = app
-    this.element = make("section", {}, make("div", { class: "head" }, make("h1", { tabindex: -1 }, "Workers")), this.#empty, this.#table.element)
-    this.unsubscribe = app.known.subscribe(() => this.#draw())
-  }
-
-  async show() {
-    this.#draw()
-  }
-
-  close() {
-    this.unsubscribe()
-  }
-
-  #draw() {
-    const { workers } = this.app.known
-    if (workers === null) return
-    this.#empty.hidden = workers.length > 0
-    this.#table.show(workers.map((worker) => ({ id: worker.id, bad: worker.state === "draining", cells: cells(worker) })))
+    super(app, {
+      title: "Workers",
+      heads: ["Worker", "State", "Slots", "Runs", "Queues", "Load", "Since"],
+      empty: ["No worker is there.", "Jobs are accepted and wait until one is. Start one:", "milepost worker MODULE"],
+      read: () => app.known.workers,
+      row: (worker) => ({ id: worker.id, bad: worker.state === "draining", cells: cells(worker) }),
+    })
   }
 }
 
@@ -46,9 +32,4 @@ function cells({ host, pid, version, state, concurrency, running, queues, tasks,
   const word = state === "draining" ? make("strong", { class: "alarm" }, "draining: takes no more") : state
   const use = make("div", {}, make("span", { class: "whole" }, `${Math.round(load.cpu_percent)}% CPU,`), " ", make("span", { class: "whole" }, bytes(load.memory_bytes)))
   return [who, word, slots, list, queues.join(", "), use, when(since)]
-}
-
-/** @param {number | null} seconds */
-export function waited(seconds) {
-  return seconds === null ? "–" : duration(seconds)
 }

@@ -71,6 +71,11 @@ class JobLog:
         replies = await self.call_all([self._creation(job) for job in jobs])
         return [created_from(reply) for reply in replies]
 
+    async def create_and_read(self, job: NewJob) -> tuple[Created | None, View | None]:
+        """Create it and read it, in one round trip."""
+        reply, read = await self.call_all([self._creation(job), _reading(job.id, None, READ_BYTES)])
+        return created_from(reply), view_from(job.id, None, read) if read else None
+
     def _creation(self, job: NewJob) -> Call:
         fields = {
             "task": job.task,
@@ -216,19 +221,7 @@ class JobLog:
 
         None where there is no such job.
         """
-        calls = [
-            job_call(
-                "read",
-                job_id,
-                after.epoch if after else "",
-                after.seq if after else 0,
-                READ_ENTRIES,
-                most_bytes,
-                _READ_FIELDS,
-            )
-            for job_id, after in asked
-        ]
-        replies = await self.call_all(calls)
+        replies = await self.call_all([_reading(job_id, after, most_bytes) for job_id, after in asked])
         return [
             view_from(job_id, after, reply) if reply else None
             for (job_id, after), reply in zip(asked, replies, strict=True)
@@ -281,3 +274,8 @@ class JobLog:
 
     async def _hmget(self, job_id: str, *names: str) -> list[bytes | None]:
         return await cast("Awaitable[list[bytes | None]]", self._redis.hmget(state_key(job_id), list(names)))
+
+
+def _reading(job_id: str, after: Cursor | None, most_bytes: int) -> Call:
+    epoch, seq = (after.epoch, after.seq) if after else ("", 0)
+    return job_call("read", job_id, epoch, seq, READ_ENTRIES, most_bytes, _READ_FIELDS)

@@ -10,7 +10,7 @@ import pytest
 from milepost.ids import new_job_id
 from tests.support.jobs import PlayedJob
 from tests.support.middlebox import Middlebox
-from tests.support.page_client import ClientTab, dense, open_tab, profile, report
+from tests.support.page_client import ClientTab, ends_right, open_tab, profile, report
 from tests.support.ports import free_port
 from tests.support.stage import Stage, staged
 from tests.support.wait import eventually
@@ -81,8 +81,7 @@ async def test_a_token_that_ends_in_midstream_is_renewed(
         await tab.until_seq(job.id, await locked.says(job, "with", "the second"))
         assert await tab.evaluate("given") == 2
         assert door.streams[-1].cursor
-        last = await locked.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(locked, job, tab)
         report("a token renewed", door, 4)
 
 
@@ -95,8 +94,7 @@ async def test_a_token_that_has_ended_is_renewed_before_the_first_event(
         tab = await open_tab(context, door, tokens=["nonsense", await token(locked, job)])
         await tab.follow(job.id)
         await tab.until_told(job.id)
-        last = await locked.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(locked, job, tab)
         assert "refused" not in (await tab.told(job.id))["connections"]
         report("a token that was no longer good", door, 3)
 
@@ -119,8 +117,7 @@ async def test_a_token_for_another_job_ends_it(locked: Stage, door: Middlebox, b
         tab = await open_tab(context, door, token=await token(locked, mine))
         await tab.follow(mine.id, other.id)
         assert (await refused(tab, other.id))["status"] in (403, 404)
-        last = await locked.ends(mine)
-        dense(await tab.until_right(mine.id), last)
+        await ends_right(locked, mine, tab)
         report("a token for another job", door, 8)
 
 
@@ -137,8 +134,7 @@ async def test_tabs_with_other_tokens_share_nothing(locked: Stage, door: Middleb
         await first.follow(other.id)
         assert (await refused(first, other.id))["status"] in (403, 404)
         for tab, job in ((first, mine), (second, other)):
-            last = await locked.ends(job)
-            dense(await tab.until_right(job.id), last)
+            await ends_right(locked, job, tab)
         report("two tabs, two tokens", door, 10)
 
 
@@ -154,8 +150,7 @@ async def test_a_job_that_does_not_exist_is_not_asked_for_again(
         report("a job that is not there", box, 2)
         await tab.follow(job.id, f"{missing[:-1]}0")
         assert (await refused(tab, f"{missing[:-1]}0"))["status"] == 404
-        last = await stage.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, tab)
         report("and beside one that is", box, 8)
 
 
@@ -169,8 +164,7 @@ async def test_too_many_requests_is_waited_for(stage: Stage, box: Middlebox, bro
         await eventually(lambda: len(box.asked) >= 2, "it has asked again")
         box.passes()
         await tab.until_told(job.id)
-        last = await stage.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, tab)
         report("429", box, 6)
 
 
@@ -192,8 +186,7 @@ async def test_a_page_of_another_origin_outlasts_the_same(
         await tab.until_seq(job.id, await locked.last(job))
         door.cuts()
         await tab.until_seq(job.id, await locked.says(job, "after", "a cut"))
-        last = await locked.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(locked, job, tab)
         await eventually(lambda: locked.open_streams == 0, "no stream is left")
         preflights = sum(one.method == "OPTIONS" for one in door.asked)
         print(f"of these are preflights: {preflights}")

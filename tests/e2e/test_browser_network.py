@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.middlebox import Middlebox
-from tests.support.page_client import dense, open_tab, profile, report
+from tests.support.page_client import ends_right, open_tab, profile, report
 from tests.support.stack import Stack
 from tests.support.stage import Stage
 from tests.support.wait import eventually
@@ -45,10 +45,8 @@ async def test_a_proxy_that_refuses_for_a_while_is_outlasted(
         box.passes()
         await stage.says(job, "after")
         await tab.until_seq(job.id, await stage.last(job))
-        last = await stage.ends(job)
-        told = await tab.until_right(job.id)
-        assert "reconnecting" in told["connections"]
-        dense(told, last)
+        await ends_right(stage, job, tab)
+        assert "reconnecting" in (await tab.told(job.id))["connections"]
         report(f"{status} for {DEPLOY_SECONDS} s", box, MOST_TRIES)
 
 
@@ -67,9 +65,7 @@ async def test_a_proxy_that_gathers_whole_bodies_is_polled_through(
             await job.log(f"line {number}")
             await tab.until_seq(job.id, await stage.last(job))
         await tab.until_connection(job.id, "polling")
-        last = await stage.ends(job)
-        told = await tab.until_right(job.id)
-        dense(told, last)
+        await ends_right(stage, job, tab)
         report("gathered bodies", box, 30)
 
 
@@ -87,8 +83,7 @@ async def test_a_proxy_that_begins_to_gather_is_polled_through(
         box.cuts()
         await stage.says(job, "one", "two")
         await tab.until_seq(job.id, await stage.last(job))
-        last = await stage.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, tab)
         report("gathered from the second stream on", box, 30)
 
 
@@ -106,8 +101,7 @@ async def test_a_network_that_is_off_is_waited_for(stage: Stage, box: Middlebox,
         await asyncio.sleep(OUTAGE_SECONDS)
         await context.set_offline(False)
         await tab.until_seq(job.id, await stage.last(job))
-        last = await stage.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, tab)
         report("offline", box, 8)  # tries without a network get nowhere near the box
 
 
@@ -126,8 +120,7 @@ async def test_a_connection_that_is_dead_without_a_word_is_noticed(
         await stage.says(job, "into", "the void")
         await tab.until_seq(job.id, await stage.last(job))
         assert len(box.streams) > before
-        last = await stage.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, tab)
         report("a dead connection", box, 8)
 
 
@@ -150,8 +143,7 @@ async def test_a_network_that_swallows_everything_is_outlasted(
         assert still_open <= 4, "\n".join(map(str, box.asked))
         box.passes()
         await tab.until_seq(job.id, await stage.last(job))
-        last = await stage.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, tab)
         report("a network that swallows", box, 20)
 
 
@@ -176,8 +168,7 @@ async def test_a_server_that_is_restarted_is_not_missed(
         server.start()
         await process.wait_for_api(server)
         await tab.until_seq(job.id, await stage.last(job))
-        last = await stage.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, tab)
         report("a server stopped, then killed", box, 2 * MOST_TRIES)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.middlebox import Middlebox
-from tests.support.page_client import ClientTab, dense, open_tab, profile, report
+from tests.support.page_client import ClientTab, dense, ends_right, open_tab, profile, report
 from tests.support.page_loose import LooseProfile, LooseTab, loose_chromium, loose_profile
 from tests.support.stage import Stage
 from tests.support.wait import eventually
@@ -77,8 +77,7 @@ async def test_a_page_that_sleeps_again_and_again_misses_nothing(
         await loose.wake()
         await tab.until_seq(job.id, await stage.last(job))
         await eventually(lambda: stage.open_streams == 1, "it has one stream")
-    last = await stage.ends(job)
-    dense(await tab.until_right(job.id), last)
+    await ends_right(stage, job, tab)
     await eventually(lambda: stage.open_streams == 0, "no stream is left")
     report("asleep three times", box, 8)
 
@@ -98,8 +97,7 @@ async def test_a_page_out_of_the_back_forward_cache_goes_on(
     await loose.wake()
     await tab.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     await tab.until_seq(job.id, await stage.last(job))
-    last = await stage.ends(job)
-    dense(await tab.until_right(job.id), last)
+    await ends_right(stage, job, tab)
     report("put away and back", box, 5)
 
 
@@ -118,8 +116,7 @@ async def test_a_page_in_the_background_sees_everything(
     await tab.until_seq(job.id, await stage.says(job, "to", "the background"))
     box.cuts()
     await tab.until_seq(job.id, await stage.says(job, "after the cut"))
-    last = await stage.ends(job)
-    dense(await tab.until_right(job.id), last)
+    await ends_right(stage, job, tab)
     await loose.show()
     report("in the background", box, 6)
 
@@ -137,6 +134,5 @@ async def test_a_clock_that_is_wrong_by_decades_changes_nothing(
         await tab.until_connection(job.id, "live")
         box.cuts()
         await tab.until_seq(job.id, await stage.says(job, "one", "two"))
-        last = await stage.ends(job)
-        dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, tab)
         report(f"a clock {years} years ahead", box, 5)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.jobs import PlayedJob
 from tests.support.middlebox import Middlebox
-from tests.support.page_client import ClientTab, dense, open_tab, profile, report
+from tests.support.page_client import ClientTab, dense, ends_right, open_tab, profile, report
 from tests.support.page_loose import loose_chromium, loose_profile
 from tests.support.stage import Stage
 from tests.support.wait import eventually
@@ -75,9 +75,18 @@ async def talking(job: PlayedJob) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def connects_after(box: Middlebox, streams: int) -> None:
-    """Wait until there were more streams than so many."""
+@asynccontextmanager
+async def handed_over(
+    stage: Stage, box: Middlebox, leaders: Leaders, tabs: list[ClientTab], job: PlayedJob
+) -> AsyncIterator[ClientTab]:
+    """The tab that holds the stream, which the block does away with: another connects, and those left hear all."""
+    leader, streams = leaders.of(tabs), len(box.streams)
+    yield leader
+    tabs.remove(leader)
     await eventually(lambda: len(box.streams) > streams, "another tab connects")
+    seen = await stage.last(job)
+    for tab in tabs:
+        await tab.until_seq(job.id, seen)
 
 
 async def test_eight_tabs_live_on_one_connection(stage: Stage, box: Middlebox, browser: Browser) -> None:
@@ -90,9 +99,7 @@ async def test_eight_tabs_live_on_one_connection(stage: Stage, box: Middlebox, b
                 await tab.until_seq(job.id, last)
         ninth = await open_tab(context, box)
         assert await ninth.evaluate("async (id) => (await client.get(id)).status", job.id) == "running"
-        last = await stage.ends(job)
-        for tab in tabs:
-            dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, *tabs)
         await eventually(lambda: stage.open_streams == 0, "no stream is left")
         report(f"{TABS} tabs", box, TABS + 2)
 
@@ -133,17 +140,9 @@ async def test_the_tab_that_holds_the_connection_is_closed(
         leaders = Leaders(context)
         async with tabs_on(stage, box, context, 5) as (tabs, job), talking(job):
             while len(tabs) > 1:
-                leader = leaders.of(tabs)
-                streams = len(box.streams)
-                await leader.page.close()
-                tabs.remove(leader)
-                await connects_after(box, streams)
-                seen = await stage.last(job)
-                for tab in tabs:
-                    await tab.until_seq(job.id, seen)
-        last = await stage.ends(job)
-        for tab in tabs:
-            dense(await tab.until_right(job.id), last)
+                async with handed_over(stage, box, leaders, tabs, job) as leader:
+                    await leader.page.close()
+        await ends_right(stage, job, *tabs)
         report("four leaders closed", box, 5 * 3)
 
 
@@ -154,21 +153,11 @@ async def test_all_tabs_see_the_same_though_the_leader_goes(
     async with profile(browser) as context:
         leaders = Leaders(context)
         async with tabs_on(stage, box, context, TABS) as (tabs, job), talking(job):
-            for end in ("reload", "crash"):
-                leader = leaders.of(tabs)
-                streams = len(box.streams)
-                if end == "reload":
-                    await leader.page.reload()
-                else:
-                    await crash(leader)
-                tabs.remove(leader)
-                await connects_after(box, streams)
-                seen = await stage.last(job)
-                for tab in tabs:
-                    await tab.until_seq(job.id, seen)
-        last = await stage.ends(job)
-        for tab in tabs:
-            dense(await tab.until_right(job.id), last)
+            async with handed_over(stage, box, leaders, tabs, job) as leader:
+                await leader.page.reload()
+            async with handed_over(stage, box, leaders, tabs, job) as leader:
+                await crash(leader)
+        await ends_right(stage, job, *tabs)
         report("a leader reloaded, another crashed", box, TABS + 12)
 
 
@@ -210,9 +199,7 @@ async def test_without_locks_each_tab_has_its_own(stage: Stage, box: Middlebox) 
             await tab.until_connection(job.id, "live")
         box.cuts()
         await stage.says(job, "one")
-        last = await stage.ends(job)
-        for tab in tabs:
-            dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, *tabs)
         report("without locks", box, 8)
 
 
@@ -231,8 +218,6 @@ async def test_a_frozen_leader_does_not_hold_up_the_others(stage: Stage, box: Mi
         await other.until_seq(job.id, last)
         await stage.says(job, "three")
         await first.wake()
-        last = await stage.ends(job)
-        for tab in (leader, other):
-            dense(await tab.until_right(job.id), last)
+        await ends_right(stage, job, leader, other)
         await eventually(lambda: stage.open_streams == 0, "no stream is left")
         report("a frozen leader", box, 12)

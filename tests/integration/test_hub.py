@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from milepost_api.hub import AlreadyEnded, Hub, Wishes
+from milepost_api.hub.opening import FOLLOW_MOST
 from milepost_api.hub.topic import RING_BYTES, RING_EVENTS, Topic
 from redis.asyncio import Redis
 
@@ -120,7 +121,7 @@ async def test_an_end_whose_history_is_gone_is_still_told(hub: Hub, joblog: JobL
 async def test_who_comes_soon_after_another_gets_the_same_snapshot_and_all_that_followed(
     redis_server: RedisServer, joblog: JobLog, redis: Redis
 ) -> None:
-    """Readers that come one after the other cost no read each, and the next event ends the sharing."""
+    """Readers that come one after the other cost no read each, unless much has followed."""
     job = await PlayedJob.running(joblog)
     async with hub_on(redis_server.url, joblog, times=replace(PATIENT, share=3600)) as hub:
         first = await subscribe(hub, job.id, None)
@@ -131,9 +132,19 @@ async def test_who_comes_soon_after_another_gets_the_same_snapshot_and_all_that_
         assert await reads_of(redis) == before
         await job.log("news")
         assert [kinds(await next_frames(one)) for one in later] == [["log"]] * 20
+        latest = await subscribe(hub, job.id, None)
+        [told] = await next_frames(latest)
+        assert (told.kind, told.seq) == ("snapshot", 3)
+        assert await reads_of(redis) == before + 1  # that was the log itself
+        for _ in range(FOLLOW_MOST + 1):
+            await job.log("more")
+        while latest.seq < FOLLOW_MOST + 4:
+            await next_frames(latest)
+        before = await reads_of(redis)
         last = await subscribe(hub, job.id, None)
-        assert seqs(await next_frames(last)) == [3]
-        for one in (first, last, *later):
+        assert seqs(await next_frames(last)) == [FOLLOW_MOST + 4]
+        assert await reads_of(redis) == before + 1
+        for one in (first, latest, last, *later):
             one.close()
 
 

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.support.jobs import PlayedJob
 from tests.support.middlebox import Middlebox
+from tests.support.stage import Stage
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
@@ -160,6 +162,13 @@ def dense(told: dict[str, Any], last: int, *, snapshots: int = 1) -> None:
     assert kinds[0] == "snapshot", told
     assert kinds.count("snapshot") <= snapshots, told
     assert list(seqs) == list(range(seqs[0], last + 1)), told
+
+
+async def ends_right(stage: Stage, job: PlayedJob, *tabs: ClientTab) -> None:
+    """End the job, and fail unless each of these tabs shows that and was told every event once."""
+    last = await stage.ends(job)
+    for tab in tabs:
+        dense(await tab.until_right(job.id), last)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The hub: one Redis subscription per process, any number of streams; each event encoded once (DESIGN §4)."""
 
+from milepost_api.hub.foreseen import Foreseen
 from milepost_api.hub.frames import COMMENT, DEGRADED, LIVE, Frame, ping, place_of, reconnect
 from milepost_api.hub.hub import Hub, open_hub
 from milepost_api.hub.memory import Memory, Recalled
@@ -15,6 +16,7 @@ __all__ = [
     "PART",
     "AlreadyEnded",
     "Crowded",
+    "Foreseen",
     "Frame",
     "Hub",
     "Memory",

@@ -20,6 +20,7 @@ from milepost.job import Job
 from milepost.log import JobLog, View, live_channel
 from milepost.redis import UNREACHABLE
 from milepost.upkeep import kept_running
+from milepost_api.hub.foreseen import FORESEEN_MOST, Foreseen
 from milepost_api.hub.frames import Frame, snapshot_of
 from milepost_api.hub.health import Health
 from milepost_api.hub.line import Explain, Line, nothing_known
@@ -60,6 +61,7 @@ class Hub:
         self._opening: dict[Topic, asyncio.Task[None]] = {}
         self._filling: dict[Topic, asyncio.Task[None]] = {}
         self._linger: dict[Topic, asyncio.TimerHandle] = {}
+        self._foreseen: set[Topic] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.health = Health(times.probe + times.late, self._wake_all)
         self._reader = Reader(
@@ -105,6 +107,7 @@ class Hub:
         """
         topic = self._topics.get(_key(job_id)) or self._new_topic(job_id)
         topic.readers += 1  # before it is open: whoever is cancelled meanwhile leaves like everybody else
+        self._foreseen.discard(topic)
         if timer := self._linger.pop(topic, None):
             timer.cancel()
         try:
@@ -114,6 +117,16 @@ class Hub:
             self.leave(topic)
             raise
         return topic
+
+    def foresee(self, job_id: str) -> Foreseen:
+        """Watch a job that is about to be created, if there is room: its stream begins without a word to Redis then."""
+        foreseen = Foreseen()
+        if _key(job_id) not in self._topics and len(self._foreseen) < FORESEEN_MOST:
+            topic = self._new_topic(job_id, foreseen)
+            self._foreseen.add(topic)
+            later = asyncio.get_running_loop().call_later
+            self._linger[topic] = later(self.times.foreseen, self._drop, topic)
+        return foreseen
 
     def owner(self, job_id: str) -> str | None:
         """Return whose job it is, None when nobody watches it."""
@@ -126,28 +139,37 @@ class Hub:
             delay = self.times.linger if topic.started and not topic.done else 0
             self._linger[topic] = asyncio.get_running_loop().call_later(delay, self._drop, topic)
 
-    def _new_topic(self, job_id: str) -> Topic:
+    def _new_topic(self, job_id: str, foreseen: Foreseen | None = None) -> Topic:
         topic = self._topics[_key(job_id)] = Topic(job_id)
-        self._once(self._opening, topic, self._open(topic))
+        self._once(self._opening, topic, self._open(topic, foreseen))
         return topic
 
-    async def _open(self, topic: Topic) -> None:
+    async def _open(self, topic: Topic, foreseen: Foreseen | None) -> None:
         try:
             # Acknowledged first, read second: what is published after the read is heard, what was before is read.
             await self._reader.subscribe(live_channel(topic.job_id), self.times.answer)
-            view = await self._reads.read(topic.job_id)
+            view = await self._first_view(topic, foreseen)
         except BaseException:
             self._forget(topic)
             raise
         topic.tenant = view.tenant
         topic.start(view.cursor, done=view.job.done)
         if not view.job.done:
-            topic.beginning = Beginning(asyncio.get_running_loop().time(), topic.epoch, [self.snapshot(view)])
+            now = asyncio.get_running_loop().time()
+            topic.beginning = Beginning(now, view.job, view.cursor, [self.snapshot(view)])
         if topic.suspect:
             self._fill(topic)
 
+    async def _first_view(self, topic: Topic, foreseen: Foreseen | None) -> View:
+        if foreseen is not None:
+            foreseen.heard = True
+            if (view := await foreseen.view) is not None:
+                return await self._reads.explained(view)
+        return await self._reads.read(topic.job_id)
+
     def _drop(self, topic: Topic) -> None:
         self._linger.pop(topic, None)
+        self._foreseen.discard(topic)
         if topic.readers == 0:
             self._forget(topic)
             if opening := self._opening.get(topic):

@@ -7,12 +7,16 @@ import asyncio
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, StoreUnavailable
 from milepost.ids import new_job_id
+from milepost.job import WAITING
 from milepost_api.hub.frames import Frame, gap
 from milepost_api.hub.hub import Hub
 from milepost_api.hub.memory import Recalled
 from milepost_api.hub.subscription import Subscription, Wishes
 from milepost_api.hub.topic import Beginning, Topic
-from milepost_api.hub.views import framed, from_record, from_view
+from milepost_api.hub.views import followed, framed, from_record, from_view
+
+FOLLOW_MOST = 16
+"""To read so many events that were heard takes less than to ask Redis for what they have made of the job."""
 
 
 class AlreadyEnded(Exception):
@@ -110,15 +114,32 @@ async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | No
 
 
 async def _from_start(hub: Hub, topic: Topic) -> list[Frame]:
-    """Return what a fresh reader gets first. All who come within a moment share it; what came since follows it."""
+    """Return what a fresh reader gets first. All who come within a moment share it, and what follows is not read."""
     now = asyncio.get_running_loop().time()
-    held = topic.beginning
-    if held is not None and now - held.at < hub.times.share and held.epoch == topic.epoch and hub.connected:
+    if (held := _held(hub, topic, now)) is not None:
         return list(held.frames)
-    view = await hub.view_in_step(topic)
-    first = await from_view(hub, view)  # which may read once more: meanwhile the topic may have begun anew
-    topic.beginning = Beginning(now, view.cursor.epoch, first)
+    view, generation = await hub.view_in_step(topic), topic.generation
+    first = await from_view(hub, view)  # which may read once more
+    if topic.generation == generation:  # else it has begun anew meanwhile
+        topic.beginning = Beginning(now, view.job, view.cursor, first)
     return list(first)
+
+
+def _held(hub: Hub, topic: Topic, now: float) -> Beginning | None:
+    """Return the topic's beginning as it is now, None if it has to be read."""
+    held = topic.beginning
+    if held is None or now - held.at >= hub.times.share or held.cursor.epoch != topic.epoch or not hub.connected:
+        return None
+    since = topic.after(held.cursor.seq)
+    if not since:
+        return held if since is not None else None
+    if topic.done or len(since) > FOLLOW_MOST:
+        return None
+    held = followed(hub, held, since)
+    if held.job.status in WAITING:
+        return None  # where it stands in its queue was not heard
+    topic.beginning = held
+    return held
 
 
 def _remembered(

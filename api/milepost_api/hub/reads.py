@@ -54,6 +54,15 @@ class Reads:
                 self._spawn(self._read_all())
         return await asyncio.shield(wanted)
 
+    async def explained(self, view: View) -> View:
+        """Return what was read elsewhere, its job with what it waits for. Raises `StoreUnavailable`."""
+        try:
+            async with asyncio.timeout(self._answer):
+                [job] = await self._explain([view.job])
+        except (RedisError, *UNREACHABLE) as error:
+            raise _away(error) from error
+        return _with(view, job)
+
     async def _read_all(self) -> None:
         try:
             while self._wanted:

@@ -203,10 +203,11 @@ class Subscription:
         return []
 
     async def _more(self) -> list[Frame]:
+        topic = self._topic
         if self._first:
             frames, self._first = self._first, []
-            return frames
-        topic = self._topic
+            followed = topic is not None and topic.generation == self._generation
+            return [*frames, *(topic.after(frames[-1].seq) or ())] if topic and followed else frames
         if topic is None:
             return []
         if topic.generation != self._generation:

@@ -19,6 +19,8 @@ class Times:
     any more: after the 6 s in which a dead worker still counts as announced, what the roster remembers, and this."""
     linger: float = 20.0
     """A topic without readers stays for so long: a page that reloads finds it warm."""
+    foreseen: float = 2.0
+    """The reader of a job that was watched while it was created has so long to come."""
     answer: float = 3.0
     """A stream that opens waits so long for Redis; then its reader is asked to come back."""
     probe: float = PROBE_SECONDS

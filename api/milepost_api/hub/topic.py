@@ -11,20 +11,27 @@ from typing import Protocol
 
 from milepost.codec import Cursor
 from milepost.events import StatusChanged
+from milepost.job import Job
 from milepost.log import Entry
 from milepost_api.hub.frames import Frame, durable
 
 RING_EVENTS = 256
 RING_BYTES = 262_144
 """A reader that falls further behind is caught up from the history in Redis."""
+EARLY_EVENTS = 32
+"""Heard before the first read is answered: mostly one or two, of a job that is begun while its stream opens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a fresh reader is sent first; read `at` that time of the loop, in a history of that `epoch`."""
+    """What a fresh reader is sent first: the job as of `cursor`, read `at` that time of the loop, and brought up to date
+
+    since by what was heard.
+    """
 
     at: float
-    epoch: str | None
+    job: Job
+    cursor: Cursor
     frames: Sequence[Frame]
 
 
@@ -63,8 +70,9 @@ class Topic:
         """Where it stands, once that was asked; not part of the history, and only the latest counts."""
         self._ring: deque[Frame] = deque()
         self._bytes = 0
+        self._early: list[tuple[Cursor, str, bytes | None]] = []
         self.beginning: Beginning | None = None
-        """Held until anything changes."""
+        """Of this generation."""
         self.watchers: dict[Hashable, Watcher] = {}
         """Told of every change, besides those who wait for the `pulse`."""
         self._pulse: asyncio.Event | None = None
@@ -90,15 +98,21 @@ class Topic:
             self.generation += 1
         self.epoch, self.floor, self.last = at.epoch, at.seq, at.seq
         self.done, self.reason = done, reason
-        self.may_wait, self.standing = True, None
+        self.may_wait, self.standing, self.beginning = True, None, None
         self._ring.clear()
         self._bytes = 0
+        early, self._early = self._early, []
+        for heard in early:
+            self.suspect = not self.hear(*heard) or self.suspect
         self.wake()
 
     def hear(self, cursor: Cursor, kind: str, data: bytes | None) -> bool:
         """Take one published event. False when the history must be read: a hole, another epoch, a bare notice."""
-        if not self.started:
-            return False  # the first read may have been answered before this was published
+        if not self.started:  # the first read may have been answered before this was published
+            if len(self._early) == EARLY_EVENTS:
+                return False
+            self._early.append((cursor, kind, data))
+            return True
         if cursor.epoch != self.epoch:
             return False
         if cursor.seq <= self.last:
@@ -136,12 +150,11 @@ class Topic:
 
     def vanish(self) -> None:
         """There is no such job any more, and nothing more to come."""
-        self.gone = True
+        self.gone, self.beginning = True, None
         self.wake()
 
     def wake(self) -> None:
         """Everybody who waits looks again."""
-        self.beginning = None
         if self._pulse is not None:
             self._pulse.set()
             self._pulse = None

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
 from milepost import times
 from milepost.codec import Cursor
-from milepost.events import end_of
+from milepost.events import Event, end_of, from_wire
+from milepost.fold import fold
 from milepost.job import Job
 from milepost.log import View
 from milepost_api.hub.frames import Frame, durable, ended, snapshot_of
 from milepost_api.hub.hub import Hub
 from milepost_api.hub.memory import Recalled
+from milepost_api.hub.topic import Beginning
 
 
 def framed(view: View) -> list[Frame]:
@@ -23,6 +29,18 @@ async def from_view(hub: Hub, view: View) -> list[Frame]:
         last = await hub.read(view.job.id, Cursor(view.cursor.epoch, view.cursor.seq - 1))
         frames += [frame for frame in framed(last) if frame.is_end] or [_end(view.job, view.cursor, view.at)]
     return frames
+
+
+def followed(hub: Hub, held: Beginning, since: Sequence[Frame]) -> Beginning:
+    """Return the beginning after these frames, which followed it and did not end the job: as a read would find it."""
+    job, cursor, at = held.job, Cursor(held.cursor.epoch, since[-1].seq), ""
+    for frame in since:
+        wire = json.loads(frame.data)
+        event, at, attempt = from_wire(wire), wire["at"], job.attempt
+        job = fold(job, event) if isinstance(event, Event) else job
+        if job.attempt > attempt:
+            job = replace(job, heartbeat_at=at)  # its first; no event tells of those that follow
+    return Beginning(held.at, job, cursor, [snapshot_of(job, cursor, at, hub.present)])
 
 
 def from_record(hub: Hub, recalled: Recalled) -> list[Frame]:
