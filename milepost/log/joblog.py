@@ -13,6 +13,7 @@ from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
 from milepost.log.evaluate import evaluate, evaluate_all
 from milepost.log.keys import LEASES, queue_key, result_key, state_key
 from milepost.log.looks import Looks
+from milepost.log.peek import OVERDUE_MS
 from milepost.log.places import Place, places
 from milepost.log.scripts import SCRIPTS
 from milepost.log.shapes import CancelOutcome, Claim, Created, NewJob, Taken, View
@@ -176,8 +177,11 @@ class JobLog:
         return job_call("cancel", job_id, *how)
 
     async def redeliver(self, job_id: str) -> str:
-        """Hand a waiting job to the workers again if its delivery was lost. Says what it did."""
-        reply = await self.call(job_call("redeliver", job_id))
+        """Hand a waiting job to the workers again if its delivery was lost, or would never be taken.
+
+        Says what it did: delivered, lined_up, there, not_waiting or gone.
+        """
+        reply = await self.call(job_call("redeliver", job_id, OVERDUE_MS))
         return str(reply.decode())
 
     async def lapse(self, job_id: str, *, lease_seconds: float, silence_seconds: float) -> str:
