@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 
 from milepost.codec import Cursor, dumps
@@ -171,9 +172,9 @@ class JobLog:
         return cast("CancelOutcome", reply.decode())
 
     def cancellation(self, job_id: str, tenant: str | None) -> Call:
-        """Return the call of a cancel."""
+        """Return the call of a cancel. Sent again, it is answered as before if it is what has cancelled the job."""
         error, owner = dumps(CANCELLED_ERROR.to_wire()), tenant or ""
-        how = (self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT)
+        how = (self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT, token_hex(8))
         return job_call("cancel", job_id, *how)
 
     async def redeliver(self, job_id: str) -> str:
