@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 _AGAIN_SECONDS = 0.5
+
+
+async def together(*work: Coroutine[Any, Any, None]) -> None:
+    """Do all of it at once until one part fails, and raise what that one raised; or until all have ended.
+
+    Not `asyncio.TaskGroup`: it passes a cancel on once, and would wait for ever for a part that lost it (see `end`).
+    """
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await end(*tasks)
+    for task in done:
+        task.result()
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

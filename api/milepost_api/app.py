@@ -143,7 +143,8 @@ async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) ->
     )
     lifecycle = Lifecycle(redis, consumer=f"{socket.gethostname()}-{new_job_id()}")
     announced = Catalogue(redis)
-    offers, roster, seconds = Offers(announced), Roster(announced), settings.redis_answer_seconds
+    seconds = settings.redis_answer_seconds
+    offers, roster = Offers(announced, answer_seconds=seconds), Roster(announced, answer_seconds=seconds)
     revival = Revival(store, joblog, lifecycle)
     subscriber = await stack.enter_async_context(connect_subscriber(settings.redis_url))
     hub = await stack.enter_async_context(

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import time
 from collections.abc import Callable, Mapping
 
 import structlog
+from redis.exceptions import RedisError
 
 from milepost.errors import StoreUnavailable
 from milepost.log import Catalogue, TaskInfo
 from milepost.redis import UNREACHABLE
 from milepost.tasks import TASK_NAME
+from milepost_api.kept import Kept
 from milepost_api.params import ParamsCheck
 from milepost_api.problems import Problem
 
-FRESH_SECONDS = 2.0
+FRESH_SECONDS, USABLE_SECONDS = 2.0, 10.0
+"""Older than the first it is renewed, older than the second it is waited for."""
 HURRY_SECONDS = 0.2  # a name that is not known is asked for again at most so often
 log = structlog.get_logger()
 
@@ -29,26 +31,21 @@ class Offer:
 
 
 class Offers:
-    """The tasks that workers have announced, at most `fresh_seconds` old; older only while Redis is away."""
+    """The tasks that workers have announced, as they were at most 10 s ago; longer ago only while Redis is away."""
 
     def __init__(
-        self,
-        catalogue: Catalogue,
-        *,
-        fresh_seconds: float = FRESH_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
+        self, catalogue: Catalogue, *, answer_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._catalogue, self._fresh, self._clock = catalogue, fresh_seconds, clock
-        self._known: Mapping[str, Offer] | None = None
-        self._read_at = 0.0
-        self._one_reader = asyncio.Lock()
+        self._catalogue = catalogue
+        # Half of what a request waits for: where no answer comes there is time for what is known.
+        self._kept = Kept(self._read, clock=clock, answer_seconds=answer_seconds / 2)
 
     async def find(self, name: str, *, unknown_allowed: bool = False) -> Offer:
         """Return the offer of that name. Raises the `unknown-task` problem, naming those there are.
 
         With `unknown_allowed` a name that a task can have is offered all the same: nothing is known of it.
         """
-        offers = await self._at_most(self._fresh)
+        offers = await self._at_most(FRESH_SECONDS, USABLE_SECONDS)
         if name not in offers:
             offers = await self._at_most(HURRY_SECONDS)  # its worker may have started a moment ago
         if name not in offers and unknown_allowed and TASK_NAME.fullmatch(name):
@@ -57,27 +54,21 @@ class Offers:
             raise _unknown(name, sorted(offers))
         return offers[name]
 
-    async def _at_most(self, age_seconds: float) -> Mapping[str, Offer]:
-        async with self._one_reader:
-            if self._known is None or self._clock() - self._read_at > age_seconds:
-                await self._read()
-            assert self._known is not None
-            return self._known
-
-    async def _read(self) -> None:
+    async def _at_most(self, age_seconds: float, usable_seconds: float = 0.0) -> Mapping[str, Offer]:
         try:
-            tasks = await self._catalogue.tasks()
-        except (StoreUnavailable, *UNREACHABLE):
-            if self._known is None:
+            return await self._kept.at_most(age_seconds, usable_seconds=usable_seconds)
+        except (StoreUnavailable, RedisError, *UNREACHABLE):
+            if self._kept.value is None:
                 raise
             log.warning("redis is away; tasks are checked against what was announced before")
-        else:
-            before = self._known or {}
-            self._known = {
-                name: before[name] if name in before and before[name].task == task else Offer(task)
-                for name, task in tasks.items()
-            }
-        self._read_at = self._clock()
+            return self._kept.value
+
+    async def _read(self) -> Mapping[str, Offer]:
+        before = self._kept.value or {}
+        return {
+            name: before[name] if name in before and before[name].task == task else Offer(task)
+            for name, task in (await self._catalogue.tasks()).items()
+        }
 
 
 def _unknown(name: str, known: list[str]) -> Problem:

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from milepost.job import Job, Waiting, WaitingReason
 from milepost.log import Catalogue, WorkerInfo
+from milepost_api.kept import Kept
 
-FRESH_SECONDS = 1.0  # of the 10 s in which a reader hears that the last worker has died (see hub.Times)
+FRESH_SECONDS, USABLE_SECONDS = 1.0, 2.0
+"""Older than the first it is renewed, older than the second it is waited for. Of the 10 s in which a reader hears that
+the last worker has died (see hub.Times)."""
 
 
 class Roster:
-    """The workers that announce themselves, as they were at most `fresh_seconds` ago."""
+    """The workers that announce themselves, as they were a moment ago."""
 
     def __init__(
-        self,
-        catalogue: Catalogue,
-        *,
-        fresh_seconds: float = FRESH_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
+        self, catalogue: Catalogue, *, answer_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._catalogue, self._fresh, self._clock = catalogue, fresh_seconds, clock
-        self._workers: Sequence[WorkerInfo] = ()
-        self._read_at = float("-inf")
-        self._one_reader = asyncio.Lock()
+        self._kept = Kept(catalogue.workers, clock=clock, answer_seconds=answer_seconds)
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        """Return them. Raises what Redis raises when it is away."""
-        async with self._one_reader:
-            if self._clock() - self._read_at > self._fresh:
-                began = self._clock()
-                self._workers = await self._catalogue.workers()
-                self._read_at = began
-            return self._workers
+        """Return them as they were at most a second ago. Raises what Redis raises when it is away."""
+        return await self._kept.at_most(FRESH_SECONDS)
 
     async def explain(self, jobs: Sequence[Job]) -> list[Job]:
         """Return the jobs; those that stand in their queue say what they wait for."""
         if all(job.queue_position is None for job in jobs):
             return list(jobs)
-        workers = await self.workers()
+        workers = await self._kept.at_most(FRESH_SECONDS, usable_seconds=USABLE_SECONDS)
         return [job if job.queue_position is None else explained(job, workers) for job in jobs]
 
 

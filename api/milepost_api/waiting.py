@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound
 from milepost_api.hub import Hub
 from milepost_api.hub.frames import Frame, Place
+from milepost_api.hub.topic import Topic
 
 NOT_THERE_SECONDS = 0.5  # how often to look for a job that was accepted and has not reached the log
 
@@ -18,29 +21,49 @@ async def wait_for_change(
     """Return when the job may be past `after` or has ended, or when the time is over: the caller looks again.
 
     With `place`, where the caller saw the job stand, also when it stands elsewhere. `after` is None for a job that the
-    log did not have yet. Raises `StoreUnavailable`.
+    log did not have yet. At once while the process leaves. Raises `StoreUnavailable`.
     """
+    stood: Frame | None = None
+
+    def is_news(topic: Topic) -> bool:
+        return _is_past(topic.cursor, after) or (
+            place is not None and _stands_elsewhere(topic.standing, stood, place)
+        )
+
+    async with _watched(hub, job_id, timeout_seconds) as topic:
+        if topic is not None:
+            stood = topic.standing
+            await _until(hub, topic, is_news)
+
+
+async def wait_for_end(hub: Hub, job_id: str, timeout_seconds: float) -> None:
+    """Do the same, and return only for an end: of the job, of the time, or of this process."""
+    async with _watched(hub, job_id, timeout_seconds) as topic:
+        if topic is not None:
+            await _until(hub, topic, lambda _: False)
+
+
+@asynccontextmanager
+async def _watched(hub: Hub, job_id: str, timeout_seconds: float) -> AsyncIterator[Topic | None]:
+    """The topic of a job, for so long at most; None after a moment where the log does not have the job."""
     try:
         topic = await hub.watch(job_id)
     except JobNotFound:
         await hub.memory.recall(job_id)  # brings it to the log
         await asyncio.sleep(min(NOT_THERE_SECONDS, timeout_seconds))
+        yield None
         return
-    stood = topic.standing
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            while not (
-                topic.done
-                or topic.gone
-                or hub.draining.is_set()
-                or _is_past(topic.cursor, after)
-                or (place is not None and _stands_elsewhere(topic.standing, stood, place))
-            ):
-                await topic.pulse.wait()
-    except TimeoutError:
-        pass  # nothing happened: that is an answer
-    finally:
-        hub.leave(topic)
+    with suppress(TimeoutError):  # nothing happened: that is an answer
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                yield topic
+        finally:
+            hub.leave(topic)
+
+
+async def _until(hub: Hub, topic: Topic, is_news: Callable[[Topic], bool]) -> None:
+    while not (topic.done or topic.gone or hub.draining.is_set() or is_news(topic)):
+        await topic.pulse.wait()
 
 
 def _is_past(here: Cursor, after: Cursor | None) -> bool:

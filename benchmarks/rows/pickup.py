@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import socket
 import statistics
 import sys
 import time
-import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from benchmarks.report import Reach, Table, times
 SIDES = ("tutorial", "milepost", "milepost, one request")
 ROUNDS = 60
 MEDIAN = 0.008
+_ID = re.compile(rb'"id": ?"([^"]+)"')
 BODY = json.dumps({"task": "demo.count", "params": {"steps": 1, "delay_seconds": 0.05}}).encode()
 
 
@@ -126,8 +127,10 @@ def _once(side: str, port: int) -> float | None:
     return None
 
 
-def _request(port: int, method: str, path: str, body: bytes = b"") -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Accept: text/event-stream"]
+def _request(
+    port: int, method: str, path: str, body: bytes = b"", *, accept: str = "text/event-stream"
+) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Accept: {accept}"]
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "\r\n".join((*lines, "", "")).encode() + body
@@ -135,8 +138,12 @@ def _request(port: int, method: str, path: str, body: bytes = b"") -> bytes:
 
 def _submit(side: str, port: int) -> str:
     path = "/jobs" if side == "tutorial" else "/v1/jobs"
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", BODY, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return str(json.load(answer)["id"])
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(_request(port, "POST", path, BODY, accept="application/json"))
+        received = b""
+        while (found := _ID.search(received)) is None:
+            data = connection.recv(65536)
+            if not data:
+                raise OSError(f"not accepted: {received[:500]!r}")
+            received += data
+    return found[1].decode()

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -26,7 +26,8 @@ def up(modules: tuple[str, ...], no_color: bool, quiet: bool) -> int:
     """Run Redis, the API and a worker on this machine, until Ctrl-C.
 
     The worker offers the built-in demo tasks and those in MODULEs (names, as for import). Jobs survive a
-    restart. A process that dies is started again; if it dies twice within a minute, all stop.
+    restart. A process that dies is started again; if it dies twice within a minute, or cannot be started,
+    all stop.
 
     \b
     MILEPOST_PORT          where to listen (8000; 0: any free port)
@@ -42,7 +43,7 @@ def up(modules: tuple[str, ...], no_color: bool, quiet: bool) -> int:
     _check_installed()
     plan = _plan(modules)
     colour = not no_color and not os.environ.get("NO_COLOR") and sys.stdout.isatty()
-    terminal = Terminal(sys.stdout, colour=colour, quiet=quiet)
+    terminal = Terminal(_output_of_its_own(), colour=colour, quiet=quiet)
     try:
         with open_house(plan.data_dir, lambda text: terminal.line("milepost", text)) as house:
             house.say_where(plan.url)
@@ -50,6 +51,16 @@ def up(modules: tuple[str, ...], no_color: bool, quiet: bool) -> int:
             return asyncio.run(supervise(plan, house, terminal))
     finally:
         terminal.close()
+
+
+def _output_of_its_own() -> TextIO:
+    """Return a second way to standard output.
+
+    A write that is stuck, because a terminal is paused, holds the lock of its stream, and whoever flushes
+    `sys.stdout` would wait for it: click, and the interpreter when it ends.
+    """
+    again = os.dup(sys.stdout.fileno())
+    return os.fdopen(again, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
 
 
 def _plan(modules: tuple[str, ...]) -> Plan:

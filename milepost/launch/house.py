@@ -53,8 +53,15 @@ class House:
 
     def _write_note(self) -> None:
         fresh = self._note.with_suffix(".new")
-        fresh.write_text(json.dumps(self._started), encoding="utf-8")
-        fresh.replace(self._note)  # in one step: a crash in between leaves the old note, never half a one
+        try:
+            fresh.write_text(json.dumps(self._started), encoding="utf-8")
+            fresh.replace(self._note)  # in one step: a crash in between leaves the old note, never half a one
+        except OSError as error:
+            # The disk is full, or the directory was removed: what runs, and is to be stopped, is more than its note.
+            self._log(
+                f"{self._note} cannot be written: {error.strerror}; if this run is killed, "
+                "the next one cannot end what it leaves behind"
+            )
 
 
 @contextmanager

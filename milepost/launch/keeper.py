@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from milepost.errors import MilepostError
 from milepost.launch.child import Child, Command
 from milepost.launch.house import House
 from milepost.launch.terminal import Terminal
@@ -32,7 +33,7 @@ class Keeper:
         self._changing = asyncio.Lock()
 
     async def start(self, command: Command) -> Child:
-        """Start a child and mind it from now on."""
+        """Start a child and mind it from now on. Raises `MilepostError` if the system has no room for it."""
         child = await self._start(command)
         self._minders.append(asyncio.create_task(self._mind(child), name=f"mind {command.name}"))
         return child
@@ -51,12 +52,24 @@ class Keeper:
         self._house.stopped(child.name)
 
     async def _start(self, command: Command) -> Child:
-        child = await Child.start(command, lambda line: self._terminal.line(command.name, line))
+        try:
+            child = await Child.start(command, lambda line: self._terminal.line(command.name, line))
+        except OSError as error:
+            raise MilepostError(f"The {command.name} cannot be started: {error.strerror}.") from error
         self._children[command.name] = child
         self._house.started(command.name, child.pid)
         return child
 
     async def _mind(self, child: Child) -> None:
+        """Keep a child running; when that is over, for whatever reason, all are to stop."""
+        try:
+            await self._keep(child)
+        except MilepostError as error:
+            self.failure = str(error)
+        finally:
+            self.asked.set()  # nobody would notice any more that it has ended
+
+    async def _keep(self, child: Child) -> None:
         """Wait for the end of a child and of those that replace it."""
         while True:
             code = await child.wait()
@@ -65,7 +78,6 @@ class Keeper:
                     return
                 if not self._may_restart(child.name):
                     self.failure = obituary(child, code, started=self.settled)
-                    self.asked.set()
                     return
                 self._terminal.line("milepost", f"the {child.name} {ended(code)}; starting it again")
                 self._restarted[child.name] = self._clock()

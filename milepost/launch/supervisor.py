@@ -6,11 +6,13 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from milepost.background import end
 from milepost.errors import SettingsError
 from milepost.launch import ready
 from milepost.launch.child import Command
@@ -127,14 +129,15 @@ async def _until(what: str, terminal: Terminal, is_ready: Callable[[], Awaitable
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _until_asked(keeper: Keeper, starting: Awaitable[None]) -> None:
-    """Start, unless all are to stop before that is done."""
-    start, asked = asyncio.ensure_future(starting), asyncio.ensure_future(keeper.asked.wait())
+async def _until_asked(keeper: Keeper, starting: Coroutine[Any, Any, None]) -> None:
+    """Start, unless all are to stop before that is done.
+
+    The start asks Redis again and again, and a question may lose the cancel: `end` says it until it is heard.
+    """
+    start, asked = asyncio.create_task(starting), asyncio.create_task(keeper.asked.wait())
     await asyncio.wait({start, asked}, return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
-    if not start.done():
-        start.cancel()
-        await asyncio.wait({start})
+    await end(start)
     if not start.cancelled():
         start.result()
 

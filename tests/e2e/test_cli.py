@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -379,6 +380,33 @@ def test_a_start_that_fails_stops_the_rest_and_says_why(tmp_path: Path) -> None:
     assert "no.such.module" in done.stderr
     assert "Traceback" not in done.stderr
     assert json.loads((tmp_path / "data" / "processes.json").read_text()) == {}
+
+
+@pytest.mark.parametrize("unread", ["terminal", "pipe"])
+def test_output_that_nobody_reads_holds_nothing_up(tmp_path: Path, unread: str) -> None:
+    """A pager that was left open, a terminal that is paused: what goes wrong is said all the same, and it ends."""
+    reading, writing = os.pipe() if unread == "pipe" else pty.openpty()
+    _fill(writing)
+    settings = {"MILEPOST_PORT": "0", "MILEPOST_DATA_DIR": str(tmp_path / "data"), "PYTHONUNBUFFERED": ""}
+    env = python_environment(settings)  # as people have it: a buffer, and its lock
+    done = subprocess.run(
+        [*MILEPOST, "up", "no.such.module"],
+        stdout=writing, stderr=subprocess.PIPE, text=True, env=env, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(reading)
+    os.close(writing)
+    assert done.returncode == 1
+    assert "no.such.module" in done.stderr
+    assert "Fatal" not in done.stderr
+
+
+def _fill(pipe: int) -> None:
+    """Write until the kernel takes no more."""
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x")
+    os.set_blocking(pipe, True)
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from milepost_api.lookup import Found
 from redis.asyncio import Redis
 
 from milepost.log import TaskInfo
-from tests.support.api import COUNT, Api, Hand, announce, paths
+from tests.support.api import COUNT, Api, Hand, announce, paths, serving, settings
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
 
@@ -252,6 +254,48 @@ async def test_prefer_wait_answers_202_when_it_takes_longer(api: Api) -> None:
     assert answer.status_code == 202
 
 
+def lookups(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the ids that are looked up from now on."""
+    ids, find = [], api.services.lookup.find
+
+    async def counted(job_id: str, tenant: str) -> Found:
+        ids.append(job_id)
+        return await find(job_id, tenant)
+
+    monkeypatch.setattr(api.services.lookup, "find", counted)
+    return ids
+
+
+async def test_who_waits_for_a_job_is_told_202_when_the_process_leaves(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and without asking Redis over and over: it is accepted, wherever it is asked for next."""
+    body, asked = {"task": "demo.count", "params": {"steps": 3}}, lookups(api, monkeypatch)
+    waits = asyncio.create_task(api.http.post("/v1/jobs", json=body, headers={"prefer": "wait=60"}))
+    await eventually(lambda: api.services.hub.streams == 1, "it waits")
+    api.services.hub.drain()
+    answer = await waits
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert answer.headers["location"].endswith(answer.json()["id"])
+    assert len(asked) == 2
+
+
+async def test_who_waits_for_a_job_costs_nothing_while_it_reports(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the end is waited for, however much is said before."""
+    body, hand = {"task": "demo.count", "params": {"steps": 3}}, Hand(api.services.log)
+    asked = lookups(api, monkeypatch)
+    waits = asyncio.create_task(api.http.post("/v1/jobs", json=body, headers={"prefer": "wait=60"}))
+    await eventually(lambda: api.services.hub.streams == 1, "it waits")
+    await hand.begin((await api.get("/v1/jobs"))["items"][0]["id"])
+    for number in range(50):
+        await hand.say("info", str(number))
+    await hand.succeed()
+    assert (await waits).json()["status"] == "succeeded"
+    assert len(asked) == 2
+
+
 async def test_a_job_is_accepted_while_redis_is_away(api: Api, redis_server: RedisServer) -> None:
     """What is committed is accepted; the dispatcher brings it to Redis when that is back, unasked."""
     await api.submit()  # so that the catalogue is known
@@ -275,6 +319,22 @@ async def test_who_wants_to_wait_hears_202_when_redis_is_away(api: Api, redis_se
 
     assert (answer.status_code, answer.json()["status"]) == (202, "queued"), answer.text
     assert answer.headers["location"].endswith(answer.json()["id"])
+
+
+async def test_a_job_is_accepted_while_redis_is_frozen(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers nobody: what workers announced before is what params are checked against."""
+    await announce(redis)
+    async with serving(settings(tmp_path, redis_server.url, redis_answer_seconds=0.3)) as api:
+        await api.submit()
+        monkeypatch.setattr(api.services.offers._kept, "_asked_at", float("-inf"))  # long ago
+        redis_server.pause()
+        try:
+            answer = await api.http.post("/v1/jobs", json={"task": "demo.count", "params": {"steps": 3}})
+        finally:
+            redis_server.resume()
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued"), answer.text
 
 
 async def test_an_api_that_knows_no_tasks_says_503_while_redis_is_away(

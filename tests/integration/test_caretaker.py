@@ -272,7 +272,7 @@ async def test_a_job_that_nobody_begins_in_time_expires(
         await joblog.create(new_job(record))
     await Hand(joblog).begin("begun")
 
-    lookup = Lookup(redis, store, Roster(Catalogue(redis)), answer_seconds=10)
+    lookup = Lookup(redis, store, Roster(Catalogue(redis), answer_seconds=10), answer_seconds=10)
     await StartDeadlines(store, joblog, lookup).round()
 
     found = {name: (await status(joblog, name))[0] for name in ("late", "begun", "early", "patient")}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from milepost.errors import MilepostError
 from milepost.launch import ready
 from milepost.launch.binary import find_server
 from milepost.launch.child import Child, Command
@@ -36,10 +39,10 @@ def python(name: str, code: str, *, stop_seconds: float = 30, **more) -> Command
 
 
 class Watched:
-    """A keeper whose clock and terminal the test holds."""
+    """A keeper whose clock and terminal the test holds. `told` is what its house has to say."""
 
-    def __init__(self, keeper: Keeper, out: io.StringIO) -> None:
-        self.keeper, self.out = keeper, out
+    def __init__(self, keeper: Keeper, out: io.StringIO, told: list[str]) -> None:
+        self.keeper, self.out, self.told = keeper, out, told
         self.now = 1000.0
 
     def said(self, text: str) -> bool:
@@ -62,8 +65,9 @@ class Watched:
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     out = io.StringIO()
     terminal = Terminal(out, colour=False)
-    with open_house(tmp_path / "data", lambda _: None) as house:
-        found = Watched(Keeper(house, terminal), out)
+    told: list[str] = []
+    with open_house(tmp_path / "data", told.append) as house:
+        found = Watched(Keeper(house, terminal), out, told)
         found.keeper._clock = lambda: found.now
         yield found
         found.keeper.hurry.set()
@@ -130,6 +134,40 @@ async def test_a_child_that_does_not_start_is_not_started_again(watched: Watched
     assert watched.keeper.failure is not None
     assert "The api did not start" in watched.keeper.failure
     assert "MILEPOST_X is wrong" in watched.keeper.failure
+
+
+async def test_a_child_that_cannot_be_started_again_stops_everything(watched: Watched) -> None:
+    """No process, no memory, no file is left for it: nobody would mind it any more."""
+    env = dict(os.environ)
+    command = Command(name="worker", argv=(sys.executable, "-c", OBEDIENT), env=env, stop_seconds=30)
+    child = await watched.start(command)
+    watched.keeper.settled = True
+    env["TOO_LONG"] = "x" * 1_000_000  # execve(2): E2BIG
+    os.kill(child.pid, signal.SIGKILL)
+    await asyncio.wait_for(watched.keeper.asked.wait(), 30)
+    assert watched.keeper.failure == f"The worker cannot be started: {os.strerror(errno.E2BIG)}."
+
+
+async def test_a_child_that_cannot_be_started_at_all_is_a_sentence(watched: Watched) -> None:
+    """Not a traceback."""
+    command = Command(name="worker", argv=(), env={"TOO_LONG": "x" * 1_000_000}, stop_seconds=30)
+    with pytest.raises(MilepostError, match="The worker cannot be started: "):
+        await watched.keeper.start(command)
+
+
+async def test_a_directory_that_was_removed_keeps_nobody_from_being_minded(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """The note in it is for the next start: without it a child is started again and all are stopped."""
+    for name in ("redis", "worker"):
+        await watched.start(python(name, OBEDIENT))
+    watched.keeper.settled, before = True, watched.pid("worker")
+    shutil.rmtree(tmp_path / "data")
+    os.kill(before, signal.SIGKILL)
+    await another(watched, before)
+    await watched.keeper.stop_all()
+    assert [identity(watched.pid(name)) for name in ("redis", "worker")] == [None, None]
+    assert any("processes.json cannot be written: " in sentence for sentence in watched.told)
 
 
 async def test_a_child_that_will_not_stop_is_killed_after_its_time(watched: Watched) -> None:

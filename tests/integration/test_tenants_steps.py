@@ -38,7 +38,7 @@ async def hub(redis_server: RedisServer, joblog: JobLog) -> AsyncIterator[Hub]:
 async def lookup(tmp_path: Path, redis: Redis) -> AsyncIterator[Lookup]:
     async with open_engines(f"sqlite+aiosqlite:///{tmp_path}/records.db") as engines:
         await schema.upgrade(engines)
-        yield Lookup(redis, JobStore(engines), Roster(Catalogue(redis)), answer_seconds=10)
+        yield Lookup(redis, JobStore(engines), Roster(Catalogue(redis), answer_seconds=10), answer_seconds=10)
 
 
 async def commands(redis: Redis) -> Counter[str]:

@@ -25,6 +25,7 @@ FILES = {
     "lacks": "import not_installed_anywhere\n",
     "empty": "",
     "bad_task": "from milepost import task\n\n@task(max_attempts=0)\ndef f() -> None: ...\n",
+    "threads": "import threading\n\nthreading.Thread(target=threading.Event().wait).start()\n",
     "lines": "raise ValueError('one\\ntwo')\n",
 }
 
@@ -78,6 +79,13 @@ def test_a_module_that_will_not_do(folder: Path, modules: list[str], words: list
     """What is wrong, where, and where that can be told, what to do."""
     sentence = refused(folder, *modules)
     assert [word for word in words if word.format(folder=folder) not in sentence] == []
+
+
+@pytest.mark.parametrize("modules", [["threads", "goood"], ["threads", "good"]])
+def test_a_thread_that_a_module_has_started_keeps_no_refused_worker(folder: Path, modules: list[str]) -> None:
+    """Refused by a module or by Redis: whoever waits for its end would wait for that of the thread."""
+    sentence = refused(folder, *modules, settings={"MILEPOST_REDIS_URL": "redis://127.0.0.1:1/0"})
+    assert ("goood" if "goood" in modules else "127.0.0.1:1 cannot be reached") in sentence
 
 
 @pytest.mark.parametrize(

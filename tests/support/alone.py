@@ -82,7 +82,7 @@ class Alone:
     def files(self) -> int:
         """How many files it has open. Not those of its database, which it opens when it has something to write."""
         process = psutil.Process(self.process.pid)
-        while True:  # counted twice: in one look it would be a file of the database that was opened in between
+        while True:  # until two looks agree: in between a file of the database may be opened
             count = process.num_fds()
             of_database = sum(Path(one.path).name.startswith("milepost.db") for one in process.open_files())
             if count == process.num_fds():

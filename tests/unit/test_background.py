@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from milepost.background import end
+import pytest
+
+from milepost.background import end, together
 
 
 async def test_a_task_that_loses_a_cancel_is_told_again() -> None:
@@ -26,6 +28,52 @@ async def test_a_task_that_loses_a_cancel_is_told_again() -> None:
     await end(task)
     assert lost.is_set()
     assert task.cancelled()
+
+
+async def test_a_part_that_loses_a_cancel_does_not_hold_the_others() -> None:
+    """A task that does several things at once ends as one that does a single one."""
+    lost, begun, ends = list[bool](), asyncio.Event(), asyncio.Event()
+
+    async def loses() -> None:
+        while True:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append(True)
+
+    async def obeys() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.set()
+
+    task = asyncio.create_task(together(obeys(), loses()))
+    await begun.wait()
+    await asyncio.wait_for(end(task), 30)
+    assert lost
+    assert ends.is_set()
+    assert task.cancelled()
+
+
+async def test_a_part_that_fails_ends_the_others_and_is_heard() -> None:
+    """With its own error."""
+    ends = asyncio.Event()
+
+    async def fails() -> None:
+        raise ValueError("a bug")
+
+    async def obeys() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.set()
+
+    with pytest.raises(ValueError, match="a bug"):
+        await together(obeys(), fails())
+    assert ends.is_set()
 
 
 async def test_tasks_that_have_ended_or_fail_meanwhile_are_fine() -> None:

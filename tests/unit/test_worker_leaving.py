@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from milepost_worker.leaving import HARD_DEADLINE_SECONDS, Leaving
+from milepost_worker.main import serve
+from milepost_worker.settings import WorkerSettings
 
 from tests.support.wait import eventually, eventually_sync
 
@@ -59,6 +61,41 @@ async def test_every_signal_is_told_to_the_event_loop(leaving: Callable[..., Lea
     assert len(told) == 2
     thread.signalled()
     await eventually(lambda: len(told) == 3, "the loop is told")
+
+
+async def test_a_look_for_redis_that_loses_the_cancel_does_not_keep_the_worker(
+    leaving: Callable[..., Leaving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a command of redis-py does before Python 3.12: the worker leaves at the first signal all the same."""
+    looks, lost = asyncio.Event(), list[bool]()
+
+    async def redis_answers(_url: str, *, within_seconds: float) -> None:
+        while True:
+            looks.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append(True)
+
+    monkeypatch.setattr("milepost_worker.starting.redis_answers", redis_answers)
+    thread = leaving()
+    serving = asyncio.create_task(serve(WorkerSettings(), {}, (), thread))
+    await looks.wait()
+    thread.signalled()
+    await asyncio.wait_for(serving, 30)
+    assert lost
+
+
+def test_a_refused_worker_ends_with_its_code(
+    leaving: Callable[..., Leaving], ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever threads its modules have started."""
+    monkeypatch.setattr("milepost_worker.leaving.LEFTOVER_SECONDS", 0.0)
+    leaving().done(2)
+    assert ends.ended.wait(60)
+    assert ends.codes == [2]
 
 
 def test_a_process_that_stays_too_long_is_ended_after_a_last_resort(

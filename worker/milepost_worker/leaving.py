@@ -19,6 +19,8 @@ from enum import Enum, auto
 
 import structlog
 
+from milepost.errors import MilepostError
+
 log = structlog.get_logger("milepost.worker")
 
 HARD_DEADLINE_SECONDS = 15.0
@@ -56,14 +58,15 @@ class Leaving(threading.Thread):
         self._signals = 0
         self._tell: Callable[[], None] | None = None
         self._deadline: float | None = None
-        self._done = False
+        self._done, self._code = False, 0
 
     def signalled(self, *_: object) -> None:
         """Do as on a signal. Safe in a signal handler, even in one that interrupts another: `put` is reentrant."""
         self._words.put(_Word.SIGNAL)
 
-    def done(self) -> None:
-        """Say that all is reported and only the interpreter has to end."""
+    def done(self, code: int = 0) -> None:
+        """Say that all is reported and only the interpreter has to end, with this exit code."""
+        self._code = code
         self._words.put(_Word.DONE)
 
     def close(self) -> None:
@@ -121,7 +124,7 @@ class Leaving(threading.Thread):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
-        self._end_process(0 if self._done else 1)
+        self._end_process(self._code if self._done else 1)
 
 
 @contextmanager
@@ -132,3 +135,19 @@ def heeding_signals(*, drain_seconds: float, stop_grace_seconds: float) -> Itera
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leaving.signalled)
     yield leaving  # the thread goes on: what may keep the interpreter from ending comes after this block
+
+
+@contextmanager
+def ending_when_refused(code: int) -> Iterator[None]:
+    """See to it that a worker that is refused ends, with `code`, soon after its sentence was said.
+
+    Modules start threads when they are imported, and the interpreter would wait for them: whoever has started the
+    worker, and is to hear that it could not, waits for its end.
+    """
+    try:
+        yield
+    except MilepostError:
+        leaving = Leaving(drain_seconds=0.0, stop_grace_seconds=0.0)
+        leaving.start()
+        leaving.done(code)
+        raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from milepost.background import end
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
@@ -90,22 +91,23 @@ def _watch(
 def _work(settings: WorkerSettings, modules: Sequence[str]) -> int:
     from milepost.logs import configure_logs
     from milepost.reporting import capture_logs
-    from milepost_worker.leaving import heeding_signals
+    from milepost_worker.leaving import ending_when_refused, heeding_signals
     from milepost_worker.modules import BUILTIN, import_tasks
 
     configure_logs(settings)
     if settings.capture_logs_level is not None:
         capture_logs(settings.capture_logs_level)
     modules = modules or (BUILTIN,)
-    tasks = import_tasks(modules)
-    with (
-        heeding_signals(
-            drain_seconds=settings.drain_seconds, stop_grace_seconds=settings.stop_grace_seconds
-        ) as leaving,
-        asyncio.Runner(loop_factory=_loop_factory()) as runner,
-    ):
-        runner.run(serve(settings, tasks, modules, leaving))
-        leaving.done()
+    with ending_when_refused(REFUSED):
+        tasks = import_tasks(modules)
+        with (
+            heeding_signals(
+                drain_seconds=settings.drain_seconds, stop_grace_seconds=settings.stop_grace_seconds
+            ) as leaving,
+            asyncio.Runner(loop_factory=_loop_factory()) as runner,
+        ):
+            runner.run(serve(settings, tasks, modules, leaving))
+            leaving.done()
     return 0
 
 
@@ -148,7 +150,7 @@ async def serve(
     asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="milepost-pool"))
     asked = asyncio.Event()
     leaving.tell(asked.set)
-    answers = asyncio.ensure_future(
+    answers = asyncio.create_task(
         redis_answers(settings.redis_url, within_seconds=settings.redis_wait_seconds)
     )
     await _either(answers, asked)
@@ -163,14 +165,13 @@ async def serve(
     log.info("worker.left", worker=service.id)
 
 
-async def _either(work: asyncio.Future[None], asked: asyncio.Event) -> None:
+async def _either(work: asyncio.Task[None], asked: asyncio.Event) -> None:
     """Wait for the work, unless the worker is to leave before it is done."""
-    waiting = asyncio.ensure_future(asked.wait())
+    waiting = asyncio.create_task(asked.wait())
     both: set[asyncio.Future[Any]] = {work, waiting}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if work.done():
         work.result()
     else:
-        work.cancel()
-        await asyncio.wait({work})
+        await end(work)

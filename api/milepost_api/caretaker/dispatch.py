@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from milepost.events import end_of
 from milepost.log import JobLog
 from milepost.log.housekeeping import Keepsake
-from milepost.log.lifecycle import Lifecycle
+from milepost.log.lifecycle import Lifecycle, Outcome
 from milepost.log.peek import Peek, peek, undelivered
 from milepost.times import parse, rfc3339, utc_now
 from milepost_api.records import JobRecord, JobStore, Standing
@@ -116,12 +116,17 @@ class Dispatcher:
 
         def apply(standings: Mapping[str, Standing]) -> None:
             for job_id, standing in standings.items():
-                job, cursor = by_id[job_id].job, by_id[job_id].cursor
-                if standing.done or job.created_at != rfc3339(standing.created_at):
-                    continue  # recorded meanwhile; or a later job, given the id of one that was deleted since
-                end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=job.created_at or "")
-                advance(standing, end, outcomes.get(job_id, NO_OUTCOME))
-                if standing.done and job.started_at:  # its `running` may be lost too, and an end does not carry it
-                    standing.started_at = parse(job.started_at)
+                seen = by_id[job_id]
+                # Recorded meanwhile; or a later job, given the id of one that was deleted since.
+                if not standing.done and seen.job.created_at == rfc3339(standing.created_at):
+                    _end(standing, seen, outcomes.get(job_id, NO_OUTCOME))
 
         await self._store.change(list(by_id), apply)
+
+
+def _end(standing: Standing, seen: Peek, outcome: Outcome) -> None:
+    job, cursor = seen.job, seen.cursor
+    end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=job.created_at or "")
+    advance(standing, end, outcome)
+    if standing.done and job.started_at:  # its `running` may be lost too, and an end does not carry it
+        standing.started_at = parse(job.started_at)

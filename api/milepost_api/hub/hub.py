@@ -13,7 +13,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from milepost.background import end
+from milepost.background import end, together
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound, MilepostError, StoreUnavailable
 from milepost.job import Job
@@ -252,10 +252,11 @@ class Hub:
     async def run(self) -> None:
         """Read, and look after the watched jobs, for ever."""
         self.health.heard()  # nothing yet, but it has as long to begin as to go on
-        async with asyncio.TaskGroup() as group:
-            group.create_task(kept_running("reader", self._reader.run))
-            group.create_task(kept_running("reconcile", self._reconciler.run))
-            group.create_task(kept_running("line", self._keep_looking))
+        await together(
+            kept_running("reader", self._reader.run),
+            kept_running("reconcile", self._reconciler.run),
+            kept_running("line", self._keep_looking),
+        )
 
     async def _keep_looking(self) -> None:
         while True:

@@ -128,7 +128,9 @@ async def _from_start(hub: Hub, topic: Topic) -> list[Frame]:
 def _held(hub: Hub, topic: Topic, now: float) -> Beginning | None:
     """Return the topic's beginning as it is now, None if it has to be read."""
     held = topic.beginning
-    if held is None or now - held.at >= hub.times.share or held.cursor.epoch != topic.epoch or not hub.connected:
+    if held is None or held.cursor.epoch != topic.epoch:
+        return None
+    if now - held.at >= hub.times.share or not hub.connected:
         return None
     since = topic.after(held.cursor.seq)
     if not since:

@@ -24,10 +24,7 @@ EARLY_EVENTS = 32
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a fresh reader is sent first: the job as of `cursor`, read `at` that time of the loop, and brought up to date
-
-    since by what was heard.
-    """
+    """What a fresh reader is sent first: the job as of `cursor`; it was read `at` that time of the loop."""
 
     at: float
     job: Job

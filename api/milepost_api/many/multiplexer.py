@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 from redis.asyncio import Redis
 
-from milepost.background import end
+from milepost.background import end, together
 from milepost.codec import Cursor
 from milepost.log import JOBS_CHANNEL, Announcement, Bookmark, Bookmarks
 from milepost.log.bookmarks import NEW
@@ -125,9 +125,7 @@ class Multiplexer:
 
     async def run(self) -> None:
         """Keep the bookmarks, and pass on that the process leaves."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(kept_running("bookmarks", self.keeper.run))
-            group.create_task(self._drain())
+        await together(kept_running("bookmarks", self.keeper.run), self._drain())
 
     async def _drain(self) -> None:
         await self._hub.draining.wait()

@@ -27,7 +27,7 @@ from milepost_api.services import RootPath, Services, ServicesDep, TenantDep
 from milepost_api.streaming import NDJSON, SSE, accepts
 from milepost_api.submit import Submission
 from milepost_api.views import RESERVED_IDS, JobResource, job_wire, retry_after_seconds, urls_of
-from milepost_api.waiting import wait_for_change
+from milepost_api.waiting import wait_for_end
 
 router = APIRouter(tags=["jobs"])
 log = structlog.get_logger()
@@ -39,6 +39,7 @@ Accept = Annotated[
     str, Header(description=f"`{SSE}` or `{NDJSON}`: answer with the stream of the job, at once.")
 ]
 JSON = JsonResponse.media_type
+LOOK_AGAIN_SECONDS = 0.1
 
 
 def chosen_id(job_id: str) -> str:
@@ -179,10 +180,13 @@ async def _seen(services: Services, accepted: Accepted, seconds: float | None) -
 
 
 async def _outcome(services: Services, record: JobRecord, seconds: float) -> Found:
-    """Return the job when it is done, or as it is after `seconds`."""
-    deadline = asyncio.get_running_loop().time() + seconds
+    """Return the job when it is done, or as it is after `seconds`, or when this process has to leave."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
     seen = await services.lookup.find(record.id, record.tenant)
-    while not seen.job.done and (left := deadline - asyncio.get_running_loop().time()) > 0:
-        await wait_for_change(services.hub, record.id, seen.cursor, left)
+    while not seen.job.done and clock() < deadline and not services.hub.draining.is_set():
+        await wait_for_end(services.hub, record.id, deadline - clock())
         seen = await services.lookup.find(record.id, record.tenant)
+        if not seen.job.done and not services.hub.draining.is_set():  # its readers know more than we: soon
+            await asyncio.sleep(min(LOOK_AGAIN_SECONDS, max(0.0, deadline - clock())))
     return seen
