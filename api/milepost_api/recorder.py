@@ -146,7 +146,7 @@ class Recorder:
         record = await self._store.get(job_id)
         if record is None or not record.done:
             return  # removed since
-        if await settle(self._log, job_of(record), record.result or "null") == "settled":
+        if await settle(self._log, job_of(record), record.result) == "settled":
             log.warning("redis had forgotten the end of a job", job_id=job_id)
 
 

@@ -60,8 +60,11 @@ CANCELLED_ERROR = JobError(code=ErrorCode.CANCELLED, message="Cancelled on reque
 def end_args(
     status: Status | str, attempt: int, progress: Progress, result: str, error: JobError | None
 ) -> list[str]:
-    """Return what an end says to the scripts: the result if it is large, the inside of its event, state fields."""
-    large = len(result) > INLINE_RESULT_BYTES
+    """Return what an end says to the scripts: the result if it is large, the inside of its event, state fields.
+
+    `result` is JSON; "" is a large one that is lost, which is told from one that is `null`.
+    """
+    large = not result or len(result) > INLINE_RESULT_BYTES
     inline = "null" if large else result
     shown, stood = dumps(error and error.to_wire()), dumps(progress.to_wire())
     body = ",".join(

@@ -38,12 +38,13 @@ async def expire_unstarted(
     return str(reply.decode())
 
 
-async def settle(joblog: JobLog, job: Job, result: str = "null") -> str:
+async def settle(joblog: JobLog, job: Job, result: str | None = None) -> str:
     """Give a job that lives in the log the end it had before Redis forgot it. Says: settled, done or gone.
 
-    `result` is JSON.
+    `result` is JSON; None where there is none, or where a large one is lost, which `job.result_omitted` tells.
     """
-    ended = end_args(job.status, job.attempt, job.progress, result, job.error)
+    absent = "" if job.result_omitted else "null"
+    ended = end_args(job.status, job.attempt, job.progress, result or absent, job.error)
     call = job_call(
         "settle",
         job.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 
 from milepost.codec import Cursor, dumps
@@ -13,6 +14,7 @@ from milepost.log.calls import CANCELLED_ERROR, Call, ReportCalls, job_call
 from milepost.log.evaluate import evaluate, evaluate_all
 from milepost.log.keys import LEASES, queue_key, result_key, state_key
 from milepost.log.looks import Looks
+from milepost.log.peek import OVERDUE_MS
 from milepost.log.places import Place, places
 from milepost.log.scripts import SCRIPTS
 from milepost.log.shapes import CancelOutcome, Claim, Created, NewJob, Taken, View
@@ -173,14 +175,17 @@ class JobLog:
         return cast("CancelOutcome", reply.decode())
 
     def cancellation(self, job_id: str, tenant: str | None) -> Call:
-        """Return the call of a cancel."""
+        """Return the call of a cancel. Sent again, it is answered as before if it is what has cancelled the job."""
         error, owner = dumps(CANCELLED_ERROR.to_wire()), tenant or ""
-        how = (self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT)
+        how = (self.history_limit, self.retention_ms, error, owner, DEFAULT_TENANT, token_hex(8))
         return job_call("cancel", job_id, *how)
 
     async def redeliver(self, job_id: str) -> str:
-        """Hand a waiting job to the workers again if its delivery was lost. Says what it did."""
-        reply = await self.call(job_call("redeliver", job_id))
+        """Hand a waiting job to the workers again if its delivery was lost, or would never be taken.
+
+        Says what it did: delivered, lined_up, there, not_waiting or gone.
+        """
+        reply = await self.call(job_call("redeliver", job_id, OVERDUE_MS))
         return str(reply.decode())
 
     async def lapse(self, job_id: str, *, lease_seconds: float, silence_seconds: float) -> str:
@@ -252,15 +257,19 @@ class JobLog:
         return await places(self._redis, job_ids)
 
     async def result(self, job_id: str) -> bytes | None:
-        """Return the result of a finished job as JSON, large ones too; None where there is none."""
+        """Return the result of a finished job as JSON, large ones too; None where there is none.
+
+        Nor is there one where a large one was evicted: what stands in its place is not the result.
+        """
         large = await self._redis.get(result_key(job_id))
         if large is not None:
             return cast("bytes", large)
-        return await self._hget(job_id, "result") or None
+        omitted, inline = await self._hmget(job_id, "result_omitted", "result")
+        return None if omitted == b"1" else inline or None
 
     async def traceback(self, job_id: str) -> str | None:
         """Return the traceback of a failed job, for operators."""
-        raw = await self._hget(job_id, "traceback")
+        [raw] = await self._hmget(job_id, "traceback")
         return raw.decode() if raw else None
 
     async def call(self, call: Call) -> Any:
@@ -271,8 +280,8 @@ class JobLog:
         """Run scripts, each a step of its own, in round trips so short that Redis serves others in between."""
         return await evaluate_all(self._redis, calls)
 
-    async def _hget(self, job_id: str, name: str) -> bytes | None:
-        return await cast("Awaitable[bytes | None]", self._redis.hget(state_key(job_id), name))
+    async def _hmget(self, job_id: str, *names: str) -> list[bytes | None]:
+        return await cast("Awaitable[list[bytes | None]]", self._redis.hmget(state_key(job_id), list(names)))
 
 
 def _reading(job_id: str, after: Cursor | None, most_bytes: int) -> Call:

@@ -25,7 +25,8 @@ async def forget(joblog: JobLog, created_at: Mapping[str, str | None]) -> list[F
     """Forget jobs that have ended: what they are, their histories, their results. Says of each what it did.
 
     `created_at` names the moment of each job by its id. One that is `living` was left as it is; one that was `gone`
-    had been forgotten already. None of them comes back, whoever may still want to bring it here.
+    had been forgotten already; a job of another moment that has its id now stays. None of them comes back, whoever
+    may still want to bring it here.
     """
     calls = [
         job_call("forget", job_id, at or "", REMEMBERED_MS, result=True) for job_id, at in created_at.items()

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
+OVERDUE_MS = 86_400_000
+"""A worker that looks at a queue lines up what was delayed and has come due: for so long that is left to it. A job that
+is not lined up is passed, days later, by all that is submitted then.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Peek:
     """A job and the place of its last event, of one moment (one HMGET reads one hash)."""
@@ -23,8 +29,10 @@ class Peek:
     job: Job
     cursor: Cursor
     delivery: str
-    """What stands in the queue for it while it waits."""
+    """What stands in the queue for it while it waits; number 0 of a job that was never in one."""
     tenant: str
+    due_ms: int | None
+    """When it may be taken, in ms since 1970; None of a job that was never in a queue."""
 
 
 async def peek(redis: Redis, job_ids: Sequence[str], *, tenant: str | None = None) -> list[Peek | None]:
@@ -36,7 +44,7 @@ async def peek(redis: Redis, job_ids: Sequence[str], *, tenant: str | None = Non
         return []
     async with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
-            pipe.hmget(state_key(job_id), ["epoch", "seq", "delivery", "tenant", *STATE_FIELDS])
+            pipe.hmget(state_key(job_id), ["epoch", "seq", "delivery", "tenant", "due", *STATE_FIELDS])
         rows = await pipe.execute()
     found = [_peek(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
     return [one if one and tenant in (None, one.tenant) else None for one in found]
@@ -62,22 +70,32 @@ def _placed(seen: Peek, place: Place | None) -> Peek:
 
 
 def _peek(job_id: str, row: Sequence[bytes | None]) -> Peek | None:
-    epoch, seq, delivery, tenant, *state = row
-    if epoch is None or seq is None or delivery is None:
+    epoch, seq, delivery, tenant, due, *state = row
+    if epoch is None or seq is None:
         return None
     cursor = Cursor(epoch.decode(), int(seq))
-    return Peek(
-        job_from(job_id, cursor.seq, state), cursor, f"{job_id}.{delivery.decode()}", owner_from(tenant)
-    )
+    number = (delivery or b"0").decode()  # older versions ended jobs that were never delivered without one
+    job, due_ms = job_from(job_id, cursor.seq, state), None if due is None else int(due)
+    return Peek(job, cursor, f"{job_id}.{number}", owner_from(tenant), due_ms)
 
 
 async def undelivered(redis: Redis, seen: Sequence[Peek]) -> list[str]:
-    """Return the ids of those that wait and stand in no queue: nobody would ever take them."""
+    """Return the ids of those that wait and that nobody would ever take.
+
+    They stand in no queue; or still at their moment in one to which no worker came for long after it, behind all that
+    was submitted since.
+    """
     waiting = [one for one in seen if one.job.status in WAITING]
     if not waiting:
         return []
     async with redis.pipeline(transaction=False) as pipe:
+        pipe.time()
         for one in waiting:
             pipe.zscore(queue_key(one.job.queue), one.delivery)
-        places = await pipe.execute()
-    return [one.job.id for one, place in zip(waiting, places, strict=True) if place is None]
+        (seconds, _), *scores = await pipe.execute()
+    before = seconds * 1000 - OVERDUE_MS
+    return [
+        one.job.id
+        for one, score in zip(waiting, scores, strict=True)
+        if score is None or (score == one.due_ms and score < before)
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import text
 from milepost.events import INLINE_RESULT_BYTES
 from milepost.job import ErrorCode, JobError
 from milepost.log import Load, WorkerInfo
+from milepost.log.keys import result_key
 from tests.support.api import COUNT, Api, Hand, announce, serving, settings
 from tests.support.redis import RedisServer
 from tests.support.wait import eventually
@@ -179,6 +181,37 @@ async def test_a_result_that_is_not_there_says_why(api: Api, hand: Hand, redis: 
     assert (never.status_code, never.json()["type"]) == (409, "urn:milepost:problem:no-result")
     assert never.json()["error"]["message"] == "Boom."
     assert (gone.status_code, gone.json()["type"]) == (410, "urn:milepost:problem:expired")
+
+
+async def test_a_large_result_that_redis_lost_is_not_told_as_null(api: Api, hand: Hand, redis: Redis) -> None:
+    """It is read from the record; lost before it was recorded, every answer says that it was left out, and its address
+    that it is gone.
+    """
+    kept, lost, null = [await api.submit() for _ in range(3)]
+    large = '"' + "x" * (INLINE_RESULT_BYTES + 1) + '"'
+    for job, result in ((kept, large), (lost, large), (null, "null")):
+        await hand.run(job["id"], result)
+        await recorded(api, job["id"])
+        await redis.delete(result_key(job["id"]))
+    async with api.services.engines.writer.begin() as connection:
+        await connection.execute(text("UPDATE jobs SET result = NULL WHERE id = :id"), {"id": lost["id"]})
+
+    async def told() -> list[tuple[bool, int]]:
+        return [
+            (
+                (await api.get(job["urls"]["self"]))["result_omitted"],
+                (await api.http.get(job["urls"]["result"])).status_code,
+            )
+            for job in (kept, lost, null)
+        ]
+
+    live = await told()
+    assert (await api.http.get(kept["urls"]["result"])).text == large
+    await redis.flushall()
+    assert live == await told() == [(True, 200), (True, 410), (False, 200)]
+    stream = await api.http.get(lost["urls"]["stream"], headers={"accept": "application/x-ndjson"})
+    end = json.loads(stream.text.splitlines()[-1])
+    assert (end["type"], end["status"], end["result_omitted"]) == ("end", "succeeded", True)
 
 
 async def test_a_traceback_is_kept_and_shown_to_no_client(api: Api, hand: Hand) -> None:

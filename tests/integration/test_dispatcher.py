@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from milepost_api.caretaker import Dispatcher
 from milepost_api.caretaker import dispatch as module
 from milepost_api.recorder import Recorder
-from milepost_api.records import JobRecord, JobStore, Standing, job_of, open_engines, schema
+from milepost_api.records import JobRecord, JobStore, Standing, job_of, new_job, open_engines, schema
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
@@ -22,6 +24,7 @@ from milepost.log.keys import events_key, state_key
 from milepost.log.lifecycle import Lifecycle
 from milepost.times import parse, rfc3339, utc_now
 from tests.support.api import COUNT, Hand
+from tests.support.joblog import have_waited
 from tests.support.redis import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -437,6 +440,24 @@ async def test_a_cancel_whose_event_was_lost_is_recorded_with_the_end(
     assert (await joblog.read("a")).job.cancel_requested
 
 
+async def test_an_end_that_redis_lost_the_last_attempt_to_is_recorded(
+    store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
+) -> None:
+    """The job was never delivered again, and the event of its end was lost as well."""
+    await begun(store, joblog, redis, "over", max_attempts=1)
+    await redis.flushall()
+    await dispatcher.round()
+    assert (await joblog.read("over")).job.status == "failed"
+    await redis.delete("mp:lifecycle")
+
+    await dispatcher.round()
+
+    record = await store.get("over")
+    assert record is not None
+    assert (record.status, record.done, record.version) == ("failed", True, 1)
+    assert (record.error or {})["code"] == "lost"
+
+
 async def test_a_recorder_that_comes_after_the_dispatcher_changes_nothing(
     store: JobStore, joblog: JobLog, dispatcher: Dispatcher, redis: Redis
 ) -> None:
@@ -490,3 +511,26 @@ async def test_a_waiting_job_that_stands_in_no_queue_is_delivered_again(
     await dispatcher.round()
     assert await redis.zrange("mp:queue:default", 0, -1) == [b"a.2"]
     assert (await Hand(joblog).begin("a")).attempt == 1
+
+
+@pytest.mark.parametrize("days", [2, 20, 80])
+async def test_a_delayed_job_whose_queue_had_no_worker_for_long_is_lined_up(
+    joblog: JobLog, redis: Redis, dispatcher: Dispatcher, store: JobStore, days: int
+) -> None:
+    """Long after its moment it stands where it would, had a worker looked then: before all that came later; once."""
+    await accept(store, "a", "b", "c")
+    soon = round(time.time() * 1000) + 3_600_000
+    for job_id in ("a", "b"):
+        record = await store.get(job_id)
+        assert record is not None
+        await joblog.create(replace(new_job(record), due_ms=soon))
+    await have_waited(redis, "a", days=days)
+    await dispatcher.round()
+    await joblog.create(NewJob(id="later", task=COUNT.name, created_at="2026-11-21T03:30:00.000Z"))
+
+    line = [b"a.2", b"c.1", b"later.1", b"b.1"]
+    assert await redis.zrange("mp:queue:default", 0, -1) == line
+    assert (await joblog.read("a")).job.queue_position == 1
+    await dispatcher.round()
+    assert await redis.zrange("mp:queue:default", 0, -1) == line
+    assert await joblog.redeliver("a") == "there"

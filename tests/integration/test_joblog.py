@@ -172,6 +172,16 @@ async def test_a_waiting_job_is_cancelled_at_once(log: JobLog, redis: Redis) -> 
     assert await waiting_deliveries(redis) == []
 
 
+async def test_a_cancel_whose_answer_was_lost_is_answered_again(log: JobLog) -> None:
+    """The client sends the same call again and hears what it has done; whoever comes later hears that it was done."""
+    new = await created(log)
+    call = log.cancellation(new.id, None)
+    assert await said(log, call, call) == ["cancelled", "cancelled"]
+    assert await log.cancel(new.id) == "already_done"
+    assert await said(log, call) == ["cancelled"]
+    assert [event.type for event in await history(log, new.id)] == ["status", "end"]
+
+
 async def test_the_worker_of_a_running_job_is_asked_to_cancel(log: JobLog, redis: Redis) -> None:
     """Told on its channel and at every heartbeat; readers see that it was asked, once."""
     new = await created(log)

@@ -9,7 +9,10 @@ import pytest
 from redis.asyncio import Redis
 
 from milepost.job import ErrorCode, JobError, Progress, Status
-from milepost.log import JobLog, NewJob
+from milepost.log import JobLog, NewJob, many
+from milepost.log.housekeeping import expire_unstarted, settle
+from milepost.log.peek import peek, peek_in_line, undelivered
+from milepost.log.places import Place
 from tests.support.joblog import HALF, check, claimed, history, said, take, waiting_deliveries
 from tests.support.redis import every_redis
 
@@ -58,6 +61,29 @@ async def test_a_job_without_attempts_left_ends_once(log: JobLog, redis: Redis) 
     assert await log.create(new) is None
     assert await redis.pttl("mp:{a}:state") > 0
     assert b"params" not in await redis.hgetall("mp:{a}:state")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("version", ["this", "an earlier one"])
+async def test_a_job_that_ended_without_a_delivery_is_seen_by_everybody(
+    log: JobLog, redis: Redis, version: str
+) -> None:
+    """It stood in no queue, and is there: for lists and lookups, for a cancel, an end that is given back, a delete."""
+    new = lost(max_attempts=2)
+    await log.create(new)
+    if version == "an earlier one":
+        await redis.hdel("mp:{a}:state", "delivery")  # type: ignore[misc]
+    view = await log.read("a")
+    for [seen] in (await peek(redis, ["a"]), await peek_in_line(redis, ["a"])):
+        assert seen is not None
+        assert (seen.job, seen.cursor, seen.tenant) == (view.job, view.cursor, view.tenant)
+        assert await undelivered(redis, [seen]) == []
+    assert await log.cancel("a") == "already_done"
+    assert await log.redeliver("a") == "not_waiting"
+    assert await expire_unstarted(log, "a") == "begun"
+    assert await settle(log, view.job) == "done"
+    assert await log.places(["a"]) == [Place(view.cursor, Status.FAILED, "t", "default", None)]
+    assert (await check(log, new)).cursor == view.cursor
+    assert await many.forget(log, {"a": new.created_at}) == ["forgotten"]
 
 
 async def test_a_job_that_was_handed_back_waits_with_the_attempts_it_has_used(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -12,7 +13,7 @@ from milepost.job import NO_PROGRESS, Status
 from milepost.log import JobLog, NewJob, many
 from milepost.log.evaluate import AT_ONCE
 from milepost.log.keys import result_key
-from tests.support.joblog import claimed, created, said
+from tests.support.joblog import claimed, created, history, said
 from tests.support.redis import every_redis
 
 pytestmark = every_redis
@@ -23,8 +24,8 @@ def log(redis: Redis) -> JobLog:
     return JobLog(redis, retention_seconds=600)
 
 
-async def ended(log: JobLog, redis: Redis, job_id: str, result: str = "null") -> NewJob:
-    new = await created(log, id=job_id)
+async def ended(log: JobLog, redis: Redis, job_id: str, result: str = "null", **given: Any) -> NewJob:
+    new = await created(log, id=job_id, **given)
     reports = log.reports(await claimed(log, redis, new.id))
     assert await said(log, reports.end(Status.SUCCEEDED, NO_PROGRESS, result=result)) == ["ok"]
     return new
@@ -68,6 +69,43 @@ async def test_a_later_job_may_have_the_same_id(log: JobLog, redis: Redis) -> No
     new = await ended(log, redis, "one")
     await many.forget(log, {"one": new.created_at})
     assert await log.create(NewJob(id="one", task="t", created_at="2026-11-21T03:30:00.001Z")) is not None
+
+
+LATER, EARLIER = "2099-01-01T00:00:00.000Z", "2001-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("moment", [LATER, EARLIER])
+async def test_a_forget_that_is_said_again_leaves_the_next_job_of_that_id_alone(
+    log: JobLog, redis: Redis, moment: str
+) -> None:
+    """Its answer was lost, and the client repeats it: the next job waits, runs and has ended, and keeps all it has.
+
+    That one may have been accepted by an API whose clock is behind.
+    """
+    first = await ended(log, redis, "one")
+    assert await many.forget(log, {"one": first.created_at}) == ["forgotten"]
+    again = {"one": first.created_at}
+    await created(log, id="one", created_at=moment)
+    assert await many.forget(log, again) == ["gone"]
+    reports = log.reports(await claimed(log, redis, "one"))
+    assert await many.forget(log, again) == ["gone"]
+    result = '"' + "x" * 20_000 + '"'
+    assert await said(log, reports.end(Status.SUCCEEDED, NO_PROGRESS, result=result)) == ["ok"]
+    assert await many.forget(log, again) == ["gone"]
+    view = await log.read("one")
+    assert (view.job.status, view.job.created_at) == ("succeeded", moment)
+    assert len(await history(log, "one")) == view.cursor.seq == 3
+    assert await log.result("one") == result.encode()
+
+
+async def test_a_forget_that_is_said_again_brings_no_later_job_back(log: JobLog, redis: Redis) -> None:
+    """The next job of that id was forgotten as well meanwhile: that is not unsaid."""
+    first = await ended(log, redis, "one")
+    await many.forget(log, {"one": first.created_at})
+    later = await ended(log, redis, "one", created_at=LATER)
+    assert await many.forget(log, {"one": LATER}) == ["forgotten"]
+    assert await many.forget(log, {"one": first.created_at}) == ["gone"]
+    assert await log.create(later) is None
 
 
 async def test_a_later_job_takes_the_place_of_one_whose_record_was_deleted_alone(

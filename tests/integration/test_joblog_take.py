@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from milepost.job import Status
 from milepost.log import Claim, JobLog, Looks, Taken
 from milepost.log.keys import LEASES, state_key
-from tests.support.joblog import LEASE_SECONDS, created, said, take
+from tests.support.joblog import LEASE_SECONDS, created, have_waited, said, take
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.anyio
@@ -143,6 +143,26 @@ async def _lined_up(log: JobLog, redis: Redis) -> bool:
     await take(log, "w1", 0)  # a look without a slot
     [(_, near), (_, far)] = await redis.zrange("mp:queue:default", 0, -1, withscores=True)
     return bool(far - near > 10**10)  # not an hour, but 11 days
+
+
+@pytest.mark.parametrize("days", [0.1, 5, 7, 11])
+async def test_a_delayed_job_whose_queue_had_no_worker_keeps_its_turn(
+    log: JobLog, redis: Redis, days: float
+) -> None:
+    """It has come due days ago: what is submitted when the worker comes stands behind it."""
+    delayed = await created(log, delay_ms=3_600_000)
+    await have_waited(redis, delayed.id, days=days)
+    fresh = await created(log)
+    assert await ids(log, "w1", 1) == [delayed.id]
+    assert await ids(log, "w2") == [fresh.id]
+
+
+async def test_what_waits_in_line_is_not_lined_up_again(log: JobLog, redis: Redis) -> None:
+    """The least urgent stands nearest to what was delayed: a look does not take it for that."""
+    await created(log, priority=-10)
+    before = await redis.zrange("mp:queue:default", 0, -1, withscores=True)
+    await take(log, "w1", 0)
+    assert await redis.zrange("mp:queue:default", 0, -1, withscores=True) == before
 
 
 async def test_a_moment_in_the_past_is_now(log: JobLog) -> None:

@@ -22,7 +22,7 @@ from milepost.job import ErrorCode, JobError
 from milepost.log import JobLog
 from milepost.log import lifecycle as lifecycle_module
 from milepost.log.housekeeping import settle
-from milepost.log.keys import events_key, state_key
+from milepost.log.keys import events_key, result_key, state_key
 from milepost.log.lifecycle import Lifecycle
 from milepost.times import parse, rfc3339, utc_now
 from tests.support.api import COUNT, Hand
@@ -418,6 +418,30 @@ async def test_an_end_that_was_given_back_is_no_second_end(
     await everything(recorder, lifecycle)
 
     assert (await joblog.read("a")).job.result == {"rows": 3}
+
+
+async def test_a_large_result_that_was_lost_is_never_told_as_null(
+    store: JobStore, joblog: JobLog, redis: Redis
+) -> None:
+    """It was evicted before it could be recorded: log and record say that it was left out, and so does an end that is
+
+    given back to the log.
+    """
+    record = await accepted(store, joblog, "a")
+    await Hand(joblog).run("a", '"' + "x" * 20_000 + '"')
+    await redis.delete(result_key("a"))
+    lifecycle = Lifecycle(redis, "c")
+    recorder = Recorder(lifecycle, store, joblog)
+    await everything(recorder, lifecycle)
+    ended = await get(store, "a")
+    assert (ended.status, ended.result, job_of(ended).result_omitted) == ("succeeded", None, True)
+    assert await joblog.result("a") is None
+    await forgotten_and_created_again(redis, joblog, record)
+    await Hand(joblog).begin("a")
+    await everything(recorder, lifecycle)
+    given_back = (await joblog.read("a")).job
+    assert (given_back.status, given_back.result, given_back.result_omitted) == ("succeeded", None, True)
+    assert await joblog.result("a") is None
 
 
 async def test_a_result_that_redis_lost_is_taken_from_the_event(

@@ -46,6 +46,15 @@ async def delivery_of(redis: Redis, job_id: str) -> str:
     return await state_of(redis, job_id, "delivery")
 
 
+async def have_waited(redis: Redis, job_id: str, *, days: float) -> None:
+    """Let a delayed job have been due for so long without a worker's look: its moment is moved, not the clock."""
+    queue, number = await state_of(redis, job_id, "queue"), await delivery_of(redis, job_id)
+    seconds, _ = await redis.time()
+    due = (seconds - round(days * 86_400)) * 1000
+    await cast("Any", redis.hset(state_key(job_id), "due", due))
+    assert await redis.zadd(queue_key(queue), {f"{job_id}.{number}": due}, xx=True, ch=True) == 1
+
+
 _requests = itertools.count(1000)  # above those that tests choose
 
 

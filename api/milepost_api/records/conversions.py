@@ -17,7 +17,7 @@ BEGUN = frozenset({Status.RUNNING, Status.RETRYING})
 
 def job_of(record: JobRecord) -> Job:
     """Return the job as its record has it."""
-    large = record.result is not None and len(record.result) > INLINE_RESULT_BYTES
+    large = _is_large(record)
     return Job.from_wire(
         {
             "id": record.id,
@@ -70,6 +70,13 @@ def new_job(record: JobRecord) -> NewJob:
         retry_of=record.retry_of,
         tenant=record.tenant,
     )
+
+
+def _is_large(record: JobRecord) -> bool:
+    """Whether the result is too long to be shown, or was, and was lost before it could be recorded: a null is text."""
+    if record.result is None:
+        return record.status == Status.SUCCEEDED
+    return len(record.result) > INLINE_RESULT_BYTES
 
 
 def _last_error(record: JobRecord) -> JobError | None:

@@ -28,7 +28,8 @@ local due = tonumber(ARGV[4])
 if due == 0 then due = NOW + tonumber(ARGV[3]) end
 due = math.max(due, NOW)
 local later = due > NOW
-local fields = { 'id', ID, 'epoch', ARGV[2], 'generation', GENERATION, 'fence', 0, 'reports', 0, 'attempt', attempt }
+local fields = { 'id', ID, 'epoch', ARGV[2], 'generation', GENERATION, 'fence', 0, 'reports', 0, 'delivery', 0,
+  'attempt', attempt }
 for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', STATE, unpack(fields))
 redis.call('UNLINK', EVENTS) -- its state was lost, or evicted, alone: what is left is another history

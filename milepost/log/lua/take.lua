@@ -8,7 +8,9 @@ local WORKER, NUMBER, SLOTS = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local LEASE, HISTORY, EMPTY, ROOM = tonumber(ARGV[4]), ARGV[5], ARGV[6], cjson.decode(ARGV[7])
 local MEMORY, MEMORY_MS = 'mp:taken:' .. WORKER, 600000
 local FRONT, PAGE = 100, 100
-local LATE_MS = 500000000 -- between what waits in line (see `deliver`) and what was delayed and has come due
+-- Between what waits in line, at least 1,000,000,000 below its moment (see `deliver`), and what was delayed and has come due.
+-- The rest is for clocks that were set back; what has been due for longer is lined up by redeliver.lua.
+local LATE_MS = 990000000
 local wanted = { 'fence', 'attempt' }
 for i = 8 + 2 * #KEYS, #ARGV do wanted[#wanted + 1] = ARGV[i] end
 wanted[#wanted + 1] = 'due'
