@@ -132,10 +132,10 @@ def _held(hub: Hub, topic: Topic, now: float) -> Beginning | None:
         return None
     if now - held.at >= hub.times.share or not hub.connected:
         return None
+    if topic.last <= held.cursor.seq:
+        return held
     since = topic.after(held.cursor.seq)
-    if not since:
-        return held if since is not None else None
-    if topic.done or len(since) > FOLLOW_MOST:
+    if topic.done or since is None or len(since) > FOLLOW_MOST:
         return None
     held = followed(hub, held, since)
     if held.job.status in WAITING:

@@ -206,8 +206,9 @@ class Subscription:
         topic = self._topic
         if self._first:
             frames, self._first = self._first, []
-            followed = topic is not None and topic.generation == self._generation
-            return [*frames, *(topic.after(frames[-1].seq) or ())] if topic and followed else frames
+            if topic is None or topic.last <= frames[-1].seq or topic.generation != self._generation:
+                return frames
+            return [*frames, *(topic.after(frames[-1].seq) or ())]
         if topic is None:
             return []
         if topic.generation != self._generation:

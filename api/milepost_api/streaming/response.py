@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 
 import anyio
 import structlog
@@ -105,9 +106,10 @@ class StreamResponse(Response):
         first = self._opening() + encoded(await self._source.next(0), ndjson=self._ndjson)
         stalled = self._stalled_seconds
         head = {"status": self.status_code, "headers": self.raw_headers, BEGINS: True}
+        # What this connection was sent before may lie unread. Else nothing is waited for, and needs no timer.
+        patience = asyncio.timeout(stalled) if is_clogged(scope) else nullcontext()
         try:
-            # What this connection was sent before may lie unread. Else nothing is waited for, and needs no timer.
-            async with asyncio.timeout(stalled if is_clogged(scope) else None):
+            async with patience:
                 await send({"type": "http.response.start", **head})
                 await send({"type": "http.response.body", "body": first, "more_body": True})
         except TimeoutError:
