@@ -19,7 +19,9 @@ from milepost_api.problems import Problem
 
 FRESH_SECONDS, USABLE_SECONDS = 2.0, 10.0
 """Older than the first it is renewed, older than the second it is waited for."""
-HURRY_SECONDS = 0.2  # a name that is not known is asked for again at most so often
+HURRY_SECONDS = (
+    0.2  # a name that is not known, or params that do not fit, are asked for again at most so often
+)
 log = structlog.get_logger()
 
 
@@ -40,12 +42,15 @@ class Offers:
         # Half of what a request waits for: where no answer comes there is time for what is known.
         self._kept = Kept(self._read, clock=clock, answer_seconds=answer_seconds / 2)
 
-    async def find(self, name: str, *, unknown_allowed: bool = False) -> Offer:
+    async def find(self, name: str, *, unknown_allowed: bool = False, newest: bool = False) -> Offer:
         """Return the offer of that name. Raises the `unknown-task` problem, naming those there are.
 
-        With `unknown_allowed` a name that a task can have is offered all the same: nothing is known of it.
+        With `unknown_allowed` a name that a task can have is offered all the same: nothing is known of it. `newest`:
+        as it was announced a moment ago.
         """
-        offers = await self._at_most(FRESH_SECONDS, USABLE_SECONDS)
+        offers = await (
+            self._at_most(HURRY_SECONDS) if newest else self._at_most(FRESH_SECONDS, USABLE_SECONDS)
+        )
         if name not in offers:
             offers = await self._at_most(HURRY_SECONDS)  # its worker may have started a moment ago
         if name not in offers and unknown_allowed and TASK_NAME.fullmatch(name):

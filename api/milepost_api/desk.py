@@ -60,8 +60,15 @@ class Desk:
         """Return the job of this submission, which belongs to `tenant`; with a `job_id`, the job of that id."""
 
         async def record() -> JobRecord:
-            offer = await self._offer(submission.task, unknown_allowed=submission.allow_unknown_task)
-            return new_record(submission, offer, now)
+            unknown_allowed = submission.allow_unknown_task
+            offer = await self._offer(submission.task, unknown_allowed=unknown_allowed)
+            try:
+                return new_record(submission, offer, now)
+            except Problem:  # what is kept may be of before a deploy
+                newest = await self._offer(submission.task, unknown_allowed=unknown_allowed, newest=True)
+                if newest is offer:
+                    raise
+                return new_record(submission, newest, now)
 
         same = None if key is None and job_id is None else fingerprint(submission)
         return await self._once(Ticket(tenant, same, key, job_id), record)
@@ -88,9 +95,9 @@ class Desk:
         same = None if key is None else fingerprint_of_retry(job_id)
         return await self._once(Ticket(tenant, same, key), record)
 
-    async def _offer(self, task: str, *, unknown_allowed: bool) -> Offer:
+    async def _offer(self, task: str, *, unknown_allowed: bool, newest: bool = False) -> Offer:
         async with redis_answers(self._seconds):
-            return await self._offers.find(task, unknown_allowed=unknown_allowed)
+            return await self._offers.find(task, unknown_allowed=unknown_allowed, newest=newest)
 
     async def _once(self, ticket: Ticket, make: Callable[[], Awaitable[JobRecord]]) -> Accepted:
         while True:

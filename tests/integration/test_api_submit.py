@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from milepost_api.catalogue import HURRY_SECONDS
 from milepost_api.lookup import Found
 from redis.asyncio import Redis
 
@@ -335,6 +336,21 @@ async def test_a_job_is_accepted_while_redis_is_frozen(
         finally:
             redis_server.resume()
     assert (answer.status_code, answer.json()["status"]) == (202, "queued"), answer.text
+
+
+async def test_params_that_fit_the_task_of_a_deploy_are_accepted_at_once(
+    api: Api, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of the tasks may be of before it: nothing is refused by that. Wrong params are refused by both."""
+    await api.submit()
+    kept = api.services.offers._kept
+    strict = {"type": "object", "properties": {"steps": {"type": "string"}}}
+    await announce(redis, TaskInfo(name=COUNT.name, params_schema=strict))
+    monkeypatch.setattr(kept, "_asked_at", kept._clock() - HURRY_SECONDS)  # fresh, and not of this moment
+    refused = await api.http.post("/v1/jobs", json={"task": COUNT.name, "params": {"steps": []}})
+    assert (refused.status_code, refused.json()["type"]) == (422, "urn:milepost:problem:invalid-params")
+    job = await api.http.post("/v1/jobs", json={"task": COUNT.name, "params": {"steps": "three"}})
+    assert job.status_code == 202, job.text
 
 
 async def test_an_api_that_knows_no_tasks_says_503_while_redis_is_away(
