@@ -89,6 +89,8 @@ async def claim(
     lease_seconds: float = LEASE_SECONDS,
 ) -> Claim | None:
     """Take this very job if it waits, out of a line of its own: others may do the same at the same time."""
+    if not await redis.exists(state_key(job_id)):
+        return None  # committed, and on its way here
     queue, apart = await state_of(redis, job_id, "queue"), f"apart-{job_id}"
     delivery = f"{job_id}.{await delivery_of(redis, job_id)}"
     score = await redis.zscore(queue_key(queue), delivery)
