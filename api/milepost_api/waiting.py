@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound
@@ -23,47 +22,39 @@ async def wait_for_change(
     With `place`, where the caller saw the job stand, also when it stands elsewhere. `after` is None for a job that the
     log did not have yet. At once while the process leaves. Raises `StoreUnavailable`.
     """
-    stood: Frame | None = None
 
-    def is_news(topic: Topic) -> bool:
+    def is_news(topic: Topic, stood: Frame | None) -> bool:
         return _is_past(topic.cursor, after) or (
             place is not None and _stands_elsewhere(topic.standing, stood, place)
         )
 
-    async with _watched(hub, job_id, timeout_seconds) as topic:
-        if topic is not None:
-            stood = topic.standing
-            await _until(hub, topic, is_news)
+    await _wait(hub, job_id, timeout_seconds, is_news)
 
 
 async def wait_for_end(hub: Hub, job_id: str, timeout_seconds: float) -> None:
     """Do the same, and return only for an end: of the job, of the time, or of this process."""
-    async with _watched(hub, job_id, timeout_seconds) as topic:
-        if topic is not None:
-            await _until(hub, topic, lambda _: False)
+    await _wait(hub, job_id, timeout_seconds, lambda *_: False)
 
 
-@asynccontextmanager
-async def _watched(hub: Hub, job_id: str, timeout_seconds: float) -> AsyncIterator[Topic | None]:
-    """The topic of a job, for so long at most; None after a moment where the log does not have the job."""
+async def _wait(
+    hub: Hub, job_id: str, timeout_seconds: float, is_news: Callable[[Topic, Frame | None], bool]
+) -> None:
+    """`is_news` is asked of the topic, and of where the job stood at first."""
     try:
         topic = await hub.watch(job_id)
     except JobNotFound:
         await hub.memory.recall(job_id)  # brings it to the log
         await asyncio.sleep(min(NOT_THERE_SECONDS, timeout_seconds))
-        yield None
         return
-    with suppress(TimeoutError):  # nothing happened: that is an answer
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                yield topic
-        finally:
-            hub.leave(topic)
-
-
-async def _until(hub: Hub, topic: Topic, is_news: Callable[[Topic], bool]) -> None:
-    while not (topic.done or topic.gone or hub.draining.is_set() or is_news(topic)):
-        await topic.pulse.wait()
+    stood = topic.standing
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while not (topic.done or topic.gone or hub.draining.is_set() or is_news(topic, stood)):
+                await topic.pulse.wait()
+    except TimeoutError:
+        pass  # nothing happened: that is an answer
+    finally:
+        hub.leave(topic)
 
 
 def _is_past(here: Cursor, after: Cursor | None) -> bool:
