@@ -8,41 +8,22 @@ from contextlib import suppress
 import pytest
 
 from milepost.background import end, together
+from tests.support.cancels import LosesACancel
 
 
 async def test_a_task_that_loses_a_cancel_is_told_again() -> None:
     """As asyncio.wait_for does before Python 3.12, when what it waits for is done at the same moment."""
-    lost = asyncio.Event()
-
-    async def loop() -> None:
-        while True:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                if lost.is_set():
-                    raise
-                lost.set()
-
-    task = asyncio.create_task(loop())
+    work = LosesACancel()
+    task = asyncio.create_task(work())
     await asyncio.sleep(0)
     await end(task)
-    assert lost.is_set()
+    assert work.lost
     assert task.cancelled()
 
 
 async def test_a_part_that_loses_a_cancel_does_not_hold_the_others() -> None:
     """A task that does several things at once ends as one that does a single one."""
-    lost, begun, ends = list[bool](), asyncio.Event(), asyncio.Event()
-
-    async def loses() -> None:
-        while True:
-            begun.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                if lost:
-                    raise
-                lost.append(True)
+    loses, ends = LosesACancel(), asyncio.Event()
 
     async def obeys() -> None:
         try:
@@ -51,9 +32,9 @@ async def test_a_part_that_loses_a_cancel_does_not_hold_the_others() -> None:
             ends.set()
 
     task = asyncio.create_task(together(obeys(), loses()))
-    await begun.wait()
+    await loses.begun.wait()
     await asyncio.wait_for(end(task), 30)
-    assert lost
+    assert loses.lost
     assert ends.is_set()
     assert task.cancelled()
 

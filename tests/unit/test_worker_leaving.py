@@ -12,6 +12,7 @@ from milepost_worker.leaving import HARD_DEADLINE_SECONDS, Leaving
 from milepost_worker.main import serve
 from milepost_worker.settings import WorkerSettings
 
+from tests.support.cancels import LosesACancel
 from tests.support.wait import eventually, eventually_sync
 
 pytestmark = pytest.mark.anyio
@@ -67,25 +68,14 @@ async def test_a_look_for_redis_that_loses_the_cancel_does_not_keep_the_worker(
     leaving: Callable[..., Leaving], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a command of redis-py does before Python 3.12: the worker leaves at the first signal all the same."""
-    looks, lost = asyncio.Event(), list[bool]()
-
-    async def redis_answers(_url: str, *, within_seconds: float) -> None:
-        while True:
-            looks.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                if lost:
-                    raise
-                lost.append(True)
-
+    redis_answers = LosesACancel()
     monkeypatch.setattr("milepost_worker.starting.redis_answers", redis_answers)
     thread = leaving()
     serving = asyncio.create_task(serve(WorkerSettings(), {}, (), thread))
-    await looks.wait()
+    await redis_answers.begun.wait()
     thread.signalled()
     await asyncio.wait_for(serving, 30)
-    assert lost
+    assert redis_answers.lost
 
 
 def test_a_refused_worker_ends_with_its_code(
