@@ -19,9 +19,8 @@ from milepost_api.problems import Problem
 
 FRESH_SECONDS, USABLE_SECONDS = 2.0, 10.0
 """Older than the first it is renewed, older than the second it is waited for."""
-HURRY_SECONDS = (
-    0.2  # a name that is not known, or params that do not fit, are asked for again at most so often
-)
+HURRY_SECONDS = 0.2
+"""For a name that is not known, or params that do not fit, they are asked for again at most so often."""
 log = structlog.get_logger()
 
 

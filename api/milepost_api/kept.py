@@ -31,19 +31,16 @@ class Kept(Generic[T]):
         """The latest, whatever its age; None before the first."""
         self._asked_at = float("-inf")
 
-    @property
-    def age_seconds(self) -> float:
-        return self._clock() - self._asked_at
-
     async def at_most(self, age_seconds: float, *, usable_seconds: float = 0.0) -> T:
         """Return it, renewed if it is older. One that is not older than `usable_seconds` is returned meanwhile.
 
         Raises what Redis raises when it is away, `TimeoutError` when it does not answer.
         """
-        if self.value is not None and self.age_seconds <= age_seconds:
+        age = self._clock() - self._asked_at
+        if self.value is not None and age <= age_seconds:
             return self.value
         asking = self._asking or self._begin()
-        if self.value is not None and self.age_seconds <= usable_seconds:
+        if self.value is not None and age <= usable_seconds:
             return self.value
         return await asyncio.shield(asking)
 

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 import structlog
 from redis.asyncio import Redis
 
-from milepost.events import end_of
+from milepost.events import Ended, end_of
 from milepost.log import JobLog
 from milepost.log.housekeeping import Keepsake
-from milepost.log.lifecycle import Lifecycle, Outcome
+from milepost.log.lifecycle import Lifecycle
 from milepost.log.peek import Peek, peek, undelivered
 from milepost.times import rfc3339, utc_now
 from milepost_api.records import JobRecord, JobStore, Standing
@@ -127,15 +127,14 @@ class Dispatcher:
                 seen = by_id[job_id]
                 # Recorded meanwhile; or a later job, given the id of one that was deleted since.
                 if not standing.done and seen.job.created_at == rfc3339(standing.created_at):
-                    _end(standing, seen, outcomes.get(job_id, NO_OUTCOME))
+                    advance(standing, _end_of(seen), outcomes.get(job_id, NO_OUTCOME))
 
         await self._store.change(list(by_id), apply)
 
 
-def _end(standing: Standing, seen: Peek, outcome: Outcome) -> None:
+def _end_of(seen: Peek) -> Ended:
     job, cursor = seen.job, seen.cursor
-    end = end_of(job, seq=cursor.seq, cursor=str(cursor), at=job.created_at or "")
-    advance(standing, end, outcome)
+    return end_of(job, seq=cursor.seq, cursor=str(cursor), at=job.created_at or "")
 
 
 def _lost_cancel(record: JobRecord, seen: Peek | None) -> bool:

@@ -124,8 +124,7 @@ class Hub:
         if _key(job_id) not in self._topics and len(self._foreseen) < FORESEEN_MOST:
             topic = self._new_topic(job_id, foreseen)
             self._foreseen.add(topic)
-            later = asyncio.get_running_loop().call_later
-            self._linger[topic] = later(self.times.foreseen, self._drop, topic)
+            self._drop_after(self.times.foreseen, topic)
         return foreseen
 
     def owner(self, job_id: str) -> str | None:
@@ -136,8 +135,7 @@ class Hub:
     def leave(self, topic: Topic) -> None:
         topic.readers -= 1
         if topic.readers == 0:
-            delay = self.times.linger if topic.started and not topic.done else 0
-            self._linger[topic] = asyncio.get_running_loop().call_later(delay, self._drop, topic)
+            self._drop_after(self.times.linger if topic.started and not topic.done else 0, topic)
 
     def _new_topic(self, job_id: str, foreseen: Foreseen | None = None) -> Topic:
         topic = self._topics[_key(job_id)] = Topic(job_id)
@@ -166,6 +164,9 @@ class Hub:
             if (view := await foreseen.view) is not None:
                 return await self._reads.explained(view)
         return await self._reads.read(topic.job_id)
+
+    def _drop_after(self, seconds: float, topic: Topic) -> None:
+        self._linger[topic] = asyncio.get_running_loop().call_later(seconds, self._drop, topic)
 
     def _drop(self, topic: Topic) -> None:
         self._linger.pop(topic, None)

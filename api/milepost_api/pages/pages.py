@@ -62,9 +62,8 @@ class Pages:
     def _find(self, name: str, folder: Path) -> Document | None:
         # A file of a version that is known is looked up and no more: a page asks for dozens at once.
         if self._changes and not name.startswith(f"{ASSETS}/{self._site.version}/"):
-            with suppress(
-                FileNotFoundError
-            ):  # an editor is about to put it back: what was there is served meanwhile
+            # An editor is about to put back what it took away: what was there is served meanwhile.
+            with suppress(FileNotFoundError):
                 self._site = self._read(folder)
         return self._site.documents.get(name)
 
