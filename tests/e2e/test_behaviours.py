@@ -14,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from milepost.background import end
 from milepost.ids import new_job_id
 from milepost.log import JobLog, NewJob, many
 from tests.support.api import Api, announce, serving, settings
@@ -347,9 +348,7 @@ async def test_who_hangs_up_changes_nothing_and_leaves_nothing(
 
     waiting = [asyncio.create_task(wait_for_ever()) for _ in range(5)]
     await eventually(lambda: api.services.hub.streams == 5, "they wait")
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
+    await end(*waiting)
     await eventually(lambda: api.services.hub.streams == 0, "none is left")
     seen = (await api.http.get(f"/v1/jobs/{job.id}")).json()
     assert (seen["status"], seen["version"], seen["cancel_requested"]) == ("running", 2, False)
@@ -522,8 +521,7 @@ async def test_where_a_job_waits_is_told_when_it_changes_and_only_then(
         await eventually(lambda: reasons() == ["no_worker_for_queue"], "nobody is there")
         await announce(redis, worker=queue, queue=queue)
         await eventually(lambda: reasons()[1:] == ["no_worker_for_task"], "somebody is there")
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        await end(reading)
     assert len(said) <= 3
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from milepost.background import end
 from tests.support.jobs import PlayedJob
 from tests.support.middlebox import Middlebox
 from tests.support.page_client import ClientTab, dense, ends_right, open_tab, profile, report
@@ -71,8 +72,7 @@ async def talking(job: PlayedJob) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 @asynccontextmanager
@@ -169,8 +169,7 @@ async def crash(tab: ClientTab) -> None:
     tab.page.on("crash", lambda _: crashed.set())
     async with asyncio.timeout(30):
         await crashed.wait()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end(task)
 
 
 async def test_a_tab_that_leaves_is_forgotten(stage: Stage, box: Middlebox, browser: Browser) -> None:

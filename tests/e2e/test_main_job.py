@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from milepost.background import end
 from tests.support.proxy import TcpProxy
 from tests.support.sse import open_stream
 from tests.support.stack import Stack
@@ -166,7 +167,7 @@ async def test_streams_cut_by_the_network_lose_nothing(service: Stack) -> None:
         cutting = asyncio.create_task(cut())
         async with asyncio.timeout(60):
             followed = await asyncio.gather(*(follow(job["id"]) for job in jobs))
-        cutting.cancel()
+        await end(cutting)
     for seqs, connections in followed:
         assert seqs == list(range(seqs[0], seqs[-1] + 1))
         assert connections > 5

@@ -10,6 +10,7 @@ from typing import Self
 import httpx2
 import pytest
 
+from milepost.background import end
 from milepost.ids import new_job_id
 from tests.support.api import serving, settings
 from tests.support.fronts import SHIPPED, Front, Fronts
@@ -64,9 +65,7 @@ class Upstream:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer))

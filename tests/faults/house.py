@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from redis.exceptions import RedisError
 
+from milepost.background import end
 from milepost.client import AsyncClient
 from milepost.client.backoff import Backoff
 from tests.faults import records
@@ -260,7 +261,7 @@ class House:
         try:
             yield
         finally:
-            losing.cancel()
+            await end(losing)
             self.lost_data()
 
     # The API.

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 
+from milepost.background import end
 from milepost.client import AsyncClient, ClientError
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound
@@ -49,9 +50,7 @@ class Round:
 
     async def depart(self) -> None:
         """Let all readers and clients go: what the APIs held for them, they have no reason to hold any more."""
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await end(*self._readers)
         await self.client.aclose()
         await self.http.aclose()
 
@@ -303,7 +302,7 @@ async def lag_measured(verdict: Verdict) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        watching.cancel()
+        await end(watching)
 
 
 async def play(

@@ -10,6 +10,7 @@ from milepost_api import database
 from milepost_api.records import Engines, JobStore, open_engines, schema
 from redis.asyncio import Redis
 
+from milepost.background import end
 from tests.support.api import Api, Hand, announce, serving, settings
 from tests.support.leftovers import open_connections, running_tasks
 from tests.support.process import Process
@@ -19,10 +20,12 @@ from tests.support.workers import TASKS, Fleet
 
 @pytest.fixture
 async def nothing_is_left() -> AsyncIterator[None]:
-    """The test ends its tasks and closes its connections to Redis."""
+    """The test ends its tasks and closes its connections to Redis. What it left fails it alone: it is ended here."""
     tasks, connections = running_tasks(), open_connections()
     yield
-    assert running_tasks() - tasks == set()
+    left = running_tasks() - tasks
+    await end(*left)
+    assert left == set()
     assert open_connections() - connections == set()
 
 

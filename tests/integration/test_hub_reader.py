@@ -157,8 +157,7 @@ async def test_what_is_given_up_while_connecting_is_not_subscribed(
                 return {b"wanted", reader._own} == set(await redis.pubsub_channels())
 
             await eventually(only_one, "it listens to what is wanted")
-            running.cancel()
-            await asyncio.gather(running, given_up, return_exceptions=True)
+            await end(running, given_up)
 
 
 async def test_a_channel_asked_for_again_waits_for_its_own_answer(redis_server: RedisServer) -> None:
@@ -179,9 +178,7 @@ async def test_a_channel_asked_for_again_waits_for_its_own_answer(redis_server: 
         reader._take([[b"subscribe", b"again", 1]])
         assert asked.done()
         await second
-        for task in (first, running):
-            task.cancel()
-        await asyncio.gather(first, running, return_exceptions=True)
+        await end(first, running)
 
 
 # --- hearing nothing any more ----------------------------------------------------------------------

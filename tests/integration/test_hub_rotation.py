@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from milepost_api.hub import Crowded, Frame, Hub, Wishes
 
+from milepost.background import end
 from milepost.codec import Cursor
 from milepost.errors import JobNotFound
 from milepost.ids import new_job_id
@@ -107,8 +108,7 @@ async def test_a_seat_is_given_back_however_a_stream_is_left(
         opening = asyncio.create_task(subscribe(hub, (await PlayedJob.running(joblog)).id))
         await asyncio.sleep(0)
         assert hub.seats.full
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        await end(opening)
         assert hub.seats.taken == 1
         with closing(second):
             pass

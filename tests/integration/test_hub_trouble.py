@@ -13,6 +13,7 @@ import pytest
 from milepost_api.hub import COMMENT, Frame, Times
 from redis.asyncio import Redis
 
+from milepost.background import end
 from milepost.errors import StoreUnavailable
 from milepost.log import JobLog
 from milepost.redis import connect
@@ -86,8 +87,7 @@ async def subscribers_killed(url: str, every_seconds: float) -> AsyncIterator[li
         try:
             yield cut
         finally:
-            killing.cancel()
-            await asyncio.gather(killing, return_exceptions=True)
+            await end(killing)
 
 
 @pytest.mark.timeout(300)

@@ -127,7 +127,7 @@ async def test_a_recorder_that_begins_again_records_what_it_owed(
     try:
         await eventually(partial(_is_done, store, "a"), "what was owed is recorded")
     finally:
-        running.cancel()
+        await end(running)
 
 
 async def test_what_follows_within_a_moment_is_part_of_the_same_transaction(

@@ -13,6 +13,7 @@ import pytest
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from milepost.background import end
 from milepost.errors import SettingsError
 from milepost.log.door import knock
 from milepost.redis import connect, connect_subscriber, connect_sync
@@ -65,8 +66,7 @@ async def heard(url: str) -> AsyncIterator[list[bytes]]:
         try:
             yield messages
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await end(listening)
 
 
 def kill(sentinels: Sentinels) -> RedisServer:

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
+from milepost.background import end
 from tests.support.process import ROOT
 
 FRONTEND = ROOT / "frontend"
@@ -184,9 +185,7 @@ class Middlebox:
             await asyncio.wait((listening, working), return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.over = True
-            for task in (listening, working):
-                task.cancel()
-            await asyncio.gather(listening, working, return_exceptions=True)
+            await end(listening, working)
 
     async def _work(self, link: _Link, asked: Asked, request: bytes) -> None:
         await self._flowing.wait()
