@@ -40,6 +40,8 @@ from milepost_api.lookup import Lookup
 from milepost_api.many import look, open_multiplexer
 from milepost_api.memory import Memory
 from milepost_api.pages import Pages
+from milepost_api.prompt import PromptStreams
+from milepost_api.protocol import Prompt
 from milepost_api.recorder import Recorder
 from milepost_api.records import JobStore, open_engines
 from milepost_api.requests import RequestId
@@ -73,6 +75,9 @@ class Application(FastAPI):
     Its telemetry is not used, and `RequestId` has caught every error before `ServerErrorMiddleware` could; both cost
     as much as opening a stream.
     """
+
+    prompt: Prompt | None = None
+    """What `StreamingProtocol` asks before it asks the app, while that is open."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stack = self.middleware_stack  # what instrumentation has put around it included
@@ -120,18 +125,40 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(RequestId)
     if settings.cors_origins:
         app.add_middleware(cross_origin, allowed=settings.cors_origins)
+    app.state.middlewares = list(app.user_middleware)
     return app
 
 
-def _lifespan(settings: ApiSettings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(settings: ApiSettings) -> Callable[[Application], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app.state.services = services = await _open(settings, stack, app.root_path)
             await stack.enter_async_context(_background(services))
-            yield
+            app.prompt = _prompt(app, services)
+            try:
+                yield
+            finally:
+                app.prompt = None
 
     return lifespan
+
+
+def _prompt(app: Application, services: Services) -> Prompt | None:
+    """Return what answers before the app, None where somebody has put something around it that wants to see everything.
+
+    A middleware of their own, say, or what traces requests: it stands where `ServerErrorMiddleware` would.
+    """
+    as_made = app.user_middleware == app.state.middlewares
+    if services.lanes is None or not as_made or not isinstance(app.middleware_stack, ServerErrorMiddleware):
+        return None
+    return PromptStreams(
+        services.hub,
+        services.lanes,
+        KeyRing(services.settings.keys),
+        root_path=app.root_path,
+        stalled_seconds=services.settings.stalled_reader_seconds,
+    )
 
 
 async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) -> Services:

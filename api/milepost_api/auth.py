@@ -62,6 +62,14 @@ class KeyRing:
         return owners[0] if owners else None
 
 
+def tenant_by_key(scope: Scope, keys: KeyRing) -> str | None:
+    """Return for whom a request is that only reads, None where that is not said by its key: for `Auth` to find out."""
+    given = given_key(scope)
+    if given is None:
+        return None if keys else DEFAULT_TENANT
+    return keys.tenant(given) if keys else None
+
+
 def _is_open(scope: Scope) -> bool:
     path = path_of(scope)
     return path in OPEN_PATHS or (scope["method"] in ("GET", "HEAD") and is_open(path))

@@ -14,6 +14,8 @@ from milepost_api.problems import ProblemResponse
 
 _HEADER = b"x-request-id"
 _SAFE = re.compile(r"[0-9A-Za-z._-]{1,64}", re.ASCII)
+# Of this process, then of the request: as telling as random ones, and a reconnect storm asks for many.
+_PROCESS, _NUMBERS = secrets.token_hex(6), count(1)
 log = structlog.get_logger()
 
 
@@ -35,27 +37,30 @@ def path_of(scope: Scope) -> str:
     return path.removeprefix(root) if inside else path
 
 
+def request_id_of(scope: Scope) -> tuple[bytes, bytes]:
+    """Return the header that names a request in its answer: as its client calls it, if that is fit to be logged."""
+    given = header(scope, _HEADER)
+    return _HEADER, (given if _SAFE.fullmatch(given) else f"{_PROCESS}-{next(_NUMBERS):x}").encode()
+
+
 class RequestId:
     """Pure ASGI, the outermost: what it catches would otherwise reach the client as a dropped connection."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        # Of this process, then of the request: as telling as random ones, and a reconnect storm asks for many.
-        self._process, self._numbers = secrets.token_hex(6), count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = header(scope, _HEADER)
-        request_id = given if _SAFE.fullmatch(given) else f"{self._process}-{next(self._numbers):x}"
-        started = False
+        named = request_id_of(scope)
+        request_id, started = named[1].decode(), False
 
         async def tagged(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), (_HEADER, request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), named]
             await send(message)
 
         bound = bind_contextvars(request_id=request_id)

@@ -106,10 +106,7 @@ class Hub:
         Raises `JobNotFound` when Redis does not have the job, `StoreUnavailable` when it does not answer.
         """
         topic = self._topics.get(_key(job_id)) or self._new_topic(job_id)
-        topic.readers += 1  # before it is open: whoever is cancelled meanwhile leaves like everybody else
-        self._foreseen.discard(topic)
-        if timer := self._linger.pop(topic, None):
-            timer.cancel()
+        self.join(topic)  # before it is open: whoever is cancelled meanwhile leaves like everybody else
         try:
             if opening := self._opening.get(topic):
                 await asyncio.shield(opening)  # all who come meanwhile share it; it ends with none of them
@@ -117,6 +114,18 @@ class Hub:
             self.leave(topic)
             raise
         return topic
+
+    def live(self, job_id: str) -> Topic | None:
+        """Return the job's topic if there is one and it is open, for who would `join` it without waiting."""
+        topic = self._topics.get(_key(job_id))
+        return None if topic is None or topic in self._opening or topic.gone else topic
+
+    def join(self, topic: Topic) -> None:
+        """Read a topic with the others who do, until `leave`."""
+        topic.readers += 1
+        self._foreseen.discard(topic)
+        if timer := self._linger.pop(topic, None):
+            timer.cancel()
 
     def foresee(self, job_id: str) -> Foreseen:
         """Watch a job that is about to be created, if there is room: its stream begins without a word to Redis then."""

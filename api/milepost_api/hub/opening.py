@@ -45,6 +45,30 @@ async def subscribe(
     return subscription
 
 
+def subscribe_at_once(
+    hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes, *, tenant: str
+) -> Subscription | None:
+    """Return what `subscribe` would, if all of it is in this process; None: ask `subscribe`, which asks others."""
+    topic = hub.live(job_id)
+    if topic is None or topic.tenant != tenant or hub.seats.full or hub.draining.is_set():
+        return None
+    cursor = Cursor.parse(cursor_text) if cursor_text else None
+    if not cursor_text:
+        held = _held(hub, topic, asyncio.get_running_loop().time())
+        first = None if held is None else list(held.frames)
+    elif cursor is None or (topic.done and cursor.seq == topic.last):
+        return None
+    else:
+        first = _since(topic, cursor)
+    if first is None:
+        return None
+    seat = hub.seats.take()
+    hub.join(topic)
+    subscription = _subscription(hub, topic, first, cursor, wishes)
+    subscription.seat = seat
+    return subscription
+
+
 async def _subscribe(
     hub: Hub, job_id: str, cursor_text: str | None, wishes: Wishes, tenant: str
 ) -> Subscription:
@@ -75,6 +99,12 @@ async def _in_log(hub: Hub, job_id: str, text: str | None, wishes: Wishes, tenan
     except BaseException:
         hub.leave(topic)
         raise
+    return _subscription(hub, topic, first, cursor, wishes)
+
+
+def _subscription(
+    hub: Hub, topic: Topic, first: list[Frame], cursor: Cursor | None, wishes: Wishes
+) -> Subscription:
     seq = first[-1].seq if first else (cursor.seq if cursor else 0)
     return Subscription(hub, topic, first, seq, wishes)
 
@@ -94,10 +124,10 @@ async def _watched(hub: Hub, job_id: str, tenant: str) -> Topic:
 async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | None) -> list[Frame]:
     reason = "invalid"
     if cursor is not None:
-        if cursor.epoch == topic.epoch and topic.floor <= cursor.seq <= topic.last:
+        if (since := _since(topic, cursor)) is not None:
             if topic.done and cursor.seq == topic.last:
                 raise AlreadyEnded
-            return topic.after(cursor.seq) or []  # the ring has all of it: no read
+            return since  # no read
         generation = topic.generation
         view = await hub.read(topic.job_id, cursor)
         if view.gap is None and view.cursor.epoch != topic.epoch:
@@ -111,6 +141,13 @@ async def _opening(hub: Hub, topic: Topic, cursor: Cursor | None, text: str | No
         reason = view.gap or topic.reason
     first = await _from_start(hub, topic)
     return [gap(topic.job_id, text, reason), *first] if text else first
+
+
+def _since(topic: Topic, cursor: Cursor) -> list[Frame] | None:
+    """Return what followed the cursor if the ring has all of it."""
+    if cursor.epoch != topic.epoch or not topic.floor <= cursor.seq <= topic.last:
+        return None
+    return topic.after(cursor.seq) or []
 
 
 async def _from_start(hub: Hub, topic: Topic) -> list[Frame]:

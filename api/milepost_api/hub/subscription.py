@@ -149,6 +149,13 @@ class Subscription:
                     return []
         return []
 
+    def first_words(self) -> list[Frame]:
+        """Return what `next` would at first, where nobody has to be asked for it; [] if there is nothing to say yet."""
+        frames = self._wanted(self._beginning()) if self._first else []
+        if frames:
+            self._due = asyncio.get_running_loop().time() + self._wishes.min_interval_seconds
+        return frames if self.finished else [*frames, *self._health()]
+
     def close(self) -> None:
         """Give topic and seat back. Idempotent."""
         if self.seat is not None:
@@ -205,16 +212,20 @@ class Subscription:
     async def _more(self) -> list[Frame]:
         topic = self._topic
         if self._first:
-            frames, self._first = self._first, []
-            if topic is None or topic.last <= frames[-1].seq or topic.generation != self._generation:
-                return frames
-            return [*frames, *(topic.after(frames[-1].seq) or ())]
+            return self._beginning()
         if topic is None:
             return []
         if topic.generation != self._generation:
             return await self._again(topic, topic.reason)
         held = topic.after(self.seq)
         return await self._caught_up(topic) if held is None else held or self._standing(topic)
+
+    def _beginning(self) -> list[Frame]:
+        frames, self._first = self._first, []
+        topic = self._topic
+        if topic is None or topic.last <= frames[-1].seq or topic.generation != self._generation:
+            return frames
+        return [*frames, *(topic.after(frames[-1].seq) or ())]
 
     def _standing(self, topic: Topic) -> list[Frame]:
         """Where the job stands is said when there is nothing else to say: what came before may have ended it."""

@@ -2,8 +2,17 @@
 
 from milepost_api.streaming.accept import accepts
 from milepost_api.streaming.lanes import Lanes, open_lanes
-from milepost_api.streaming.lent import Source
-from milepost_api.streaming.response import HEADERS, NDJSON, RETRY_MS, SSE, StreamResponse, come_back_later
+from milepost_api.streaming.lent import LentStream, Source
+from milepost_api.streaming.response import (
+    HEADERS,
+    NDJSON,
+    RETRY_MS,
+    SSE,
+    StreamResponse,
+    come_back_later,
+    head_of,
+    opening_words,
+)
 
 __all__ = [
     "HEADERS",
@@ -11,9 +20,12 @@ __all__ = [
     "RETRY_MS",
     "SSE",
     "Lanes",
+    "LentStream",
     "Source",
     "StreamResponse",
     "accepts",
     "come_back_later",
+    "head_of",
     "open_lanes",
+    "opening_words",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import nullcontext
 
 import anyio
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from milepost import times
 from milepost.codec import encode_retry
-from milepost_api.hub import ping, reconnect
+from milepost_api.hub import Frame, ping, reconnect
 from milepost_api.protocol import BEGINS, borrow, is_clogged, is_lendable, transport_of
 from milepost_api.streaming.lanes import Lanes, encoded
 from milepost_api.streaming.lent import LentStream, Source
@@ -52,6 +52,17 @@ def _raw_of(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 _HEAD = {SSE: _raw(SSE), NDJSON: _raw(NDJSON)}
 
 
+def head_of(kind: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers of every stream of that kind, SSE or NDJSON."""
+    return _HEAD[kind]
+
+
+def opening_words(frames: Sequence[Frame], *, ndjson: bool) -> bytes:
+    """Return how the body of a stream begins that has these to say first."""
+    retry = b"" if ndjson else encode_retry(random.randint(*RETRY_MS))
+    return retry + encoded(frames, ndjson=ndjson)
+
+
 class StreamResponse(Response):
     """A response whose body is what a source says. The source is closed however the response ends.
 
@@ -71,7 +82,7 @@ class StreamResponse(Response):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status_code, self.background = 200, None
-        self.raw_headers = [*_HEAD[NDJSON if ndjson else SSE], *_raw_of(headers or {})]
+        self.raw_headers = [*head_of(NDJSON if ndjson else SSE), *_raw_of(headers or {})]
         self._source, self._ndjson, self._lanes = source, ndjson, lanes
         self._ping_seconds, self._stalled_seconds, self._grace_seconds = (
             ping_seconds,
@@ -103,7 +114,7 @@ class StreamResponse(Response):
 
         Raises `SendTimeoutError`.
         """
-        first = self._opening() + encoded(await self._source.next(0), ndjson=self._ndjson)
+        first = opening_words(await self._source.next(0), ndjson=self._ndjson)
         stalled = self._stalled_seconds
         head = {"status": self.status_code, "headers": self.raw_headers, BEGINS: True}
         # What this connection was sent before may lie unread. Else nothing is waited for, and needs no timer.
@@ -132,11 +143,8 @@ class StreamResponse(Response):
         response.raw_headers = self.raw_headers
         return response
 
-    def _opening(self) -> bytes:
-        return b"" if self._ndjson else encode_retry(random.randint(*RETRY_MS))
-
     async def _chunks(self) -> AsyncIterator[bytes]:
-        if opening := self._opening():
+        if opening := opening_words((), ndjson=self._ndjson):
             yield opening
         while not self._source.finished:
             frames = await self._source.next(self._ping_seconds)

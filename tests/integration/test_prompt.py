@@ -1,0 +1,268 @@
+"""The shortest way to a stream says what the long way says, and leaves to that whatever is unusual."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from milepost_api import database
+from milepost_api.app import Application, create_app
+from milepost_api.protocol import Begun, Prompt
+from redis.asyncio import Redis
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from milepost.log import JobLog
+from tests.support.api import Api, announce, serving, settings
+from tests.support.jobs import PlayedJob
+from tests.support.redis import RedisServer
+from tests.support.sse import RawStream, open_stream
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.anyio
+
+LONG = {"Origin": "https://elsewhere.example.org"}
+"""What a page of another origin sends goes the long way, where CORS has its say; the same is said here."""
+
+
+class Watch:
+    """Notes which requests an app's `prompt` has answered."""
+
+    def __init__(self, app: Application) -> None:
+        assert app.prompt is not None
+        self._prompt: Prompt = app.prompt
+        self.answered: list[bool] = []
+        app.prompt = self
+
+    def __call__(self, scope: Scope) -> Begun | None:
+        begun = self._prompt(scope)
+        self.answered.append(begun is not None)
+        return begun
+
+
+def watch(api: Api) -> Watch:
+    app = api.server.config.app
+    assert isinstance(app, Application)
+    return Watch(app)
+
+
+def stream_of(api: Api, job_id: str, query: str = "") -> str:
+    return f"{api.http.base_url}/v1/jobs/{job_id}/status/stream{query}"
+
+
+def same_each_time(stream: RawStream) -> tuple[dict[str, str], bytes]:
+    """Return the head and the body without what is drawn or counted anew for every stream."""
+    head = {k: v for k, v in stream.headers.items() if k not in ("date", "x-request-id")}
+    return head, re.sub(rb"retry: \d+\n\n", b"retry\n\n", bytes(stream.body))
+
+
+@asynccontextmanager
+async def watched(api: Api, joblog: JobLog) -> AsyncIterator[tuple[PlayedJob, RawStream]]:
+    """A job with five events, and somebody who watches it already."""
+    job = await PlayedJob.running(joblog)
+    async with open_stream(stream_of(api, job.id), headers=LONG) as first:
+        for n in range(3):
+            await job.progress(n)
+        while '"current":2' not in first.body.decode():
+            await anext(first.chunks())
+        yield job, first
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("", {}),
+        ("?last_event_id={cursor}", {}),
+        ("", {"Last-Event-ID": "{cursor}"}),
+        ("?events=status,log", {}),
+        ("", {"Accept": "application/x-ndjson"}),
+        ("?last_event_id={last}", {"Accept": "application/x-ndjson"}),
+        ("", {"X-Request-ID": "mine-1"}),
+        ("", {"Connection": "close"}),
+    ],
+    ids=[
+        *("plain", "cursor-in-query", "cursor-in-header", "kinds"),
+        *("ndjson", "ndjson-level", "request-id", "close"),
+    ],
+)
+async def test_both_ways_say_the_same(api: Api, joblog: JobLog, query: str, headers: dict[str, str]) -> None:
+    """Head and body are alike to the byte, from the first word to the end of the body."""
+    async with watched(api, joblog) as (job, first):
+        ids = re.findall(rb"^id: (\S+)", bytes(first.body), re.MULTILINE)
+        given = {"cursor": ids[0].decode(), "last": ids[-1].decode()}
+        url = stream_of(api, job.id, query.format(**given))
+        wanted = {name: value.format(**given) for name, value in headers.items()}
+        seen = watch(api)
+        async with (
+            open_stream(url, headers=wanted) as prompt,
+            open_stream(url, headers={**wanted, **LONG}) as long,
+        ):
+            assert seen.answered == [True, False]
+            await job.log("nearly")
+            await job.progress(3)
+            await job.end()
+            for stream in (prompt, long):
+                async for _ in stream.chunks():
+                    pass
+    assert prompt.ended_clean
+    assert same_each_time(prompt) == same_each_time(long)
+    assert prompt.body.rstrip().rpartition(b"\n")[2].startswith((b"data: ", b"{"))
+    for stream in (prompt, long):
+        assert re.fullmatch(r"mine-1|[0-9a-f]{12}-[0-9a-f]+", stream.headers["x-request-id"])
+    assert ("x-request-id" in map(str.lower, wanted)) == (prompt.headers["x-request-id"] == "mine-1")
+
+
+async def test_what_is_unusual_goes_the_long_way(api: Api, joblog: JobLog) -> None:
+    """Where there is something to find out, to refuse or to wait for, the prompt says nothing at all."""
+    async with watched(api, joblog) as (job, _):
+        seen, hub = watch(api), api.services.hub
+        strange = await PlayedJob.running(joblog)
+        before = hub.streams, hub.seats.taken
+
+        async def first(url: str, **how: Any) -> tuple[int, dict[str, Any]]:
+            async with open_stream(url, **how) as stream:
+                return stream.status, await anext(stream.events())
+
+        assert (await first(stream_of(api, strange.id)))[1]["type"] == "snapshot"
+        assert (await first(stream_of(api, job.id), last_event_id="nonsense"))[1]["type"] == "gap"
+        assert (await first(stream_of(api, job.id), http="1.0"))[1]["type"] == "snapshot"
+        assert (await first(stream_of(api, job.id), headers={"Content-Length": "0"}))[0] == 200
+        assert (await first(stream_of(api, job.id, "?min_interval_ms=1")))[0] == 200
+        assert seen.answered == [False, False, True]  # the others are not even asked about
+        for wrong, status in (("?min_interval_ms=-1", 422), ("?unknown=1", 200)):
+            async with open_stream(stream_of(api, job.id, wrong)) as stream:
+                assert stream.status == status
+        async with open_stream(stream_of(api, job.id), headers={"Accept": "image/png"}) as stream:
+            assert stream.status == 406
+        hub.seats.limit = hub.seats.taken
+        assert (await first(stream_of(api, job.id)))[1]["reason"] == "crowded"
+        hub.seats.limit = None
+        assert seen.answered[3:] == [False] * 4
+        await eventually(lambda: (hub.streams, hub.seats.taken) == before, "all of them have left")
+        await job.end()
+        async with open_stream(stream_of(api, job.id)) as stream:
+            end = (await stream.until("end"))[-1]
+        async with open_stream(stream_of(api, job.id), last_event_id=end["cursor"]) as stream:
+            assert stream.status == 204
+
+
+async def test_a_key_opens_the_short_way_too(
+    tmp_path: Path, redis_server: RedisServer, redis: Redis, joblog: JobLog
+) -> None:
+    """And to the jobs of its tenant alone; without one, or with a wrong one, the door stays closed."""
+    await announce(redis)
+    async with serving(settings(tmp_path, redis_server.url, api_keys="ours,rivals:theirs")) as api:
+        api.http.headers["Authorization"] = "Bearer ours"
+        job = await api.submit()
+        ours = {"Authorization": "Bearer ours"}
+        async with open_stream(stream_of(api, job["id"]), headers={**ours, **LONG}):
+            seen = watch(api)
+            async with open_stream(stream_of(api, job["id"]), headers=ours) as stream:
+                assert (stream.status, seen.answered) == (200, [True])
+            async with open_stream(stream_of(api, job["id"]), headers={"X-API-Key": "ours"}) as stream:
+                assert (stream.status, seen.answered) == (200, [True, True])
+            for key, status in (("theirs", 404), ("wrong", 401), ("", 401)):
+                async with open_stream(stream_of(api, job["id"]), headers={"X-API-Key": key}) as stream:
+                    assert stream.status == status
+            assert seen.answered[2:] == [False] * 3
+
+
+async def test_a_connection_serves_on_after_a_prompt_answer(api: Api, joblog: JobLog) -> None:
+    """What was sent behind the stream is answered after its end, and so is what comes later; both know who asks."""
+    async with watched(api, joblog) as (job, _):
+        seen = watch(api)
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.server.config.port)
+        get = "GET {} HTTP/1.1\r\nHost: h\r\n\r\n".format
+        stream = get(f"/v1/jobs/{job.id}/status/stream").encode()
+        writer.write(stream + get("/healthz").encode())
+        assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(b'"snapshot"')
+        await job.end()
+        await reader.readuntil(b"\r\n0\r\n\r\n")
+        for again in (False, True):
+            if again:
+                writer.write(get("/healthz").encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
+            assert head.startswith(b"HTTP/1.1 200 OK")
+            assert json.loads(await reader.readexactly(length))["status"] == "ok"
+        assert seen.answered == [True, False]  # nobody is prompt while a stream is open before it
+        writer.close()
+
+
+async def test_who_asks_is_known_where_it_is_asked(tmp_path: Path, redis_server: RedisServer) -> None:
+    """Addresses are looked up for the requests that go the long way."""
+    scopes: list[Scope] = []
+    async with serving(settings(tmp_path, redis_server.url)) as api:
+        app = api.server.config.app
+        assert isinstance(app, Application)
+        inner = app.middleware_stack
+        assert inner is not None
+
+        async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+            scopes.append(dict(scope))
+            await inner(scope, receive, send)
+
+        app.middleware_stack = noted
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.server.config.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert scopes[0]["client"] == writer.get_extra_info("sockname")
+        assert scopes[0]["server"] == writer.get_extra_info("peername")
+        writer.close()
+
+
+class Own:
+    """A middleware of somebody who uses the app inside of theirs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+def _with_a_middleware(app: Application) -> None:
+    app.add_middleware(Own)
+
+
+def _instrumented(app: Application) -> None:
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: Own(build())  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("put_around", [_with_a_middleware, _instrumented])
+async def test_what_stands_around_the_app_sees_every_request(
+    tmp_path: Path, redis_server: RedisServer, put_around: Callable[[Application], None]
+) -> None:
+    """A middleware or a tracer of whoever runs Milepost is passed by nobody."""
+    wanted = settings(tmp_path, redis_server.url)
+    await database.prepare(wanted)
+    app = create_app(wanted)
+    assert isinstance(app, Application)
+    put_around(app)
+    app.middleware_stack = app.build_middleware_stack()
+    async with app.router.lifespan_context(app):
+        assert app.prompt is None
+
+
+async def test_a_prompt_that_fails_costs_no_answer(api: Api, joblog: JobLog) -> None:
+    """It is logged, and the long way has the stream."""
+
+    def fails(_: Scope) -> Begun | None:
+        raise ZeroDivisionError
+
+    app = api.server.config.app
+    assert isinstance(app, Application)
+    app.prompt = fails
+    job = await PlayedJob.running(joblog)
+    with structlog.testing.capture_logs() as logs:
+        async with open_stream(stream_of(api, job.id)) as stream:
+            assert (await anext(stream.events()))["type"] == "snapshot"
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["stream.bug"]
