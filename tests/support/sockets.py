@@ -24,7 +24,7 @@ def connections_of(port: int) -> list[Connection]:
     listed = subprocess.run(
         (*command, "(", "sport", "=", f":{port}", ")"), capture_output=True, text=True, check=True
     ).stdout
-    return [_read(line) for line in re.sub(r"\n\s+", " ", listed).splitlines() if line.strip()]
+    return [_read(line) for line in re.sub(r"\n[ \t]+", " ", listed).splitlines() if line.strip()]
 
 
 def _read(line: str) -> Connection:
