@@ -36,11 +36,11 @@ def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
 
 
 async def kill(sentinels: Sentinels, running: Stack) -> None:
-    """`kill -9`; it comes back later, as a replica."""
+    """`kill -9`; it comes back as a replica. Or as the master: on a starved machine the next one may seem dead, too."""
     master = await asyncio.to_thread(sentinels.kill_master)
     await replaced(sentinels, running, master)
     master.process.start()  # in this thread: the child dies with the thread that forked it
-    await asyncio.to_thread(sentinels.wait_for_replica, master)
+    await asyncio.to_thread(sentinels.wait_until_whole)
 
 
 async def freeze(sentinels: Sentinels, running: Stack) -> None:
@@ -48,7 +48,7 @@ async def freeze(sentinels: Sentinels, running: Stack) -> None:
     master = await asyncio.to_thread(sentinels.pause_master)
     await replaced(sentinels, running, master)
     master.resume()
-    await asyncio.to_thread(sentinels.wait_for_replica, master)
+    await asyncio.to_thread(sentinels.wait_until_whole)
 
 
 async def planned(sentinels: Sentinels, running: Stack) -> None:

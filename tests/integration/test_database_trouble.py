@@ -14,9 +14,10 @@ import pytest
 from milepost_api import database
 from milepost_api.records import JobFilter, engine, open_engines
 from milepost_api.records.store import JobStore
+from milepost_api.records.swift import Swift, Writer
 from milepost_api.settings import ApiSettings
 from redis.asyncio import Redis
-from sqlalchemy import Connection, event, text
+from sqlalchemy import event, text
 
 from milepost.errors import StoreUnavailable
 from milepost.log import JobLog
@@ -205,8 +206,9 @@ async def limit_pages(api: Api, most: int) -> None:
         driver = (await connection.get_raw_connection()).driver_connection
         await driver.execute(f"PRAGMA max_page_count={most}")
 
-    def limit(connection: Connection) -> None:
-        connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+    def limit(writer: Writer) -> None:
+        assert isinstance(writer, Swift)
+        writer.execute(f"PRAGMA max_page_count={most}")
 
     await api.services.engines.in_one_go(limit)  # each connection has its own
 

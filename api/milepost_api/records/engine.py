@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from milepost.errors import StoreUnavailable
+from milepost_api.records.swift import Layered, Swift, Writer
 
 SQLITE_BUSY_SECONDS = 10.0
 TURN_SECONDS = 30.0  # each of those before may wait for another program that writes; then a request says 503
@@ -40,12 +41,12 @@ class Engines:
 
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def in_one_go(self, work: Callable[[Connection], None]) -> None:
+    async def in_one_go(self, work: Callable[[Writer], None]) -> None:
         """Do `work` in one transaction of its own."""
         async with self.turn():
             if self.swift is None:
                 async with self.writer.begin() as connection:
-                    await connection.run_sync(work)
+                    await connection.run_sync(lambda plain: work(Layered(plain)))
             else:
                 await asyncio.get_running_loop().run_in_executor(self.thread, self.swift.transaction, work)
 
@@ -72,37 +73,6 @@ class Engines:
         if self.swift is not None and self.thread is not None:
             await asyncio.get_running_loop().run_in_executor(self.thread, self.swift.close)
             self.thread.shutdown()
-
-
-class Swift:
-    """One connection that is kept for one transaction after the other, all in one thread.
-
-    To take it from a pool and to give it back takes as long as the transaction itself.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self._connection: Connection | None = None
-
-    def transaction(self, work: Callable[[Connection], None]) -> None:
-        """Do `work` in one transaction."""
-        connection = self._connection = self._connection or self.engine.connect()
-        try:
-            with connection.begin():
-                work(connection)
-        except BaseException:
-            self._forget()  # whatever was the matter with it, the next transaction has another one
-            raise
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._forget()
-        self.engine.dispose()
-
-    def _forget(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
 
 
 @asynccontextmanager
@@ -211,7 +181,7 @@ def _swift_sqlite(url: str, begin: str, **pool: Any) -> Swift:
     plain = make_url(url).set(drivername="sqlite+pysqlite")
     engine = create_engine(plain, poolclass=QueuePool, **_SQLITE, **pool)
     _prepare(engine, url, begin)
-    return Swift(engine)
+    return Swift(engine, begin)
 
 
 _SQLITE: Mapping[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": SQLITE_BUSY_SECONDS}}

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from milepost.errors import MilepostError
 from milepost_api.records.engine import Engines, reachable
 from milepost_api.records.order import another_key
+from milepost_api.records.swift import Writer
 from milepost_api.records.table import JobRecord, Row, TagRecord, rows_of
 
 _jobs: Any = JobRecord.__table__  # type: ignore[attr-defined]
@@ -96,14 +97,14 @@ class Intake:
     async def _insert(self, records: Sequence[JobRecord]) -> None:
         rows = [rows_of(record) for record in records]
         with reachable():
-            await self._engines.in_one_go(lambda connection: insert_rows(connection, rows))
+            await self._engines.in_one_go(lambda writer: insert_rows(writer, rows))
 
 
-def insert_rows(connection: Connection, rows: Sequence[tuple[Row, Sequence[Row]]]) -> None:
+def insert_rows(writer: Writer, rows: Sequence[tuple[Row, Sequence[Row]]]) -> None:
     """Write jobs with their tags; whoever calls commits."""
-    connection.execute(_INSERT_JOBS, [job for job, _ in rows])
+    writer.insert(_INSERT_JOBS, [job for job, _ in rows])
     if tags := [tag for _, tags in rows for tag in tags]:  # they refer to their jobs
-        connection.execute(_INSERT_TAGS, tags)
+        writer.insert(_INSERT_TAGS, tags)
 
 
 def _done(committed: asyncio.Future[None]) -> None:
