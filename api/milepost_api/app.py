@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from milepost.background import end
 from milepost.ids import new_job_id
@@ -40,7 +40,7 @@ from milepost_api.lookup import Lookup
 from milepost_api.many import look, open_multiplexer
 from milepost_api.memory import Memory
 from milepost_api.pages import Pages
-from milepost_api.prompt import PromptStreams
+from milepost_api.prompt import PromptStreams, stands_alone
 from milepost_api.protocol import Prompt
 from milepost_api.recorder import Recorder
 from milepost_api.records import JobStore, open_engines
@@ -76,8 +76,17 @@ class Application(FastAPI):
     as much as opening a stream.
     """
 
-    prompt: Prompt | None = None
-    """What `StreamingProtocol` asks before it asks the app, while that is open."""
+    _offered: Prompt | None = None
+    _stack_then: ASGIApp | None = None
+
+    def offer(self, prompt: Prompt | None) -> None:
+        """Let `StreamingProtocol` ask this before it asks the app, until something else is put around that."""
+        self._offered, self._stack_then = prompt, self.middleware_stack
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """What is asked before the app, if anything."""
+        return self._offered if self.middleware_stack is self._stack_then else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stack = self.middleware_stack  # what instrumentation has put around it included
@@ -93,11 +102,12 @@ class Application(FastAPI):
 
 def create_app(settings: ApiSettings) -> FastAPI:
     """Return the ASGI application; its lifespan opens and closes everything it uses."""
+    keys = KeyRing(settings.keys)
     app = Application(
         title="Milepost",
         summary="Live progress for background jobs.",
         version=openapi.VERSION,
-        lifespan=_lifespan(settings),
+        lifespan=_lifespan(settings, keys),
         generate_unique_id_function=lambda route: route.name,  # operation ids that generated clients can keep
     )
     problems.install(app)
@@ -109,7 +119,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(v1)
     app.include_router(health.router)
     app.router.default = Pages()  # not a route: it would answer GET where only POST is served
-    openapi.install(app, keys=bool(settings.keys))
+    openapi.install(app, keys=bool(keys))
 
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes)
@@ -117,7 +127,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(Shortcut)
     app.add_middleware(
         Auth,
-        keys=KeyRing(settings.keys),
+        keys=keys,
         seals=Seals(settings.keys, settings.token_secrets),
         grace_seconds=settings.token_grace_seconds,
         origins=settings.cors_origins,
@@ -125,40 +135,35 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(RequestId)
     if settings.cors_origins:
         app.add_middleware(cross_origin, allowed=settings.cors_origins)
-    app.state.middlewares = list(app.user_middleware)
     return app
 
 
-def _lifespan(settings: ApiSettings) -> Callable[[Application], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    settings: ApiSettings, keys: KeyRing
+) -> Callable[[Application], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app.state.services = services = await _open(settings, stack, app.root_path)
             await stack.enter_async_context(_background(services))
-            app.prompt = _prompt(app, services)
+            app.offer(_prompt(app, services, keys))
             try:
                 yield
             finally:
-                app.prompt = None
+                app.offer(None)
 
     return lifespan
 
 
-def _prompt(app: Application, services: Services) -> Prompt | None:
-    """Return what answers before the app, None where somebody has put something around it that wants to see everything.
-
-    A middleware of their own, say, or what traces requests: it stands where `ServerErrorMiddleware` would.
-    """
-    as_made = app.user_middleware == app.state.middlewares
-    if services.lanes is None or not as_made or not isinstance(app.middleware_stack, ServerErrorMiddleware):
+def _prompt(app: Application, services: Services, keys: KeyRing) -> Prompt | None:
+    settings = services.settings
+    cors = [cross_origin] if settings.cors_origins else []
+    if services.lanes is None or not stands_alone(
+        app, [*cors, RequestId, Auth, Shortcut, Express, BodyLimit]
+    ):
         return None
-    return PromptStreams(
-        services.hub,
-        services.lanes,
-        KeyRing(services.settings.keys),
-        root_path=app.root_path,
-        stalled_seconds=services.settings.stalled_reader_seconds,
-    )
+    stalled = settings.stalled_reader_seconds
+    return PromptStreams(services.hub, services.lanes, keys, root_path=app.root_path, stalled_seconds=stalled)
 
 
 async def _open(settings: ApiSettings, stack: AsyncExitStack, root_path: str) -> Services:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from starlette.types import Message, Scope
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
@@ -42,6 +43,7 @@ class StreamingProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         earlier: RequestResponseCycle | None = self.cycle  # None before the first request
+        self._unset_keepalive_if_required()  # of an answer that was given in this very call
         if (earlier is None or earlier.response_complete) and self._answered_at_once():
             return
         if self.server is None:
@@ -60,13 +62,16 @@ class StreamingProtocol(HttpToolsProtocol):
 
     def _answered_at_once(self) -> bool:
         """Whether the app had an answer at hand. Without a task and a scope, that takes half as long as with them."""
-        prompt: Prompt | None = getattr(self.config.app, "prompt", None)
+        app: Any = self.app  # as uvicorn was told to call it, with what was put around it
+        prompt: Prompt | None = getattr(
+            app.app if type(app) is ProxyHeadersMiddleware else app, "prompt", None
+        )
         if prompt is None or not self._is_plain():
             return False
         path, _, query = self.url.partition(b"?")
         asked = {"type": "http", "method": "GET", "path": path.decode("latin-1"), "query_string": query}
         try:
-            begun = prompt({**asked, "root_path": self.root_path, "headers": self.headers})
+            begun = prompt({**asked, "root_path": "", "headers": self.headers})
         except Exception:
             log.exception("stream.bug")
             return False  # the way that all others take has words for it
@@ -75,11 +80,16 @@ class StreamingProtocol(HttpToolsProtocol):
         exchange = _Exchange(keep_alive=self.parser.should_keep_alive())
         self.cycle = exchange  # type: ignore[assignment]
         self.headers, self.scope = [], {}  # type: ignore[typeddict-item]
-        # What the kernel does not take at once is waited for: what we hold cannot be conflated any more.
-        self.transport.set_write_buffer_limits(high=0)
-        head = _head([*self.server_state.default_headers, *begun.headers], keep=exchange.keep_alive)
-        self.transport.write(head + (framed(begun.first) if begun.first else b""))
-        begun.go_on(Loan(self, exchange))
+        try:
+            # What the kernel does not take at once is waited for: what we hold cannot be conflated any more.
+            self.transport.set_write_buffer_limits(high=0)
+            head = _head([*self.server_state.default_headers, *begun.headers], keep=exchange.keep_alive)
+            self.transport.write(head + (framed(begun.first) if begun.first else b""))
+            begun.go_on(Loan(self, exchange))
+        except Exception:  # to the parser it would be a mistake of the client's
+            log.exception("stream.bug")
+            begun.give_up()
+            self.transport.abort()
         return True
 
     def _is_plain(self) -> bool:
@@ -92,6 +102,8 @@ class StreamingProtocol(HttpToolsProtocol):
             and not self.expect_100_continue
             and self.scheme == "http"
             and self.limit_concurrency is None
+            and not self.root_path
+            and b"#" not in self.url
             and not self.flow.write_paused
             and not self.transport.is_closing()
             and not any(name in _OF_A_BODY for name, _ in self.headers)
@@ -108,11 +120,15 @@ class StreamingProtocol(HttpToolsProtocol):
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An answer of unknown length that has begun: its headers, and its first words. `go_on` has the rest."""
+    """An answer of unknown length that has begun: its headers, and its first words. `go_on` has the rest.
+
+    `give_up` gives back what it holds, where that could not be said.
+    """
 
     headers: list[tuple[bytes, bytes]]
     first: bytes
     go_on: Callable[[Loan], None]
+    give_up: Callable[[], None]
 
 
 Prompt = Callable[[Scope], Begun | None]

@@ -10,9 +10,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from milepost_api.hub import Subscription
 from milepost_api.hub.topic import Topic
 from milepost_api.listening import SEND_BUFFER_BYTES
-from milepost_api.protocol import Loan, StreamingProtocol
+from milepost_api.protocol import Loan, StreamingProtocol, _Exchange
 from milepost_api.streaming.lanes import Lane
 from milepost_api.streaming.lent import LentStream
 from redis.asyncio import Redis
@@ -24,7 +25,7 @@ from tests.support.redis import RedisServer
 from tests.support.sse import RawStream, open_stream
 from tests.support.wait import DEADLINE_SECONDS, eventually
 
-OURS = (Lane, LentStream, Loan, RequestResponseCycle, StreamingProtocol)
+OURS = (Lane, LentStream, Loan, RequestResponseCycle, StreamingProtocol, Subscription, _Exchange)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ import pytest
 import structlog
 from milepost_api import database
 from milepost_api.app import Application, create_app
-from milepost_api.protocol import Begun, Prompt
+from milepost_api.protocol import Begun, Prompt, StreamingProtocol
 from redis.asyncio import Redis
+from starlette.middleware import Middleware
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from milepost.log import JobLog
 from tests.support.api import Api, announce, serving, settings
@@ -38,7 +44,7 @@ class Watch:
         assert app.prompt is not None
         self._prompt: Prompt = app.prompt
         self.answered: list[bool] = []
-        app.prompt = self
+        app.offer(self)
 
     def __call__(self, scope: Scope) -> Begun | None:
         begun = self._prompt(scope)
@@ -232,24 +238,66 @@ def _with_a_middleware(app: Application) -> None:
     app.add_middleware(Own)
 
 
+def _with_one_of_starlettes(app: Application) -> None:
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*"])
+
+
+def _within_ours(app: Application) -> None:
+    app.user_middleware.append(Middleware(Own))
+
+
 def _instrumented(app: Application) -> None:
     build = app.build_middleware_stack
     app.build_middleware_stack = lambda: Own(build())  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("put_around", [_with_a_middleware, _instrumented])
+def _instrumented_below_the_outermost(app: Application) -> None:
+    """As the instrumentation of OpenTelemetry does since 0.60."""
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: ServerErrorMiddleware(Own(build()))  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    "put_around",
+    [
+        *(_with_a_middleware, _with_one_of_starlettes, _within_ours),
+        *(_instrumented, _instrumented_below_the_outermost, None),
+    ],
+)
 async def test_what_stands_around_the_app_sees_every_request(
-    tmp_path: Path, redis_server: RedisServer, put_around: Callable[[Application], None]
+    tmp_path: Path, redis_server: RedisServer, put_around: Callable[[Application], None] | None
 ) -> None:
-    """A middleware or a tracer of whoever runs Milepost is passed by nobody."""
+    """A middleware or a tracer of whoever runs Milepost is passed by nobody, nor is one that comes later."""
     wanted = settings(tmp_path, redis_server.url)
     await database.prepare(wanted)
     app = create_app(wanted)
     assert isinstance(app, Application)
-    put_around(app)
+    if put_around:
+        put_around(app)
     app.middleware_stack = app.build_middleware_stack()
     async with app.router.lifespan_context(app):
+        assert (app.prompt is None) == (put_around is not None)
+        app.middleware_stack = Own(app.middleware_stack)
         assert app.prompt is None
+
+
+async def test_what_uvicorn_was_told_to_call_sees_every_request(api: Api, joblog: JobLog) -> None:
+    """A wrapper around the app that was loaded, as agents put it there, is asked for each stream."""
+    seen: list[str] = []
+    loaded = api.server.config.loaded_app
+
+    class Agent(Own):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope["path"])
+            await super().__call__(scope, receive, send)
+
+    async with watched(api, joblog) as (job, _):
+        api.server.config.loaded_app = Agent(loaded)
+        for _ in range(2):
+            async with open_stream(stream_of(api, job.id)) as stream:
+                assert stream.status == 200
+        api.server.config.loaded_app = loaded
+    assert len(seen) == 2
 
 
 async def test_a_prompt_that_fails_costs_no_answer(api: Api, joblog: JobLog) -> None:
@@ -260,9 +308,95 @@ async def test_a_prompt_that_fails_costs_no_answer(api: Api, joblog: JobLog) -> 
 
     app = api.server.config.app
     assert isinstance(app, Application)
-    app.prompt = fails
+    app.offer(fails)
     job = await PlayedJob.running(joblog)
     with structlog.testing.capture_logs() as logs:
         async with open_stream(stream_of(api, job.id)) as stream:
             assert (await anext(stream.events()))["type"] == "snapshot"
     assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["stream.bug"]
+
+
+async def test_a_stream_that_cannot_go_on_is_cut_and_keeps_nothing(
+    api: Api, joblog: JobLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is our mistake and not the client's: no second answer is written into the first, and no seat stays taken."""
+
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with watched(api, joblog) as (job, _):
+        hub = api.services.hub
+        before = hub.streams, hub.seats.taken
+        for where in ("milepost_api.streaming.lent.LentStream.begin", "milepost_api.protocol._head"):
+            with structlog.testing.capture_logs() as logs, monkeypatch.context() as patch:
+                patch.setattr(where, fails)
+                reader, writer = await asyncio.open_connection("127.0.0.1", api.server.config.port)
+                writer.write(f"GET /v1/jobs/{job.id}/status/stream HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+                answer = bytearray()
+                with suppress(ConnectionResetError):
+                    while piece := await reader.read(65536):
+                        answer += piece
+                writer.close()
+            assert b"400" not in answer.partition(b"\r\n")[0]
+            assert answer.count(b"HTTP/1.1") <= 1
+            assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["stream.bug"]
+            assert (hub.streams, hub.seats.taken) == before
+
+
+async def test_a_request_behind_a_stream_that_was_over_at_once_has_its_time(
+    api: Api, joblog: JobLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that a connection is kept for another request is over when that comes, be it in the same packet."""
+    timers: list[asyncio.TimerHandle] = []
+    arm = StreamingProtocol.on_response_complete
+
+    def armed(self: StreamingProtocol) -> None:
+        arm(self)
+        timers.extend(filter(None, [self.timeout_keep_alive_task]))
+
+    monkeypatch.setattr(StreamingProtocol, "on_response_complete", armed)
+    hub = api.services.hub
+    over = await PlayedJob.running(joblog)
+    held = await hub.watch(over.id)
+    cursor = f"{held.epoch}-{held.last}"
+    await over.end()
+    await eventually(lambda: held.done, "its end is heard")
+    async with watched(api, joblog) as (job, _):
+        seen = watch(api)
+        get = "GET /v1/jobs/{}/status/stream HTTP/1.1\r\nHost: h\r\n{}\r\n".format
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.server.config.port)
+        writer.write((get(over.id, f"Last-Event-ID: {cursor}\r\n") + get(job.id, "")).encode())
+        await reader.readuntil(b"\r\n0\r\n\r\n")
+        await reader.readuntil(b'"snapshot"')
+        assert seen.answered == [True, True]
+        assert [timer.cancelled() for timer in timers] == [True]
+        writer.close()
+    hub.leave(held)
+
+
+async def test_a_connection_begins_as_uvicorns_own(api: Api) -> None:
+    """Nothing that the parent notes when a connection is made is forgotten, but for the addresses."""
+    made: dict[type, dict[str, bool]] = {}
+    for kind in (StreamingProtocol, HttpToolsProtocol):
+        protocol = kind(api.server.config, ServerState(), {}, asyncio.get_running_loop())
+        server = await asyncio.get_running_loop().create_server(partial(_the_same, protocol), "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        await eventually(partial(_is_there, protocol), "it is connected")
+        made[kind] = {name: value is None for name, value in vars(protocol).items()}
+        writer.close()
+        server.close()
+        await eventually(partial(_has_left, protocol), "it is closed")
+    ours, parents = made[StreamingProtocol], made[HttpToolsProtocol]
+    assert {name: ours[name] for name in parents} == parents | {"server": True, "client": True}
+
+
+def _the_same(protocol: HttpToolsProtocol) -> HttpToolsProtocol:
+    return protocol
+
+
+def _is_there(protocol: HttpToolsProtocol) -> bool:
+    return protocol.transport is not None
+
+
+def _has_left(protocol: HttpToolsProtocol) -> bool:
+    return protocol.parser is None
