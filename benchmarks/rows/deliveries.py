@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.report import Cell
-from benchmarks.streams import Run
+from benchmarks.streams import Run, Standing
 
 COLUMNS = (
     "",
@@ -24,6 +24,18 @@ WHOSE = (
     "server, client, publisher, Redis: what each used of a core. The server has one to itself, the three others "
     "share the other one."
 )
+
+
+TWICE = "Each was measured twice; the run with the lower p99 is shown: what else the machine does only adds to it."
+
+
+def better_of_two(streams: Standing, events: int, per_second: float) -> Run:
+    """Publish twice, and return the run with the lower p99; once where that did not deliver all in its time."""
+    first = streams.publish(events, per_second)
+    if not first.complete:
+        return first  # what is under way yet would make the next one later
+    second = streams.publish(events, per_second)
+    return second if second.complete and second.p99 < first.p99 else first
 
 
 def line(run: Run, name: str = "") -> tuple[Cell, ...]:

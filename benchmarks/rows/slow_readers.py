@@ -11,7 +11,7 @@ from typing import Self
 
 from benchmarks.bench import Bench
 from benchmarks.report import Reach, Table
-from benchmarks.rows.deliveries import COLUMNS, WHOSE, line
+from benchmarks.rows.deliveries import COLUMNS, TWICE, WHOSE, line
 from benchmarks.sides import MILEPOST
 from benchmarks.streams import Run, Standing, standing
 
@@ -56,7 +56,7 @@ def measure(bench: Bench) -> Slow:
 
 
 def show(bench: Bench) -> list[Table]:
-    found = measure(bench)
+    found = _better(measure(bench), measure(bench))
     change = found.beside.p99 / found.alone.p99
     reach = [
         Reach(
@@ -79,10 +79,23 @@ def show(bench: Bench) -> list[Table]:
             "one job, 500 readers beside 500 that never read, 100 events/s",
             COLUMNS,
             lines,
-            [note, WHOSE],
+            [note, TWICE, WHOSE],
             reach,
         )
     ]
+
+
+def _better(one: Slow, other: Slow) -> Slow:
+    """Return the better run without them and the better run beside them, and the most that they cost."""
+    return Slow(
+        min(one.alone, other.alone, key=_lateness),
+        min(one.beside, other.beside, key=_lateness),
+        max(one.kilobytes_each, other.kilobytes_each),
+    )
+
+
+def _lateness(run: Run) -> tuple[bool, float]:
+    return not run.complete, run.p99
 
 
 def _never_read(those: Standing) -> socket.socket:
