@@ -220,16 +220,27 @@ async def test_a_bulk_request_that_is_wrong_is_refused(api: Api) -> None:
 
 
 async def test_redis_is_never_held_up(api: Api, redis: Redis) -> None:
-    """Hundreds of jobs cancelled and deleted are as many short steps: others come between them."""
-    await submitted(api, 300, tags=["x"])
+    """Hundreds of jobs cancelled and deleted: no step takes it longer than 5 ms.
+
+    A machine that stands still makes one slow now and then. What is slow by itself is slow in every round.
+    """
+    await redis.config_set("slowlog-log-slower-than", 5000)
+    slow = await _slow_steps(api, redis, "once")
+    for tag in ("again", "at last"):
+        slow = slow and await _slow_steps(api, redis, tag)
+    assert slow == []
+
+
+async def _slow_steps(api: Api, redis: Redis, tag: str) -> list[object]:
+    await submitted(api, 300, tags=[tag])
+    await redis.slowlog_reset()
     await redis.config_resetstat()
-    assert (await bulk(api, "cancel", tag="x"))["changed"] == 300
+    assert (await bulk(api, "cancel", tag=tag))["changed"] == 300
 
     async def recorded() -> bool:
-        return bool((await bulk(api, "delete", tag="x", dry_run=True))["matched"] == 300)
+        return bool((await bulk(api, "delete", tag=tag, dry_run=True))["matched"] == 300)
 
     await eventually(recorded, "the ends are recorded")
-    assert (await bulk(api, "delete", tag="x"))["changed"] == 300
-    steps = (await redis.info("commandstats"))["cmdstat_evalsha"]
-    assert steps["calls"] >= 600  # one for each cancel, one for each delete
-    assert steps["usec_per_call"] < 5000  # of so many, a moment in which the machine stood still is not seen
+    assert (await bulk(api, "delete", tag=tag))["changed"] == 300
+    assert (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] >= 600  # one for each of both
+    return [entry for entry in await redis.slowlog_get() if b"EVALSHA" in entry["command"].upper()]
